@@ -1,0 +1,3 @@
+//! The `openwork` command.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,63 @@
+//! Names of things: never a bare integer.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident($repr:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name($repr);
+
+        impl $name {
+            /// Wraps a number read back from text.
+            pub const fn new(raw: $repr) -> Self {
+                Self(raw)
+            }
+
+            /// The bare number.
+            pub const fn get(self) -> $repr {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+    };
+}
+
+id! {
+    /// A routine, unique within its runtime and never given out twice. The first one is 1.
+    RoutineId(u64)
+}
+id! {
+    /// A worker of a runtime, counted from 0.
+    WorkerId(u32)
+}
+id! {
+    /// A [`Workload`](crate::Workload), unique in the process. The first one is 1.
+    WorkloadId(u64)
+}
+
+impl WorkerId {
+    /// As an index into per-worker lists.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl WorkloadId {
+    pub(crate) fn next() -> WorkloadId {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        WorkloadId(NEXT.fetch_add(1, Relaxed))
+    }
+}

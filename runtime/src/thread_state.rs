@@ -1,0 +1,73 @@
+//! What this OS thread is doing now: the only thread-local of the crate.
+//!
+//! Written by the worker loop around every turn; read by the public functions ("which routine am
+//! I?"), by the allocator (whose bytes are these?) and by signal handlers (whose stack was
+//! interrupted?). Because handlers read it, every field is an atomic, the block is initialised by a
+//! constant and nothing in it needs a destructor.
+//!
+//! The accessor is never inlined: the optimiser treats a thread-local's address as constant within
+//! a function, so an inlined access could keep an address over a suspension. A started routine
+//! never changes its OS thread today, but travelling homes will change what stands behind the
+//! address, and an accessor that is called anew each time is right under both.
+
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
+
+use crate::profile::cpu::SampleRing;
+use crate::routine::Header;
+use crate::scheduler::worker::WorkerCore;
+use crate::workload::WorkloadInner;
+
+/// No worker: the value of [`ThreadState::worker`] on a foreign thread.
+pub(crate) const NO_WORKER: u32 = u32::MAX;
+
+/// See the module's text. All loads and stores are relaxed: only this thread and signal handlers
+/// that interrupt it touch the block.
+pub(crate) struct ThreadState {
+    /// Index of the worker this thread holds, or [`NO_WORKER`].
+    pub(crate) worker: AtomicU32,
+    /// The worker's own data, null on a foreign thread.
+    pub(crate) core: AtomicPtr<WorkerCore>,
+    /// The routine whose turn runs here, null in scheduler context and on foreign threads.
+    pub(crate) routine: AtomicPtr<Header>,
+    /// Lowest usable address and end of the running routine's stack; both 0 in scheduler context.
+    pub(crate) stack_low: AtomicUsize,
+    pub(crate) stack_high: AtomicUsize,
+    /// Bounds of the thread's own stack; 0 until a worker thread has filled them in.
+    pub(crate) native_low: AtomicUsize,
+    pub(crate) native_high: AtomicUsize,
+    /// Workload of the running routine, null if it has none: allocations are charged to it.
+    pub(crate) workload: AtomicPtr<WorkloadInner>,
+    /// Where the CPU sampler of this thread writes, null while no profile is taken.
+    pub(crate) sample_ring: AtomicPtr<SampleRing>,
+    /// Bytes left until the allocation sampler takes its next sample on this thread; 0 = not started.
+    pub(crate) bytes_to_sample: AtomicUsize,
+    /// Set while the allocator or a profiler works on this thread's behalf, so that what it
+    /// allocates itself is not looked at again.
+    pub(crate) in_instrument: AtomicU32,
+}
+
+thread_local! {
+    static THREAD: ThreadState = const {
+        ThreadState {
+            worker: AtomicU32::new(NO_WORKER),
+            core: AtomicPtr::new(std::ptr::null_mut()),
+            routine: AtomicPtr::new(std::ptr::null_mut()),
+            stack_low: AtomicUsize::new(0),
+            stack_high: AtomicUsize::new(0),
+            native_low: AtomicUsize::new(0),
+            native_high: AtomicUsize::new(0),
+            workload: AtomicPtr::new(std::ptr::null_mut()),
+            sample_ring: AtomicPtr::new(std::ptr::null_mut()),
+            bytes_to_sample: AtomicUsize::new(0),
+            in_instrument: AtomicU32::new(0),
+        }
+    };
+}
+
+/// Runs `f` on this thread's state.
+///
+/// `f` must not suspend: the reference is right for this thread only.
+#[inline(never)]
+pub(crate) fn with<R>(f: impl FnOnce(&ThreadState) -> R) -> R {
+    THREAD.with(f)
+}

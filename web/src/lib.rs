@@ -1,0 +1,2 @@
+//! The HTTP service and dashboard of Openwork.
+#![forbid(unsafe_code)]

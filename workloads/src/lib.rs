@@ -1,0 +1,2 @@
+//! Stress, crowds and faults: ordinary programs on Openwork routines.
+#![forbid(unsafe_code)]

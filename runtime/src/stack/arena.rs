@@ -1,0 +1,426 @@
+//! Where slots come from: address space reserved in segments, and the slots nobody uses.
+//!
+//! A slot is *fresh* (never handed out, no guard yet), *in use*, *warm* in a worker's pool, or *free*
+//! here: guarded, and holding no memory. Each class has its own shelf. Everything goes through one
+//! lock, which a worker takes only when its pool cannot help: every use of it is next to a system
+//! call that costs many times more.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::guard::{GuardError, Guards};
+use super::segments::{self, SEGMENT_ALIGN, Segment};
+use super::{Slot, StackClass, StackConfig, page_bytes, residency};
+use crate::snapshot::GuardMode;
+
+/// Bytes of a segment, but for classes of which less than [`MIN_SLOTS`] would fit.
+const SEGMENT_BYTES: usize = 1 << 30;
+/// Fewest slots that a segment is reserved for at first.
+const MIN_SLOTS: usize = 16;
+
+/// All stacks of one runtime. The mappings go with the last `Arc`, unless a slot is still in use:
+/// then all of them stay for ever.
+#[derive(Debug)]
+pub(crate) struct StackArena {
+    guards: Guards,
+    default_class: StackClass,
+    limit: Option<u64>,
+    /// Slots in use, kept only where there is a limit: it would be one contended cache line in the
+    /// start and end of every routine. Relaxed: a count; the slot's memory is published by the
+    /// ledger's lock or never changes hands.
+    admitted: AtomicU64,
+    ledger: Mutex<Ledger>,
+}
+
+#[derive(Debug)]
+struct Ledger {
+    shelves: [Shelf; StackClass::COUNT],
+    segments: Vec<(Segment, segments::Entry)>,
+    /// Slots that went out and did not come back: in use or warm in a pool.
+    out: u64,
+    /// Slots that have a guard, wherever they are.
+    guarded: u64,
+    pools: Vec<Arc<WarmCount>>,
+}
+
+/// The slots of one class that are not out.
+#[derive(Debug, Default)]
+struct Shelf {
+    /// Guarded, without memory. Has room for every slot of the class, so that giving one back
+    /// never allocates.
+    free: Vec<Slot>,
+    /// Went out once, but have no guard.
+    bare: Vec<Slot>,
+    /// Starts of the slots of the newest segment that were never handed out.
+    fresh: Range<usize>,
+}
+
+/// Warm slots of one pool, written by its owner alone and read for figures. On cache lines of its
+/// own (two, because they are fetched in pairs).
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct WarmCount(pub(super) AtomicU64);
+
+/// Why there is no stack to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OutOfStacks {
+    /// As many are in use as may be. One that is given back heals it.
+    #[error("all stacks are in use")]
+    Limit,
+    /// The kernel refused address space or a guard.
+    #[error("no memory for a stack: {}", io::Error::from_raw_os_error(*errno))]
+    Kernel {
+        /// The system's error number.
+        errno: i32,
+    },
+}
+
+/// A moment of the arena. Taken while workers run, so that the counts may be a few slots apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ArenaFigures {
+    /// Slots that routines have.
+    pub(crate) in_use: u64,
+    /// Slots that wait in workers' pools and may hold a few pages each.
+    pub(crate) pooled: u64,
+    /// Slots that were used before and wait in the arena, without memory.
+    pub(crate) free: u64,
+    /// Bytes of address space reserved. No measure of memory.
+    pub(crate) reserved_bytes: u64,
+    /// Most slots that may be in use, if there is a limit.
+    pub(crate) limit: Option<u64>,
+}
+
+impl StackArena {
+    /// An arena without segments: address space is reserved when the first stack is asked for.
+    ///
+    /// # Errors
+    ///
+    /// Light guards were asked for by name and cannot be had, or pages are too large for the
+    /// smallest class.
+    pub(crate) fn new(config: StackConfig) -> io::Result<Arc<StackArena>> {
+        if page_bytes() > StackClass::SMALLEST.bytes() / 4 {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "a page is too large to be the guard of a small stack",
+            ));
+        }
+        let guards = Guards::resolve(config.guard)?;
+        let limit = match (guards.limit(), config.max_stacks) {
+            (Some(guards), Some(asked)) => Some(asked.min(guards)),
+            (guards, asked) => asked.or(guards),
+        };
+        Ok(Arc::new(StackArena {
+            guards,
+            default_class: config.default_class,
+            limit,
+            admitted: AtomicU64::new(0),
+            ledger: Mutex::new(Ledger {
+                shelves: Default::default(),
+                segments: Vec::new(),
+                out: 0,
+                guarded: 0,
+                pools: Vec::new(),
+            }),
+        }))
+    }
+
+    /// How guards are made: `Light` or `Mprotect`, never `Auto`.
+    pub(crate) fn mode(&self) -> GuardMode {
+        self.guards.mode()
+    }
+
+    /// Most slots that may be in use at one time, over all classes.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        self.limit
+    }
+
+    /// The class that pools keep warm.
+    pub(crate) fn default_class(&self) -> StackClass {
+        self.default_class
+    }
+
+    pub(crate) fn figures(&self) -> ArenaFigures {
+        let ledger = self.ledger();
+        let pooled: u64 = ledger.pools.iter().map(|warm| warm.0.load(Relaxed)).sum();
+        ArenaFigures {
+            // A pool may count a slot as warm before it has come to see here that it is out.
+            in_use: ledger.out.saturating_sub(pooled),
+            pooled,
+            free: ledger.shelves.iter().map(|s| s.free.len() as u64).sum(),
+            reserved_bytes: ledger.segments.iter().map(|(s, _)| s.bytes() as u64).sum(),
+            limit: self.limit,
+        }
+    }
+
+    /// Counts one more slot as in use, if the limit allows it.
+    pub(super) fn admit(&self) -> Result<(), OutOfStacks> {
+        let Some(limit) = self.limit else {
+            return Ok(());
+        };
+        // Not "add, then look": a refused worker would for a moment hold the place that a slot just
+        // given back had freed, and so have another one refused for nothing.
+        self.admitted
+            .fetch_update(Relaxed, Relaxed, |n| (n < limit).then_some(n + 1))
+            .map(drop)
+            .map_err(|_| OutOfStacks::Limit)
+    }
+
+    /// Takes back what [`StackArena::admit`] counted.
+    pub(super) fn release(&self) {
+        if self.limit.is_some() {
+            let before = self.admitted.fetch_sub(1, Relaxed);
+            debug_assert!(before > 0, "more slots came back than went out");
+        }
+    }
+
+    /// A guarded slot of `class`, from the shelf or fresh.
+    pub(super) fn take(&self, class: StackClass) -> Result<Slot, OutOfStacks> {
+        let slot = {
+            let mut ledger = self.ledger();
+            let shelf = &mut ledger.shelves[class.index()];
+            if let Some(slot) = shelf.free.pop() {
+                ledger.out += 1;
+                return Ok(slot);
+            }
+            let slot = match shelf.take_bare(class) {
+                Some(slot) => slot,
+                None => {
+                    ledger.reserve(class)?;
+                    let shelf = &mut ledger.shelves[class.index()];
+                    shelf.take_bare(class).expect("a new segment has slots")
+                }
+            };
+            ledger.out += 1;
+            slot
+        };
+        // Outside the lock: it costs more than all of the above.
+        match self.guard(&slot) {
+            Ok(()) => {
+                self.ledger().guarded += 1;
+                Ok(slot)
+            }
+            Err(refused) => {
+                let mut ledger = self.ledger();
+                ledger.out -= 1;
+                ledger.shelves[class.index()].bare.push(slot);
+                Err(refused)
+            }
+        }
+    }
+
+    fn guard(&self, slot: &Slot) -> Result<(), OutOfStacks> {
+        loop {
+            // SAFETY: `Guards::install` 1: we own the slot, which has just come off its shelf and
+            // was given to nobody; 2: slots lie in segments, private and anonymous, and a stack
+            // without a guard has never been used.
+            match unsafe { self.guards.install(slot.start()) } {
+                Ok(()) => return Ok(()),
+                Err(GuardError::Kernel(e)) => return Err(kernel_refused(&e)),
+                Err(GuardError::Budget) if self.ledger().unguard_a_free_slot(self.guards) => {}
+                Err(GuardError::Budget) => return Err(OutOfStacks::Limit),
+            }
+        }
+    }
+
+    /// Keeps a slot for whoever needs one next. Its memory goes back to the kernel first.
+    ///
+    /// # Safety
+    ///
+    /// The slot is this arena's, and nothing on it is used any more: [`residency::trim`]'s contract
+    /// for all of it.
+    pub(super) unsafe fn give_back(&self, slot: Slot) {
+        // SAFETY: `residency::discard` 1 and 2: we own the slot, and the caller says that nothing
+        // on it is used any more.
+        unsafe { residency::discard(slot.low(), slot.high()) };
+        let mut ledger = self.ledger();
+        debug_assert!(
+            ledger.segments.iter().any(|(s, _)| s.class == slot.class()
+                && (s.start.get()..s.start.get() + s.bytes()).contains(&slot.start())),
+            "the slot belongs to another arena",
+        );
+        ledger.out -= 1;
+        ledger.shelves[slot.class().index()].free.push(slot);
+    }
+
+    pub(super) fn add_pool(&self) -> Arc<WarmCount> {
+        let warm = Arc::new(WarmCount::default());
+        self.ledger().pools.push(Arc::clone(&warm));
+        warm
+    }
+
+    pub(super) fn remove_pool(&self, warm: &Arc<WarmCount>) {
+        self.ledger().pools.retain(|w| !Arc::ptr_eq(w, warm));
+    }
+
+    /// A panic under the lock can only be a failed assertion; the lists are whole at each of them.
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for StackArena {
+    fn drop(&mut self) {
+        let ledger = self
+            .ledger
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        if ledger.out != 0 {
+            return;
+        }
+        self.guards.unmapped(ledger.guarded);
+        for (segment, entry) in ledger.segments.drain(..) {
+            segments::withdraw(entry);
+            // SAFETY: `unmap` 1: no slot is out and no `Arc` is left to take one; 2: the bounds
+            // that `reserve_segment` made.
+            unsafe { unmap(segment.start.get(), segment.bytes()) };
+        }
+    }
+}
+
+impl Shelf {
+    /// A slot that has no guard yet.
+    fn take_bare(&mut self, class: StackClass) -> Option<Slot> {
+        if let Some(slot) = self.bare.pop() {
+            return Some(slot);
+        }
+        if self.fresh.is_empty() {
+            return None;
+        }
+        let start = NonZeroUsize::new(self.fresh.start)?;
+        self.fresh.start += class.bytes();
+        // SAFETY: 1: `fresh` has just been moved past the slot and never goes back; 2: it lies in a
+        // segment, unmapped only when no slot is out; 3: every way out of the arena is through
+        // `StackArena::take`, which makes the guard.
+        Some(unsafe { Slot::new(start, class) })
+    }
+}
+
+impl Ledger {
+    /// Adds a segment of slots of `class`. Half the size is tried where the kernel refuses, down to
+    /// one slot: under a limit on address space (`ulimit -v`, strict overcommit) the usual segment
+    /// may be too much where some stacks still fit.
+    fn reserve(&mut self, class: StackClass) -> Result<(), OutOfStacks> {
+        let least = class.bytes().max(SEGMENT_ALIGN);
+        let mut bytes = SEGMENT_BYTES.max(class.bytes() * MIN_SLOTS);
+        let start = loop {
+            match reserve_segment(bytes, least) {
+                Ok(start) => break start,
+                Err(_) if bytes > least => bytes /= 2,
+                Err(e) => return Err(kernel_refused(&e)),
+            }
+        };
+        let segment = Segment {
+            start,
+            log2_bytes: bytes.trailing_zeros(),
+            class,
+        };
+        let Some(entry) = segments::publish(segment) else {
+            // SAFETY: `unmap` 1: reserved above, no slot of it exists; 2: the bounds it has.
+            unsafe { unmap(start.get(), bytes) };
+            return Err(OutOfStacks::Kernel {
+                errno: libc::ENOMEM,
+            });
+        };
+        self.segments.push((segment, entry));
+        let slots = self
+            .segments
+            .iter()
+            .filter(|(s, _)| s.class == class)
+            .map(|(s, _)| s.bytes() / class.bytes())
+            .sum::<usize>();
+        let shelf = &mut self.shelves[class.index()];
+        shelf.free.reserve(slots - shelf.free.len());
+        debug_assert!(shelf.fresh.is_empty(), "the last segment is used up first");
+        shelf.fresh = start.get()..start.get() + bytes;
+        Ok(())
+    }
+
+    /// Takes the guard of some free slot, of whatever class, for another one's sake.
+    fn unguard_a_free_slot(&mut self, guards: Guards) -> bool {
+        let Some(shelf) = self.shelves.iter_mut().find(|s| !s.free.is_empty()) else {
+            return false;
+        };
+        let Some(slot) = shelf.free.pop() else {
+            return false;
+        };
+        // SAFETY: `Guards::install` 1: the slot is off its shelf and ours; 2: as for all slots; a
+        // free slot carries no stack.
+        match unsafe { guards.remove(slot.start()) } {
+            Ok(()) => {
+                self.guarded -= 1;
+                shelf.bare.push(slot);
+                true
+            }
+            Err(_) => {
+                shelf.free.push(slot);
+                false
+            }
+        }
+    }
+}
+
+fn kernel_refused(error: &io::Error) -> OutOfStacks {
+    OutOfStacks::Kernel {
+        errno: error.raw_os_error().unwrap_or(libc::ENOMEM),
+    }
+}
+
+/// Reserves `bytes`, aligned to `align`, both powers of two. Readable, writable, without memory, and
+/// without huge pages: one touched byte of a stack would become 2 MiB.
+fn reserve_segment(bytes: usize, align: usize) -> io::Result<NonZeroUsize> {
+    let mapped = bytes + align;
+    // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+    let address = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            mapped,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK,
+            -1,
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    let address = address as usize;
+    let start = address.next_multiple_of(align);
+    // SAFETY: `unmap` 1: mapped above, known to nobody; 2: both pieces lie in it, outside of
+    // `start..start + bytes`, since start - address < align.
+    unsafe {
+        unmap(address, start - address);
+        unmap(start + bytes, address + align - start);
+    }
+    // Neither of these changes what the memory does, so a kernel without them (no huge pages; no
+    // named mappings) may refuse. The name is what /proc/self/maps shows.
+    // SAFETY: advice on a mapping that is ours.
+    unsafe { libc::madvise(start as *mut _, bytes, libc::MADV_NOHUGEPAGE) };
+    // SAFETY: names a mapping that is ours; the kernel copies the text.
+    unsafe {
+        libc::prctl(
+            libc::PR_SET_VMA,
+            libc::PR_SET_VMA_ANON_NAME as libc::c_ulong,
+            start,
+            bytes,
+            c"openwork stacks".as_ptr(),
+        )
+    };
+    NonZeroUsize::new(start).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+}
+
+/// Unmaps a range, which may be empty.
+///
+/// # Safety
+///
+/// 1. Exclusive: nobody has or can get an address in it.
+/// 2. It is whole pages of mappings made by [`reserve_segment`].
+unsafe fn unmap(start: usize, bytes: usize) {
+    if bytes > 0 {
+        // SAFETY: 1 and 2 are the caller's. It can fail only at the limit of mappings, and then the
+        // address space stays reserved, which harms nobody.
+        unsafe { libc::munmap(start as *mut _, bytes) };
+    }
+}

@@ -1,0 +1,119 @@
+//! Stacks that never move: slots of a power of two in reserved address space, each with a guard.
+//!
+//! A [`Slot`] is address space, not memory: the kernel gives it a page at a time as the stack grows
+//! into it, so there is no growth code to run and nothing to copy. Its lowest page is the guard.
+//! [`StackArena`] reserves the space and keeps what nobody uses; each worker has a [`StackPool`] of
+//! slots that are still warm. [`overflow`] names the routine that ran into its guard, and
+//! [`residency`] asks the kernel what a stack holds and takes back what it no longer needs.
+
+mod arena;
+mod guard;
+pub(crate) mod overflow;
+mod pool;
+pub(crate) mod residency;
+mod segments;
+mod slot;
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+pub(crate) use arena::{ArenaFigures, OutOfStacks, StackArena};
+pub(crate) use pool::StackPool;
+pub(crate) use slot::Slot;
+
+use crate::snapshot::GuardMode;
+
+/// Size of a slot, guard page included: a power of two from 32 KiB to 1 GiB.
+///
+/// 32 KiB is the least because a panic with a backtrace was measured to need 24.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct StackClass(u8);
+
+/// More was asked for than the largest class holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a stack of {asked} bytes was asked for, the largest is {} bytes", StackClass::LARGEST.bytes())]
+pub(crate) struct StackSizeError {
+    /// Bytes asked for.
+    pub(crate) asked: usize,
+}
+
+impl StackClass {
+    pub(crate) const SMALLEST: StackClass = StackClass(15);
+    pub(crate) const LARGEST: StackClass = StackClass(30);
+    /// How many classes there are.
+    const COUNT: usize = (Self::LARGEST.0 - Self::SMALLEST.0) as usize + 1;
+
+    /// The smallest class of at least `bytes`. Less than the smallest class is rounded up to it.
+    pub(crate) fn for_bytes(bytes: usize) -> Result<StackClass, StackSizeError> {
+        if bytes > Self::LARGEST.bytes() {
+            return Err(StackSizeError { asked: bytes });
+        }
+        let log2 = bytes.next_power_of_two().trailing_zeros() as u8;
+        Ok(StackClass(log2.max(Self::SMALLEST.0)))
+    }
+
+    /// Bytes of address space of a slot, guard page included.
+    pub(crate) const fn bytes(self) -> usize {
+        1 << self.0
+    }
+
+    const fn log2(self) -> u8 {
+        self.0
+    }
+
+    /// Position among the classes, from 0.
+    const fn index(self) -> usize {
+        (self.0 - Self::SMALLEST.0) as usize
+    }
+}
+
+/// What a [`StackArena`] is built from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StackConfig {
+    /// The class that the workers' pools keep warm.
+    pub(crate) default_class: StackClass,
+    /// How guard pages are made.
+    pub(crate) guard: GuardMode,
+    /// Most slots in use at one time, over all classes; `None`: as many as memory allows.
+    pub(crate) max_stacks: Option<u64>,
+}
+
+/// Bytes in a page of this machine. Async-signal-safe.
+pub(crate) fn page_bytes() -> usize {
+    static PAGE_BYTES: AtomicUsize = AtomicUsize::new(0);
+    let known = PAGE_BYTES.load(Relaxed);
+    if known != 0 {
+        return known;
+    }
+    // SAFETY: sysconf reads a constant of the system; it has no preconditions.
+    let asked = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let asked = usize::try_from(asked).expect("every Unix has a page size");
+    PAGE_BYTES.store(asked, Relaxed);
+    asked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(bytes: usize, expected: Option<usize>) {
+        assert_eq!(
+            StackClass::for_bytes(bytes).ok().map(StackClass::bytes),
+            expected
+        );
+    }
+
+    /// Rounding down anywhere here would hand out less stack than was asked for.
+    #[test]
+    fn a_class_holds_what_was_asked_for() {
+        check(0, Some(32 << 10));
+        check(1, Some(32 << 10));
+        check(32 << 10, Some(32 << 10));
+        check((32 << 10) + 1, Some(64 << 10));
+        check(64 << 10, Some(64 << 10));
+        check(100_000, Some(128 << 10));
+        check(1 << 30, Some(1 << 30));
+        check((1 << 30) + 1, None);
+        check(usize::MAX, None);
+    }
+}

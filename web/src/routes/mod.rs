@@ -1,0 +1,82 @@
+//! All routes, one resource a file, and the layers around them.
+
+use axum::middleware::{from_fn, from_fn_with_state};
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::error::{self, ApiError, Code};
+use crate::security::{csrf, headers, host, token};
+use crate::state::AppState;
+
+pub mod blocks;
+pub mod crowd;
+pub mod docs;
+pub mod events;
+pub mod faults;
+pub mod gc;
+pub mod health;
+pub mod history;
+pub mod metrics;
+pub mod mine;
+pub mod pprof;
+pub mod profiles;
+pub mod routines;
+pub mod runs;
+pub mod runtime;
+pub mod stats;
+pub mod stress;
+pub mod timeline;
+pub mod workers;
+
+fn described() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(docs::preface())
+        .merge(blocks::routes())
+        .merge(mine::routes())
+        .merge(stress::routes())
+        .merge(stats::routes())
+        .merge(gc::routes())
+        .merge(profiles::routes())
+        .merge(crowd::routes())
+        .merge(faults::routes())
+        .merge(runs::routes())
+        .merge(events::routes())
+        .merge(history::routes())
+        .merge(timeline::routes())
+        .merge(workers::routes())
+        .merge(routines::routes())
+        .merge(runtime::routes())
+        .merge(pprof::routes())
+        .merge(metrics::routes())
+        .merge(health::routes())
+        .merge(docs::routes())
+}
+
+/// The description of every route that is an API, with the bounds of [`crate::limits`] filled in.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    docs::with_limits(described().into_openapi())
+}
+
+/// The service as a value: every route and every layer, without a socket.
+pub fn app(state: AppState) -> axum::Router {
+    let (router, description) = described().split_for_parts();
+    let layers = ServiceBuilder::new()
+        .layer(from_fn(headers::add))
+        .layer(from_fn(error::shape))
+        .layer(from_fn_with_state(state.clone(), host::check))
+        .layer(from_fn_with_state(state.clone(), token::check))
+        .layer(from_fn(csrf::costly_reads))
+        .layer(csrf::layer())
+        .layer(CatchPanicLayer::custom(panicked));
+    router
+        .merge(docs::pages(docs::with_limits(description)))
+        .merge(crate::page::routes())
+        .layer(layers)
+        .with_state(state)
+}
+
+/// A handler panicked: the panic hook has logged where; the client learns only that it did.
+fn panicked(_: Box<dyn std::any::Any + Send>) -> axum::response::Response {
+    use axum::response::IntoResponse as _;
+    ApiError::new(Code::Internal, "the service failed to answer; its log has the cause").into_response()
+}

@@ -34,6 +34,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             ));
         }
         let mut json = serde_json::Deserializer::from_slice(&bytes);
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            // serde would also fill a struct from an array, which no client means.
+            return Err(match serde::de::IgnoredAny::deserialize(&mut json) {
+                Ok(_) => ApiError::new(Code::WrongType, "the body must be a JSON object"),
+                Err(e) => ApiError::new(Code::Malformed, format!("the body is not JSON: {e}")),
+            });
+        }
         serde_path_to_error::deserialize(&mut json)
             .map(Body)
             .map_err(|e| {

@@ -424,3 +424,156 @@ unsafe fn unmap(start: usize, bytes: usize) {
         unsafe { libc::munmap(start as *mut _, bytes) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::{StackPool, child};
+
+    fn class(bytes: usize) -> StackClass {
+        StackClass::for_bytes(bytes).unwrap()
+    }
+
+    fn arena(guard: GuardMode) -> Arc<StackArena> {
+        StackArena::new(StackConfig {
+            default_class: class(64 << 10),
+            guard,
+            max_stacks: None,
+        })
+        .unwrap()
+    }
+
+    fn mappings_named_ours() -> usize {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines()
+            .filter(|line| line.ends_with("[anon:openwork stacks]"))
+            .count()
+    }
+
+    /// In a process of its own, since the mappings of other tests' arenas look the same.
+    #[test]
+    fn mappings_go_with_the_arena_unless_a_slot_is_still_in_use() {
+        if child::passes(
+            "stack::arena::tests::mappings_go_with_the_arena_unless_a_slot_is_still_in_use",
+        ) {
+            return;
+        }
+        for guard in [GuardMode::Auto, GuardMode::Mprotect] {
+            let arena = arena(guard);
+            let mut pool = StackPool::new(Arc::clone(&arena));
+            let slots: Vec<Slot> = [32 << 10, 64 << 10, 1 << 20]
+                .map(|bytes| pool.take(class(bytes)).unwrap())
+                .into();
+            let low = slots[0].low();
+            assert!(segments::find(low).is_some());
+            for slot in slots {
+                let high = slot.high();
+                // SAFETY: 1: no routine ran on it; 2: it is the only arena here.
+                unsafe { pool.give_back(slot, high) };
+            }
+            drop((arena, pool));
+            assert_eq!(segments::find(low), None);
+            assert_eq!(mappings_named_ours(), 0);
+        }
+
+        let arena = arena(GuardMode::Auto);
+        let mut pool = StackPool::new(Arc::clone(&arena));
+        let live = pool.take(class(64 << 10)).unwrap();
+        drop((arena, pool));
+        let word = (live.high() - 8) as *mut u64;
+        // SAFETY: the promise under test: the slot was not given back, so its memory is there.
+        unsafe { word.write_volatile(7) };
+        assert!(segments::find(live.low()).is_some());
+    }
+
+    /// The budget of `mprotect` guards is the process's. Free slots keep their guards, yet a class
+    /// whose turn comes later must not starve on those.
+    #[test]
+    fn the_guard_of_a_free_slot_is_given_up_for_another_class() {
+        if child::passes(
+            "stack::arena::tests::the_guard_of_a_free_slot_is_given_up_for_another_class",
+        ) {
+            return;
+        }
+        const BUDGET: usize = 10;
+        let arena = arena_with_budget(BUDGET as u64);
+        let (small, large) = (class(32 << 10), class(1 << 20));
+        let take = |class, n| -> Vec<Slot> { (0..n).map(|_| arena.take(class).unwrap()).collect() };
+        let give_back = |slots: Vec<Slot>| {
+            // SAFETY: no routine ran on them, and they are this arena's.
+            slots
+                .into_iter()
+                .for_each(|slot| unsafe { arena.give_back(slot) });
+        };
+        for (now, then) in [(small, large), (large, small), (small, large)] {
+            let slots = take(now, BUDGET);
+            assert_eq!(arena.take(now), Err(OutOfStacks::Limit));
+            assert_eq!(arena.take(then), Err(OutOfStacks::Limit));
+            give_back(slots);
+            let slots = take(then, BUDGET / 2);
+            // Half of the guards went over, the other half is where it was.
+            let rest = take(now, BUDGET / 2);
+            assert_eq!(arena.take(now), Err(OutOfStacks::Limit));
+            give_back(slots);
+            give_back(rest);
+        }
+        assert_eq!(arena.figures().in_use, 0);
+        drop(arena);
+        arena_with_budget(1)
+            .take(small)
+            .expect("a dropped arena's guards are free again");
+    }
+
+    fn arena_with_budget(budget: u64) -> Arc<StackArena> {
+        let mut arena = arena(GuardMode::Mprotect);
+        let only = Arc::get_mut(&mut arena).expect("it was made here");
+        only.guards = Guards::Mprotect { budget };
+        arena
+    }
+
+    /// Half the usual segment, and so on down, rather than no stack at all.
+    #[test]
+    fn little_address_space_is_enough_for_a_few_stacks() {
+        if child::passes("stack::arena::tests::little_address_space_is_enough_for_a_few_stacks") {
+            return;
+        }
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
+        let left = 64 << 20;
+        let limit = libc::rlimit {
+            rlim_cur: pages * page_bytes() as u64 + left,
+            rlim_max: libc::RLIM_INFINITY,
+        };
+        // SAFETY: reads `limit`.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+        let arena = StackArena::new(StackConfig {
+            default_class: class(64 << 10),
+            guard: GuardMode::Auto,
+            max_stacks: Some(1_000_000),
+        })
+        .unwrap();
+        let mut pool = StackPool::new(Arc::clone(&arena));
+        let mut slots = Vec::new();
+        let refused = loop {
+            match pool.take(class(64 << 10)) {
+                Ok(slot) => slots.push(slot),
+                Err(refused) => break refused,
+            }
+        };
+        assert!(matches!(
+            refused,
+            OutOfStacks::Kernel {
+                errno: libc::ENOMEM
+            }
+        ));
+        assert!(slots.len() << 16 > left as usize / 2, "{}", slots.len());
+        let admitted = arena.admitted.load(Relaxed);
+        assert_eq!(admitted, slots.len() as u64, "the one refused counts");
+        for slot in slots {
+            let high = slot.high();
+            // SAFETY: 1: no routine ran on it; 2: it is the only arena here.
+            unsafe { pool.give_back(slot, high) };
+        }
+        pool.take(class(64 << 10)).expect("given back, to be had");
+    }
+}

@@ -117,3 +117,41 @@ mod tests {
         check(usize::MAX, None);
     }
 }
+
+/// For tests whose subject is the whole process: its end, its mappings, its handlers.
+#[cfg(test)]
+mod child {
+    use std::process::{Command, Output};
+
+    const MARK: &str = "OPENWORK_TEST_CHILD";
+
+    /// In the test itself: runs the same test in a process of its own and returns how that ended.
+    /// In that process: `None`. `test` is the test's path in this crate.
+    pub(super) fn run(test: &str) -> Option<Output> {
+        if std::env::var_os(MARK).is_some() {
+            return None;
+        }
+        let binary = std::env::current_exe().expect("a test knows its binary");
+        let output = Command::new(binary)
+            .args(["--exact", test, "--nocapture"])
+            .env(MARK, "1")
+            .output()
+            .expect("a test can run its binary");
+        Some(output)
+    }
+
+    /// As [`run`], for a process that should end well.
+    #[track_caller]
+    pub(super) fn passes(test: &str) -> bool {
+        let Some(output) = run(test) else {
+            return false;
+        };
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && told.contains("1 passed"),
+            "{told}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        true
+    }
+}

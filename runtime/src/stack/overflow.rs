@@ -372,3 +372,257 @@ impl Drop for ThreadAltStack {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Output;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use corosensei::{Coroutine, CoroutineResult};
+
+    use super::*;
+    use crate::snapshot::GuardMode;
+    use crate::stack::{Slot, StackArena, StackClass, StackConfig, StackPool, child};
+
+    /// [`RoutineFacts::stack_low`] of the pretended routine.
+    static RUNNING_ON: AtomicUsize = AtomicUsize::new(0);
+
+    fn pretended_routine() -> Option<RoutineFacts> {
+        let mut name = [0; 32];
+        name[..7].copy_from_slice(b"mi\nner\x1b");
+        Some(RoutineFacts {
+            id: 17,
+            name,
+            site: SITE,
+            stack_low: RUNNING_ON.load(Relaxed),
+        })
+    }
+
+    static SITE: &Location<'static> = Location::caller();
+
+    fn slot(guard: GuardMode, bytes: usize) -> Slot {
+        let class = StackClass::for_bytes(bytes).unwrap();
+        let arena = StackArena::new(StackConfig {
+            default_class: class,
+            guard,
+            max_stacks: None,
+        })
+        .unwrap();
+        StackPool::new(Arc::clone(&arena)).take(class).unwrap()
+    }
+
+    #[inline(never)]
+    fn recurse(depth: u64) -> u64 {
+        let frame = std::hint::black_box([depth; 64]);
+        if depth == 0 {
+            return 0;
+        }
+        recurse(depth - 1) + frame[depth as usize % 64]
+    }
+
+    fn run_on(slot: Slot, depth: u64) -> u64 {
+        RUNNING_ON.store(slot.low(), Relaxed);
+        let mut routine = Coroutine::<(), (), u64, Slot>::with_stack(slot, move |_, ()| {
+            recurse(std::hint::black_box(depth))
+        });
+        match routine.resume(()) {
+            CoroutineResult::Return(sum) => sum,
+            CoroutineResult::Yield(()) => unreachable!("it never suspends"),
+        }
+    }
+
+    #[track_caller]
+    fn aborted_saying(output: &Output, expected: &[&str]) -> String {
+        assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{output:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let line = stderr
+            .lines()
+            .find(|line| line.starts_with("openwork: "))
+            .unwrap_or_else(|| panic!("no report in {output:?}"));
+        for part in expected {
+            assert!(line.contains(part), "{part:?} is missing in {line:?}");
+        }
+        line.to_owned()
+    }
+
+    fn an_overflow_is_named(test: &str, guard: GuardMode) {
+        let path = std::env::temp_dir().join(format!("openwork-{test}",));
+        let full_name = format!("stack::overflow::tests::{test}");
+        if let Some(output) = child::run(&full_name) {
+            let line = aborted_saying(
+                &output,
+                &[
+                    "openwork: routine 17 `mi?ner?` from ",
+                    "overflow.rs:",
+                    " overflowed its stack of 64 KiB (fault at 0x",
+                ],
+            );
+            let file = std::fs::read_to_string(&path).unwrap();
+            std::fs::remove_file(&path).unwrap();
+            assert_eq!(file, format!("{line}\n"));
+            return;
+        }
+        install(pretended_routine);
+        report_to(File::create(path).unwrap());
+        let _altstack = thread_altstack().unwrap();
+        assert!(
+            run_on(slot(guard, 64 << 10), 10) > 0,
+            "a shallow one ends well"
+        );
+        run_on(slot(guard, 64 << 10), 1_000_000);
+    }
+
+    #[test]
+    fn an_overflow_into_the_chosen_guard_is_named() {
+        an_overflow_is_named(
+            "an_overflow_into_the_chosen_guard_is_named",
+            GuardMode::Auto,
+        );
+    }
+
+    #[test]
+    fn an_overflow_into_an_mprotect_guard_is_named() {
+        an_overflow_is_named(
+            "an_overflow_into_an_mprotect_guard_is_named",
+            GuardMode::Mprotect,
+        );
+    }
+
+    /// A guard page that is hit by a thread that runs elsewhere is a stray pointer, and blaming the
+    /// routine that happens to run would send people on the wrong track.
+    #[test]
+    fn a_stray_pointer_into_a_guard_is_not_called_an_overflow() {
+        let test = "stack::overflow::tests::a_stray_pointer_into_a_guard_is_not_called_an_overflow";
+        if let Some(output) = child::run(test) {
+            aborted_saying(
+                &output,
+                &[
+                    "stray access",
+                    "stack of 1 MiB",
+                    "by routine 17, which runs on another stack",
+                ],
+            );
+            return;
+        }
+        install(pretended_routine);
+        let guard = slot(GuardMode::Auto, 1 << 20).low() - 8;
+        // SAFETY: none: the fault is what is tested.
+        unsafe { (guard as *mut u64).write_volatile(1) };
+    }
+
+    /// The standard library's own message for a thread's stack must survive our handler.
+    #[test]
+    fn a_thread_that_overflows_gets_the_message_it_would_get_without_us() {
+        let test = "stack::overflow::tests::a_thread_that_overflows_gets_the_message_it_would_get_without_us";
+        if let Some(output) = child::run(test) {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(stderr.contains("has overflowed its stack"), "{output:?}");
+            assert!(!stderr.contains("openwork:"), "{output:?}");
+            assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{output:?}");
+            return;
+        }
+        install(pretended_routine);
+        recurse(std::hint::black_box(10_000_000));
+    }
+
+    #[test]
+    fn a_bad_pointer_still_ends_in_sigsegv() {
+        let test = "stack::overflow::tests::a_bad_pointer_still_ends_in_sigsegv";
+        if let Some(output) = child::run(test) {
+            assert_eq!(output.status.signal(), Some(libc::SIGSEGV), "{output:?}");
+            assert!(!String::from_utf8_lossy(&output.stderr).contains("openwork:"));
+            return;
+        }
+        install(pretended_routine);
+        let _altstack = thread_altstack().unwrap();
+        // SAFETY: none: the fault is what is tested.
+        unsafe { std::hint::black_box(16 as *mut u64).write_volatile(1) };
+    }
+
+    /// Memory of a stack that somebody took the rights from is no guard.
+    #[test]
+    fn a_fault_above_the_guard_is_not_called_an_overflow() {
+        let test = "stack::overflow::tests::a_fault_above_the_guard_is_not_called_an_overflow";
+        if let Some(output) = child::run(test) {
+            assert_eq!(output.status.signal(), Some(libc::SIGSEGV), "{output:?}");
+            assert!(!String::from_utf8_lossy(&output.stderr).contains("openwork:"));
+            return;
+        }
+        install(pretended_routine);
+        let _altstack = thread_altstack().unwrap();
+        let slot = slot(GuardMode::Auto, 64 << 10);
+        // SAFETY: the slot is ours and carries no routine. The write faults, as it should.
+        unsafe {
+            libc::mprotect(slot.low() as *mut _, page_bytes(), libc::PROT_NONE);
+            (slot.low() as *mut u64).write_volatile(1);
+        }
+    }
+
+    /// Several routines overflow at once: one line, whole, and one abort.
+    #[test]
+    fn of_several_overflows_at_once_one_is_reported_whole() {
+        let test = "stack::overflow::tests::of_several_overflows_at_once_one_is_reported_whole";
+        if let Some(output) = child::run(test) {
+            aborted_saying(&output, &["aborting"]);
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(stderr.matches("openwork:").count(), 1, "{stderr}");
+            return;
+        }
+        install(pretended_routine);
+        let start = std::sync::Barrier::new(4);
+        std::thread::scope(|threads| {
+            for _ in 0..4 {
+                threads.spawn(|| {
+                    let _altstack = thread_altstack().unwrap();
+                    let slot = slot(GuardMode::Auto, 64 << 10);
+                    start.wait();
+                    run_on(slot, 1_000_000);
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_dropped_altstack_leaves_the_thread_what_it_had() {
+        fn current() -> (*mut libc::c_void, usize, libc::c_int) {
+            let mut now = MaybeUninit::<libc::stack_t>::uninit();
+            // SAFETY: writes the current setting to `now`, which is read after success.
+            let now = unsafe {
+                assert_eq!(libc::sigaltstack(ptr::null(), now.as_mut_ptr()), 0);
+                now.assume_init()
+            };
+            (now.ss_sp, now.ss_size, now.ss_flags)
+        }
+        let before = current();
+        let ours = thread_altstack().unwrap();
+        assert_eq!(current().1, ALTSTACK_BYTES);
+        drop(ours);
+        assert_eq!(current(), before);
+    }
+
+    #[test]
+    fn a_report_too_long_is_cut_and_still_ends_its_line() {
+        let mut report = Report::new();
+        (0..300).for_each(|_| report.text("four"));
+        assert_eq!(report.bytes().len(), REPORT_BYTES);
+        assert!(report.bytes().ends_with(b"fou\n"));
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_standard_library_writes_them() {
+        for n in [0, 1, 9, 10, 15, 16, 255, 4096, 0x7fff_1234_5678, usize::MAX] {
+            let mut report = Report::new();
+            report.decimal(n as u64);
+            report.text(" ");
+            report.hexadecimal(n);
+            assert_eq!(report.bytes(), format!("{n} {n:#x}").as_bytes());
+        }
+        for (bytes, text) in [(32 << 10, "32 KiB"), (1 << 20, "1 MiB"), (1 << 30, "1 GiB")] {
+            let mut report = Report::new();
+            report.size(bytes);
+            assert_eq!(report.bytes(), text.as_bytes());
+        }
+    }
+}

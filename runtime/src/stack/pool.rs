@@ -6,9 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::arena::WarmCount;
 use super::{OutOfStacks, Slot, StackArena, StackClass, residency};
 
-/// Most slots that a pool keeps. With [`KEPT_BYTES`] each, a worker holds 1 MiB of stack that nobody
-/// uses at most; and a burst of any size leaves no more.
+/// Most slots that a pool keeps. With [`KEPT_BYTES`] each that is 1 MiB of memory that nobody uses,
+/// however large the burst was.
 const CAPACITY: usize = 64;
+/// Most bytes of address space that a pool keeps, and so of memory if every slot was used deeper
+/// than anybody saw. Lowers [`CAPACITY`] where the default stack is larger than 256 KiB.
+const WARM_BYTES: usize = 16 << 20;
 /// Bytes at the top of a warm slot that stay resident: what routines commonly touch.
 const KEPT_BYTES: usize = 16 << 10;
 
@@ -20,15 +23,19 @@ pub(crate) struct StackPool {
     arena: Arc<StackArena>,
     /// Last in, first out: the slot used last is the one still in the cache.
     warm: Vec<Slot>,
+    /// Most slots in `warm`, which never grows beyond it.
+    capacity: usize,
     count: Arc<WarmCount>,
 }
 
 impl StackPool {
     pub(crate) fn new(arena: Arc<StackArena>) -> StackPool {
         let count = arena.add_pool();
+        let capacity = (WARM_BYTES / arena.default_class().bytes()).clamp(1, CAPACITY);
         StackPool {
             arena,
-            warm: Vec::with_capacity(CAPACITY),
+            warm: Vec::with_capacity(capacity),
+            capacity,
             count,
         }
     }
@@ -58,7 +65,7 @@ impl StackPool {
     ///    (Otherwise drop the slot, which leaks it.)
     /// 2. Alive: the slot came from a pool of the same arena.
     pub(crate) unsafe fn give_back(&mut self, slot: Slot, lowest_sp: usize) {
-        if slot.class() == self.arena.default_class() && self.warm.len() < CAPACITY {
+        if slot.class() == self.arena.default_class() && self.warm.len() < self.capacity {
             let kept = slot.high() - KEPT_BYTES;
             if lowest_sp < kept {
                 // SAFETY: `residency::discard` 1 and 2: the slot is owned, mapped, and by the
@@ -226,6 +233,24 @@ mod tests {
         drop(pool);
         assert_eq!(total(), 0);
         assert_eq!(arena.figures().free, burst as u64);
+    }
+
+    #[test]
+    fn a_pool_of_large_stacks_keeps_fewer() {
+        let large = class(1 << 20);
+        let arena = StackArena::new(StackConfig {
+            default_class: large,
+            guard: GuardMode::Auto,
+            max_stacks: None,
+        })
+        .unwrap();
+        let mut pool = StackPool::new(Arc::clone(&arena));
+        let slots: Vec<Slot> = (0..40).map(|_| pool.take(large).unwrap()).collect();
+        for slot in slots {
+            let high = slot.high();
+            give_back(&mut pool, slot, high);
+        }
+        assert_eq!(arena.figures().pooled as usize, WARM_BYTES / large.bytes());
     }
 
     /// The limit is on slots in use: neither those warm in another worker's pool nor those of

@@ -12,7 +12,6 @@
 
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 
-use crate::profile::cpu::SampleRing;
 use crate::routine::Header;
 use crate::scheduler::worker::WorkerCore;
 use crate::workload::WorkloadInner;
@@ -37,12 +36,12 @@ pub(crate) struct ThreadState {
     pub(crate) native_high: AtomicUsize,
     /// Workload of the running routine, null if it has none: allocations are charged to it.
     pub(crate) workload: AtomicPtr<WorkloadInner>,
-    /// Where the CPU sampler of this thread writes, null while no profile is taken.
-    pub(crate) sample_ring: AtomicPtr<SampleRing>,
+    /// Which shard of the allocation counters this thread writes; 0 = none taken yet.
+    pub(crate) ordinal: AtomicU32,
     /// Bytes left until the allocation sampler takes its next sample on this thread; 0 = not started.
     pub(crate) bytes_to_sample: AtomicUsize,
-    /// Set while the allocator or a profiler works on this thread's behalf, so that what it
-    /// allocates itself is not looked at again.
+    /// Calls of a heap profiler's allocator under way on this thread: what it allocates itself is
+    /// not looked at again.
     pub(crate) in_instrument: AtomicU32,
 }
 
@@ -57,7 +56,7 @@ thread_local! {
             native_low: AtomicUsize::new(0),
             native_high: AtomicUsize::new(0),
             workload: AtomicPtr::new(std::ptr::null_mut()),
-            sample_ring: AtomicPtr::new(std::ptr::null_mut()),
+            ordinal: AtomicU32::new(0),
             bytes_to_sample: AtomicUsize::new(0),
             in_instrument: AtomicU32::new(0),
         }

@@ -1,0 +1,312 @@
+//! What the program allocates: exact counts, counts per [`Workload`](crate::Workload), and a sampled
+//! heap profile.
+//!
+//! All of it comes from one allocator that a binary has to install:
+//!
+//! ```
+//! use openwork::memory::CountingAllocator;
+//! use std::alloc::System;
+//!
+//! #[global_allocator]
+//! static ALLOCATOR: CountingAllocator<System> = CountingAllocator::new(System);
+//!
+//! let before = openwork::memory::totals();
+//! let kept = vec![0_u8; 1000];
+//! let after = openwork::memory::totals();
+//! assert!(after.allocated_bytes >= before.allocated_bytes + 1000);
+//! # drop(kept);
+//! ```
+//!
+//! In a binary that did not, [`is_counting`] is `false` and every figure is 0 and means nothing.
+//!
+//! A reallocation is counted as the free of the old block and the allocation of a new one, whether
+//! or not it moved. Memory that does not come from Rust's global allocator (a C library's `malloc`,
+//! `mmap`) is not seen.
+
+mod counters;
+mod divert;
+mod live;
+mod sampler;
+mod sites;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::profile::frames;
+use crate::thread_state;
+
+/// Mean distance of two heap samples on a thread, in bytes, unless [`set_sample_interval_bytes`]
+/// changes it: Go's.
+const DEFAULT_SAMPLE_INTERVAL: u64 = 512 * 1024;
+
+/// An allocator whose blocks are the system allocator's own.
+///
+/// # Safety
+/// 1. Same blocks: every block that it hands out may be freed or reallocated with [`System`], and it
+///    frees and reallocates blocks that came from [`System`] without its knowledge. A session may
+///    begin and end between a block's allocation and its free.
+/// 2. No unwinding, as for every [`GlobalAlloc`]; the process aborts if it does.
+/// 3. It does not suspend a routine.
+///
+/// This would be wrong: an allocator that puts a header of its own before each block.
+pub unsafe trait SystemBlocks: GlobalAlloc {}
+
+// SAFETY: 1 they are its own; 2 and 3 it calls the C library.
+unsafe impl SystemBlocks for System {}
+
+// SAFETY: 1 every method forwards to `System` with the same pointer and layout, and then looks the
+// pointer up in a table, where it tolerates not finding it; 2 its backtraces and tables do not panic
+// short of a broken invariant; 3 it knows nothing of routines.
+#[cfg(feature = "dhat")]
+unsafe impl SystemBlocks for dhat::Alloc {}
+
+/// A global allocator that counts and samples what goes through it, on its way to the system's.
+///
+/// `P` is used instead of the system's while [`divert`] is on.
+#[derive(Debug)]
+pub struct CountingAllocator<P> {
+    second: P,
+}
+
+impl<P: SystemBlocks> CountingAllocator<P> {
+    /// For a `static` with `#[global_allocator]`.
+    pub const fn new(second: P) -> CountingAllocator<P> {
+        CountingAllocator { second }
+    }
+}
+
+/// Counts an allocation; says whether it is to be sampled.
+#[inline(always)]
+fn count_allocated(size: usize) -> bool {
+    thread_state::with(
+        #[inline(always)]
+        |thread| {
+            counters::allocated(thread, size as u64);
+            if divert::is_inside(thread) {
+                return false;
+            }
+            let workload = thread.workload.load(Relaxed);
+            if !workload.is_null() {
+                // SAFETY: the routine whose turn runs on this thread keeps its workload alive, and
+                // the scheduler clears the pointer before the turn is over.
+                let workload = unsafe { &*workload };
+                workload.allocated_bytes.fetch_add(size as u64, Relaxed);
+                workload.allocated_objects.fetch_add(1, Relaxed);
+            }
+            sampler::due(thread, size)
+        },
+    )
+}
+
+#[inline(always)]
+fn count_freed(size: usize) {
+    thread_state::with(
+        #[inline(always)]
+        |thread| {
+            counters::freed(thread, size as u64);
+            let workload = thread.workload.load(Relaxed);
+            if !workload.is_null() && !divert::is_inside(thread) {
+                // SAFETY: as in `count_allocated`.
+                let workload = unsafe { &*workload };
+                workload.freed_bytes.fetch_add(size as u64, Relaxed);
+                workload.freed_objects.fetch_add(1, Relaxed);
+            }
+        },
+    );
+}
+
+/// The block at `block`, of `size` bytes, was allocated: counts it, samples it perhaps. Inlined, so
+/// that the frame pointer is that of the allocator's own function and a site begins at its caller.
+#[inline(always)]
+fn born(block: *mut u8, size: usize) {
+    if !block.is_null() && count_allocated(size) {
+        sampler::sample(block as usize, size, frames::frame_pointer());
+    }
+}
+
+// SAFETY: blocks come from `System` or from `P`, whose blocks are `System`'s as well (1 of
+// `SystemBlocks`), with the layouts that were asked for. Nothing here unwinds: arithmetic on
+// counters wraps, table indices are reduced, and a panic of `P` aborts. What this allocates by itself
+// it does not allocate through itself.
+unsafe impl<P: SystemBlocks> GlobalAlloc for CountingAllocator<P> {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's contract is the callee's.
+        let system = || unsafe { System.alloc(layout) };
+        let block = if divert::is_on() {
+            // SAFETY: as above.
+            divert::call(|| unsafe { self.second.alloc(layout) }, system)
+        } else {
+            system()
+        };
+        born(block, layout.size());
+        block
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's contract is the callee's.
+        let system = || unsafe { System.alloc_zeroed(layout) };
+        let block = if divert::is_on() {
+            // SAFETY: as above.
+            divert::call(|| unsafe { self.second.alloc_zeroed(layout) }, system)
+        } else {
+            system()
+        };
+        born(block, layout.size());
+        block
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if let Some(sampled) = sampler::forget(block as usize) {
+            sampled.site.freed(sampled.weight);
+        }
+        count_freed(layout.size());
+        // SAFETY: the caller's contract is the callee's; by 1 of `SystemBlocks` it does not matter
+        // which of the two allocators the block came from.
+        let system = || unsafe { System.dealloc(block, layout) };
+        if divert::is_on() {
+            // SAFETY: as above.
+            divert::call(|| unsafe { self.second.dealloc(block, layout) }, system);
+        } else {
+            system();
+        }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let sampled = sampler::forget(block as usize);
+        // SAFETY: as in `dealloc`.
+        let system = || unsafe { System.realloc(block, layout, size) };
+        let new = if divert::is_on() {
+            // SAFETY: as above.
+            divert::call(
+                || unsafe { self.second.realloc(block, layout, size) },
+                system,
+            )
+        } else {
+            system()
+        };
+        if new.is_null() {
+            if let Some(sampled) = sampled {
+                sampler::remember(block as usize, sampled);
+            }
+            return new;
+        }
+        if let Some(sampled) = sampled {
+            sampled.site.freed(sampled.weight);
+        }
+        // The new block's birth first: a reader between the two counts sees too much, never a heap
+        // of less than nothing.
+        born(new, size);
+        count_freed(layout.size());
+        new
+    }
+}
+
+/// Exact counts since the program's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Bytes asked for.
+    pub allocated_bytes: u64,
+    /// Allocations made.
+    pub allocated_objects: u64,
+    /// Bytes given back, never more than were allocated.
+    pub freed_bytes: u64,
+    /// Frees made, never more than allocations.
+    pub freed_objects: u64,
+}
+
+impl Totals {
+    /// Bytes allocated and not freed.
+    pub fn live_bytes(&self) -> u64 {
+        self.allocated_bytes.saturating_sub(self.freed_bytes)
+    }
+
+    /// Blocks allocated and not freed.
+    pub fn live_objects(&self) -> u64 {
+        self.allocated_objects.saturating_sub(self.freed_objects)
+    }
+}
+
+/// Whether this program installed the [`CountingAllocator`]: whether an allocation was ever counted.
+pub fn is_counting() -> bool {
+    totals().allocated_objects > 0
+}
+
+/// What was allocated and freed so far, by all threads.
+pub fn totals() -> Totals {
+    counters::totals()
+}
+
+/// Bytes allocated and not freed yet.
+pub fn live_bytes() -> u64 {
+    totals().live_bytes()
+}
+
+/// Blocks allocated and not freed yet.
+pub fn live_objects() -> u64 {
+    totals().live_objects()
+}
+
+/// Sends all allocations, reallocations and frees through the second allocator, until called with
+/// `false`. Blocks that live across a change are none the worse for it.
+///
+/// For dhat: begin a `dhat::Profiler`, divert; stop diverting, drop the profiler. Counting and
+/// sampling go on meanwhile; what the second allocator needs for itself is in the [`totals`] alone.
+pub fn divert(on: bool) {
+    divert::set(on);
+}
+
+/// A place in the program that allocates, estimated from samples.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HeapSite {
+    /// Addresses in the calling functions, nearest first, each within its call instruction; the
+    /// first ones may belong to the standard library's allocation functions. At most 64, and empty
+    /// where a stack could not be walked.
+    pub frames: Vec<usize>,
+    /// Estimated allocations since the start.
+    pub allocated_objects: u64,
+    /// Estimated bytes allocated since the start.
+    pub allocated_bytes: u64,
+    /// Estimated frees of what was allocated here.
+    pub freed_objects: u64,
+    /// Estimated bytes freed of what was allocated here.
+    pub freed_bytes: u64,
+}
+
+impl fmt::Debug for HeapSite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeapSite")
+            .field("frames", &format_args!("{:#x?}", self.frames))
+            .field("allocated_objects", &self.allocated_objects)
+            .field("allocated_bytes", &self.allocated_bytes)
+            .field("freed_objects", &self.freed_objects)
+            .field("freed_bytes", &self.freed_bytes)
+            .finish()
+    }
+}
+
+/// All places that samples were taken at so far, at most 4,096.
+pub fn heap_sites() -> Vec<HeapSite> {
+    sites::read_all()
+}
+
+/// Samples that could not be kept because a table was full: what [`heap_sites`] estimates is too
+/// low by what they stand for.
+pub fn samples_lost() -> u64 {
+    sampler::lost()
+}
+
+/// Mean bytes that a thread allocates between two samples; 0 while none are taken.
+pub fn sample_interval_bytes() -> u64 {
+    sampler::interval()
+}
+
+/// Changes how often samples are taken; 0 for not at all. A thread takes the change up at its next
+/// sample, and within 1 GiB of allocations if it took none.
+pub fn set_sample_interval_bytes(bytes: u64) {
+    sampler::set_interval(bytes);
+}

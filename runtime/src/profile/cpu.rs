@@ -1,0 +1,267 @@
+//! A CPU profile: where the workers spend their time, and on whose behalf.
+//!
+//! Each worker thread has a timer that counts its own CPU time, so an idle worker is not sampled and
+//! a busy one in proportion. Kernels whose CPU timers are driven by the clock tick deliver at most
+//! one signal a tick (250 or 1,000 a second); the periods missed in between are counted in the
+//! sample that comes ([`Sample::cpu_ns`]), and [`Profile::achieved_hz`] says what the rate really
+//! was.
+//!
+//! Only Rust code built with frame pointers is walked whole. Where the innermost function has none
+//! (the C library), a sample consists of that function alone or leaves its caller out.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use std::time::{Duration, Instant};
+
+use super::ring::{self, SampleRing};
+use super::signal::{self, InstallError, Timer};
+use crate::id::{RoutineId, WorkerId, WorkloadId};
+use crate::runtime::Handle;
+
+/// Most samples a second of CPU time that can be asked for.
+pub const MAX_HZ: u32 = 1000;
+
+/// How long a profile may last, at the rate asked for, before samples are lost for want of room,
+/// unless [`Session::drain`] makes some; stacks being of medium depth.
+const ROOM: Duration = Duration::from_secs(65);
+
+/// Words reserved for a sample: the head and 53 frames.
+const WORDS_PER_SAMPLE: u64 = 64;
+
+/// Words of the largest ring, 32 MiB of address space, of which a minute at 250 Hz touches 8.
+const MOST_WORDS: u64 = 4 << 20;
+
+/// Whether a session exists.
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+/// Why no profile was begun.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Another session exists; there is one `SIGPROF`.
+    #[error("a CPU profile is being taken already")]
+    AlreadyRunning,
+    /// The rate is not in `1..=MAX_HZ`.
+    #[error("{hz} samples a second were asked for; possible are 1 to {MAX_HZ}")]
+    Rate {
+        /// What was asked for.
+        hz: u32,
+    },
+    /// The registers of this machine are not known here.
+    #[error("CPU profiles need Linux on x86-64 or AArch64")]
+    Unsupported,
+    /// The program has more workers than can be sampled at once.
+    #[error("{workers} workers; a CPU profile can watch {}", signal::STATIONS)]
+    TooManyWorkers {
+        /// Workers there are.
+        workers: usize,
+    },
+    /// Other code has put its own handler for `SIGPROF` over ours.
+    #[error("another profiler has taken SIGPROF over")]
+    SignalTaken,
+    /// A system call failed.
+    #[error("the system refuses a CPU profile: {0}")]
+    Os(#[from] io::Error),
+}
+
+/// A finished profile.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Profile {
+    /// In order of time for each worker, worker by worker.
+    pub samples: Vec<Sample>,
+    /// Samples a second of CPU time that were asked for.
+    pub asked_hz: u32,
+    /// Samples taken for each second of CPU time that the workers used; `None` if they used too
+    /// little to tell, less than one period.
+    pub achieved_hz: Option<f64>,
+    /// Signals that came. Each is among the samples, skipped, or lost.
+    pub taken: u64,
+    /// Signals that found a thread between two stacks, where no walk is possible.
+    pub skipped_in_switch: u64,
+    /// Samples that found no room.
+    pub lost: u64,
+    /// CPU time of all workers while the profile was taken; of a worker that ended before the
+    /// profile did, nothing.
+    pub cpu: Duration,
+    /// From start to stop.
+    pub duration: Duration,
+}
+
+/// One look at a worker.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sample {
+    /// Addresses in the functions that were executing, innermost first: the interrupted instruction,
+    /// then one within each call instruction. At most 128. A routine's end at its root.
+    pub frames: Vec<usize>,
+    /// The worker whose thread was interrupted.
+    pub worker: WorkerId,
+    /// The routine that was running, `None` for the scheduler itself.
+    pub routine: Option<RoutineId>,
+    /// That routine's name.
+    pub name: Option<String>,
+    /// Name of its workload, its first 32 bytes.
+    pub workload: Option<String>,
+    /// The workload itself.
+    pub workload_id: Option<WorkloadId>,
+    /// CPU time that this sample stands for.
+    pub cpu_ns: u64,
+}
+
+impl fmt::Debug for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sample")
+            .field("frames", &format_args!("{:#x?}", self.frames))
+            .field("worker", &self.worker)
+            .field("routine", &self.routine)
+            .field("name", &self.name)
+            .field("workload", &self.workload)
+            .field("workload_id", &self.workload_id)
+            .field("cpu_ns", &self.cpu_ns)
+            .finish()
+    }
+}
+
+/// The session's claim to be the only one.
+#[derive(Debug)]
+struct OnlyOne;
+
+impl OnlyOne {
+    fn claim() -> Option<OnlyOne> {
+        // Acquire with the Release in `drop`: the stations are empty again.
+        RUNNING
+            .compare_exchange(false, true, Acquire, Relaxed)
+            .is_ok()
+            .then_some(OnlyOne)
+    }
+}
+
+impl Drop for OnlyOne {
+    fn drop(&mut self) {
+        RUNNING.store(false, Release);
+    }
+}
+
+/// A worker that is being sampled.
+#[derive(Debug)]
+struct Watched {
+    worker: WorkerId,
+    tid: i32,
+    cpu_before: Option<Duration>,
+    timer: Timer,
+}
+
+/// A profile being taken. Dropping it ends the sampling and throws the samples away.
+#[derive(Debug)]
+#[must_use = "dropping a session throws its samples away"]
+pub struct Session {
+    // Before `only_one`: the timers are gone when the next session may begin.
+    watched: Vec<Watched>,
+    samples: Vec<Sample>,
+    hz: u32,
+    period: Duration,
+    began: Instant,
+    _only_one: OnlyOne,
+}
+
+/// Begins to sample the workers of `handle`'s runtime, `hz` times a second of each one's CPU time.
+///
+/// # Errors
+/// [`StartError::AlreadyRunning`] while another session exists, at once; the others say themselves
+/// what is wrong.
+pub fn start(handle: &Handle, hz: u32) -> Result<Session, StartError> {
+    if !signal::SUPPORTED {
+        return Err(StartError::Unsupported);
+    }
+    if !(1..=MAX_HZ).contains(&hz) {
+        return Err(StartError::Rate { hz });
+    }
+    let only_one = OnlyOne::claim().ok_or(StartError::AlreadyRunning)?;
+    signal::install().map_err(|error| match error {
+        InstallError::Replaced => StartError::SignalTaken,
+        InstallError::Os(error) => StartError::Os(error),
+    })?;
+    let threads = handle.worker_threads();
+    if threads.len() > signal::STATIONS {
+        return Err(StartError::TooManyWorkers {
+            workers: threads.len(),
+        });
+    }
+    let period = Duration::from_secs(1) / hz;
+    let words = (u64::from(hz) * ROOM.as_secs() * WORDS_PER_SAMPLE).min(MOST_WORDS);
+    let mut session = Session {
+        watched: Vec::with_capacity(threads.len()),
+        samples: Vec::new(),
+        hz,
+        period,
+        began: Instant::now(),
+        _only_one: only_one,
+    };
+    for (station, thread) in threads.into_iter().enumerate() {
+        let ring = SampleRing::new(words as usize)?;
+        let cpu_before = signal::cpu_time(thread.tid);
+        session.watched.push(Watched {
+            worker: thread.worker,
+            tid: thread.tid,
+            cpu_before,
+            timer: Timer::start(thread.tid, period, station, ring)?,
+        });
+    }
+    Ok(session)
+}
+
+impl Session {
+    /// Makes room for further samples by taking those that are there into the profile. Needed only
+    /// for profiles of more than a minute.
+    pub fn drain(&mut self) {
+        for watched in &self.watched {
+            while let Some((head, frames)) = watched.timer.ring().pop() {
+                self.samples.push(Sample {
+                    frames,
+                    worker: watched.worker,
+                    routine: (head.routine != 0).then(|| RoutineId::new(head.routine)),
+                    name: ring::text(head.name),
+                    workload: ring::text(head.workload_name),
+                    workload_id: (head.workload != 0).then(|| WorkloadId::new(head.workload)),
+                    cpu_ns: self.period.as_nanos() as u64 * u64::from(head.periods),
+                });
+            }
+        }
+    }
+
+    /// Ends the sampling and hands the profile over.
+    pub fn stop(mut self) -> Profile {
+        let mut cpu = Duration::ZERO;
+        for watched in &mut self.watched {
+            watched.timer.disarm();
+            if let (Some(before), Some(after)) = (watched.cpu_before, signal::cpu_time(watched.tid))
+            {
+                cpu += after.saturating_sub(before);
+            }
+        }
+        let duration = self.began.elapsed();
+        self.drain();
+        let sum = |count: fn(&SampleRing) -> u64| -> u64 {
+            self.watched
+                .iter()
+                .map(|watched| count(watched.timer.ring()))
+                .sum()
+        };
+        let taken = sum(SampleRing::taken);
+        Profile {
+            asked_hz: self.hz,
+            achieved_hz: (cpu >= self.period).then(|| taken as f64 / cpu.as_secs_f64()),
+            taken,
+            skipped_in_switch: sum(SampleRing::skipped),
+            lost: sum(SampleRing::lost),
+            cpu,
+            duration,
+            samples: std::mem::take(&mut self.samples),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Profiles of the running program: where CPU time goes ([`cpu`]) and where routines stand
+//! ([`stacks`]).
+//!
+//! Both walk frame pointers, so everything that is to be seen must be built with
+//! `-C force-frame-pointers=yes`. Addresses are not looked up here: a profile is taken inside the
+//! program that it is about, and naming functions is the reader's work.
+
+pub mod cpu;
+pub(crate) mod frames;
+mod ring;
+mod signal;

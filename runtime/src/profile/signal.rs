@@ -1,0 +1,414 @@
+//! The signal of the CPU sampler: a timer for each thread, which counts that thread's CPU time, and
+//! the handler that looks at what was interrupted.
+//!
+//! The handler runs on the thread's alternate stack, with all other signals held back. It reads
+//! registers, this thread's [`ThreadState`], the header of the routine that runs and the interrupted
+//! stack within its bounds; it writes into its thread's ring. It takes no lock, allocates nothing
+//! and leaves `errno` as it was.
+//!
+//! **Stations.** A timer's signal carries the address of a [`Station`] in a static table, and the
+//! station points to the ring. So a signal that arrives after its profile has ended (the kernel
+//! does not take a pending one back) finds an empty station, not freed memory; and a `SIGPROF` that
+//! is somebody else's is recognised and passed on to whatever handler was there before.
+
+use std::io;
+use std::ptr;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{
+    AtomicPtr, AtomicU32,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+};
+use std::time::Duration;
+
+use super::frames::{self, Bounds};
+use super::ring::{self, Head, SampleRing};
+use crate::thread_state::{self, ThreadState};
+
+/// Threads that can be sampled at once.
+pub(super) const STATIONS: usize = 1024;
+
+/// Whether [`registers`] knows this machine.
+pub(super) const SUPPORTED: bool = cfg!(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+));
+
+/// Where a thread's samples go.
+struct Station {
+    /// Null while the thread is not sampled.
+    ring: AtomicPtr<SampleRing>,
+    /// Handlers at work here: 0 or 1, as a thread's handler does not interrupt itself.
+    busy: AtomicU32,
+}
+
+static TABLE: [Station; STATIONS] = [const {
+    Station {
+        ring: AtomicPtr::new(ptr::null_mut()),
+        busy: AtomicU32::new(0),
+    }
+}; STATIONS];
+
+/// The interrupted thread.
+struct Registers {
+    pc: usize,
+    sp: usize,
+    frame: usize,
+}
+
+/// A timer on the CPU time of one thread, feeding one ring. Disarmed when dropped, and then no
+/// handler reads the ring any more.
+#[derive(Debug)]
+pub(super) struct Timer {
+    /// A `timer_t`, whose pointer is a number in truth: kept as one, so that this is `Send`.
+    id: usize,
+    station: usize,
+    ring: Box<SampleRing>,
+}
+
+impl Timer {
+    /// Samples the thread `tid` of this process every `period` of its CPU time into `ring`. Only
+    /// one timer at a time may use a station; [`install`] was called.
+    pub(super) fn start(
+        tid: i32,
+        period: Duration,
+        station: usize,
+        ring: SampleRing,
+    ) -> io::Result<Timer> {
+        let ring = Box::new(ring);
+        // SAFETY: all-zero is a valid `sigevent`: integers and a pointer.
+        let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+        event.sigev_notify = libc::SIGEV_THREAD_ID;
+        event.sigev_signo = libc::SIGPROF;
+        event.sigev_notify_thread_id = tid;
+        event.sigev_value.sival_ptr = ptr::from_ref(&TABLE[station]).cast_mut().cast();
+        let mut id: libc::timer_t = ptr::null_mut();
+        // SAFETY: both point to values on this frame.
+        if unsafe { libc::timer_create(thread_clock(tid), &mut event, &mut id) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // Release: the handler's load sees the ring's fields.
+        TABLE[station]
+            .ring
+            .store(ptr::from_ref(&*ring).cast_mut(), Release);
+        // From here on the value's drop undoes everything.
+        let timer = Timer {
+            id: id as usize,
+            station,
+            ring,
+        };
+        let period = libc::timespec {
+            tv_sec: period.as_secs() as libc::time_t,
+            tv_nsec: libc::c_long::from(period.subsec_nanos() as i32),
+        };
+        let setting = libc::itimerspec {
+            it_interval: period,
+            it_value: period,
+        };
+        // SAFETY: the timer was made above and not deleted; `setting` is on this frame.
+        if unsafe { libc::timer_settime(id, 0, &setting, ptr::null_mut()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(timer)
+    }
+
+    /// Where the samples are.
+    pub(super) fn ring(&self) -> &SampleRing {
+        &self.ring
+    }
+
+    /// Ends the sampling. A handler that is running now is waited for; one that comes later finds
+    /// nothing to do.
+    pub(super) fn disarm(&mut self) {
+        if self.id == usize::MAX {
+            return;
+        }
+        // SAFETY: made in `start`, deleted here and, by the marker below, only once. A thread that
+        // has ended meanwhile does not matter to the kernel.
+        unsafe { libc::timer_delete(self.id as libc::timer_t) };
+        self.id = usize::MAX;
+        let station = &TABLE[self.station];
+        // SeqCst, with the handler's: either it sees the null, or its `busy` is seen here.
+        station.ring.store(ptr::null_mut(), SeqCst);
+        while station.busy.load(SeqCst) != 0 {
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.disarm();
+    }
+}
+
+/// The clock that counts the CPU time of the thread `tid`, as the kernel numbers them: the thread's
+/// number inverted, the bit for "of a thread", and the kind that the scheduler counts.
+fn thread_clock(tid: i32) -> libc::clockid_t {
+    const OF_A_THREAD: i32 = 4;
+    const SCHEDULER: i32 = 2;
+    (!tid << 3) | OF_A_THREAD | SCHEDULER
+}
+
+/// CPU time that the thread `tid` of this process has used; `None` if it has ended.
+pub(super) fn cpu_time(tid: i32) -> Option<Duration> {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is on this frame; an unknown clock is an error, not undefined.
+    let known = unsafe { libc::clock_gettime(thread_clock(tid), &mut time) } == 0;
+    known.then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+}
+
+/// The action that was there before ours, null until ours is installed. Never freed: a handler may
+/// read it at any time.
+static BEFORE: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
+
+/// What stands in the way of the handler.
+pub(super) enum InstallError {
+    /// Somebody installed another one over ours.
+    Replaced,
+    /// The system refused.
+    Os(io::Error),
+}
+
+/// Puts the handler in place; once, it stays for the rest of the process. Taking it out again would
+/// let a late signal kill the program.
+pub(super) fn install() -> Result<(), InstallError> {
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    let os = || InstallError::Os(io::Error::last_os_error());
+    // SAFETY: all-zero is a valid `sigaction`: the default action.
+    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: reads the present action into a value on this frame.
+    if unsafe { libc::sigaction(libc::SIGPROF, ptr::null(), &mut now) } != 0 {
+        return Err(os());
+    }
+    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_signal;
+    let handler = handler as *const () as libc::sighandler_t;
+    if now.sa_sigaction == handler {
+        return Ok(());
+    }
+    // Theirs may pass signals on to ours; were ours to pass them on to theirs, they would go round
+    // for ever.
+    if !BEFORE.load(Relaxed).is_null() {
+        return Err(InstallError::Replaced);
+    }
+    // Release: before our handler can run it must find this whole.
+    BEFORE.store(Box::into_raw(Box::new(now)), Release);
+    // SAFETY: as above.
+    let mut ours: libc::sigaction = unsafe { std::mem::zeroed() };
+    ours.sa_sigaction = handler;
+    ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+    // SAFETY: the set is on this frame; the handler has the signature that SA_SIGINFO asks for, and
+    // does only what a handler may (see the module's text).
+    let installed = unsafe {
+        libc::sigfillset(&mut ours.sa_mask);
+        libc::sigaction(libc::SIGPROF, &ours, ptr::null_mut())
+    };
+    if installed == 0 { Ok(()) } else { Err(os()) }
+}
+
+extern "C" fn on_signal(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: always valid for the calling thread.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let saved = unsafe { *errno };
+    // SAFETY: the kernel passes what belongs to this signal.
+    match unsafe { station_of(info) } {
+        Some((station, missed)) => {
+            // SeqCst, with `Timer::disarm`.
+            station.busy.store(1, SeqCst);
+            let ring = station.ring.load(SeqCst);
+            // SAFETY: not null, so `disarm` has not passed its store yet, and it waits for `busy`
+            // before the ring may go.
+            if let Some(ring) = unsafe { ring.as_ref() } {
+                // SAFETY: the kernel's, as above.
+                let registers = unsafe { registers(context) };
+                thread_state::with(|thread| record(thread, ring, missed, registers));
+            }
+            station.busy.store(0, Release);
+        }
+        // SAFETY: as above.
+        None => unsafe { pass_on(signal, info, context) },
+    }
+    // SAFETY: as above.
+    unsafe { *errno = saved };
+}
+
+/// How the kernel lays a timer's signal out on 64-bit machines.
+#[repr(C)]
+struct TimerInfo {
+    signo: libc::c_int,
+    errno: libc::c_int,
+    code: libc::c_int,
+    padding: libc::c_int,
+    timer: libc::c_int,
+    overrun: libc::c_int,
+    value: usize,
+}
+
+/// The station that the signal names and the periods it missed; `None` if it is not one of ours.
+///
+/// # Safety
+/// 1. Alive: `info` is what the kernel passed to a handler that is still running.
+unsafe fn station_of(info: *mut libc::siginfo_t) -> Option<(&'static Station, u32)> {
+    // SAFETY: 1; the kernel's block is 128 bytes, whatever its kind.
+    let info = unsafe { &*info.cast::<TimerInfo>() };
+    let offset = info.value.wrapping_sub(&raw const TABLE as usize);
+    (info.code == libc::SI_TIMER
+        && offset < size_of_val(&TABLE)
+        && offset.is_multiple_of(size_of::<Station>()))
+    .then(|| {
+        (
+            &TABLE[offset / size_of::<Station>()],
+            info.overrun.max(0) as u32,
+        )
+    })
+}
+
+/// Does with a foreign signal what would have been done without us.
+///
+/// # Safety
+/// 1. Alive: the arguments are those of a handler that is still running.
+unsafe fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: never freed, and written once before the handler was installed.
+    let Some(before) = (unsafe { BEFORE.load(Acquire).as_ref() }) else {
+        return;
+    };
+    match before.sa_sigaction {
+        libc::SIG_IGN => {}
+        libc::SIG_DFL => {
+            // The default action ends the process. It does so once this handler returns, as the
+            // signal is held back until then.
+            // SAFETY: both are async-signal-safe.
+            unsafe {
+                libc::signal(signal, libc::SIG_DFL);
+                libc::raise(signal);
+            }
+        }
+        handler if before.sa_flags & libc::SA_SIGINFO != 0 => {
+            type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+            // SAFETY: SA_SIGINFO says that the number is the address of such a function.
+            let handler: Handler = unsafe { std::mem::transmute(handler) };
+            handler(signal, info, context);
+        }
+        handler => {
+            // SAFETY: without SA_SIGINFO it is the address of such a function.
+            let handler: extern "C" fn(libc::c_int) = unsafe { std::mem::transmute(handler) };
+            handler(signal);
+        }
+    }
+}
+
+/// The registers of the interrupted code.
+///
+/// # Safety
+/// 1. Alive: `context` is what the kernel passed to a handler that is still running.
+#[cfg(target_arch = "x86_64")]
+unsafe fn registers(context: *mut libc::c_void) -> Registers {
+    // SAFETY: 1; with SA_SIGINFO it is a `ucontext_t`.
+    let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    Registers {
+        pc: registers[libc::REG_RIP as usize] as usize,
+        sp: registers[libc::REG_RSP as usize] as usize,
+        frame: registers[libc::REG_RBP as usize] as usize,
+    }
+}
+
+/// The registers of the interrupted code.
+///
+/// # Safety
+/// 1. Alive: `context` is what the kernel passed to a handler that is still running.
+#[cfg(target_arch = "aarch64")]
+unsafe fn registers(context: *mut libc::c_void) -> Registers {
+    // SAFETY: 1; with SA_SIGINFO it is a `ucontext_t`.
+    let machine = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
+    Registers {
+        pc: machine.pc as usize,
+        sp: machine.sp as usize,
+        frame: machine.regs[29] as usize,
+    }
+}
+
+/// Nothing is known of this machine; [`SUPPORTED`] keeps timers from being started.
+///
+/// # Safety
+/// None.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+unsafe fn registers(_: *mut libc::c_void) -> Registers {
+    Registers {
+        pc: 0,
+        sp: 0,
+        frame: 0,
+    }
+}
+
+/// Writes the sample, or finds that none can be taken here.
+fn record(thread: &ThreadState, ring: &SampleRing, missed: u32, at: Registers) {
+    ring.take();
+    let own = Bounds::native(
+        thread.native_low.load(Relaxed),
+        thread.native_high.load(Relaxed),
+    );
+    let routine_low = thread.stack_low.load(Relaxed);
+    let on_routine = routine_low != 0;
+    let stack = if on_routine {
+        Bounds::routine(routine_low, thread.stack_high.load(Relaxed))
+    } else {
+        own
+    };
+    // During a switch the registers belong to two stacks: the thread is said to run a routine and
+    // its stack pointer is elsewhere already, or still; or the stack pointer has arrived and the
+    // frame pointer has not. (A heap profiler's call on a spare stack is skipped by the same rule.)
+    let elsewhere = stack.is_some_and(|stack| !stack.contains(at.sp));
+    let half_switched = on_routine && own.is_some_and(|own| own.contains(at.frame));
+    if elsewhere || half_switched {
+        ring.skip();
+        return;
+    }
+    ring.push(head(thread, missed), |visit| {
+        // Compilers for other languages use the frame register for whatever they like: then the
+        // innermost function is all there is to say.
+        let Some(stack) = stack.filter(|_| at.frame >= at.sp) else {
+            visit(at.pc);
+            return;
+        };
+        if visit(at.pc) {
+            // SAFETY: 1 this is the thread's own stack, and it is interrupted; 2 the stack pointer
+            // is inside the bounds and the walk begins above it, where everything is in use up to
+            // the stack's top.
+            unsafe { frames::walk(at.frame, stack, visit) };
+        }
+    });
+}
+
+/// Who runs on this thread.
+fn head(thread: &ThreadState, missed: u32) -> Head {
+    let mut head = Head {
+        periods: 1 + missed,
+        ..Head::default()
+    };
+    // SAFETY: the scheduler sets both pointers for the length of a turn, in which routine and
+    // workload are alive; the handler interrupted this very thread, so the turn is not over.
+    let (routine, workload) = unsafe {
+        (
+            thread.routine.load(Relaxed).as_ref(),
+            thread.workload.load(Relaxed).as_ref(),
+        )
+    };
+    if let Some(routine) = routine {
+        head.routine = routine.id.load(Relaxed);
+        head.name = std::array::from_fn(|i| routine.name[i].load(Relaxed));
+    }
+    if let Some(workload) = workload {
+        head.workload = workload.id.get();
+        head.workload_name = ring::label(&workload.name);
+    }
+    head
+}

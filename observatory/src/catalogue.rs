@@ -1,0 +1,360 @@
+//! Every metric: its name, unit, kind, one sentence, and how it is read from a sample.
+//!
+//! One table, from which the Prometheus text, its documentation and its tests are made. Names
+//! follow Prometheus: base units, `_total` for counters. Labels are bounded: workers, states and
+//! reasons, never a routine.
+
+use openwork::snapshot::{Source, WaitReason};
+
+use crate::sample::Sample;
+
+/// A metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its whole name, with `_total` where it is a counter.
+    pub name: &'static str,
+    /// What a value of 1 is.
+    pub unit: Unit,
+    /// Whether it only grows.
+    pub kind: Kind,
+    /// Names of its labels, in the order of [`Point::labels`].
+    pub labels: &'static [&'static str],
+    /// One sentence for a person.
+    pub help: &'static str,
+    read: fn(&Sample, &mut Points),
+}
+
+/// What a value of 1 is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Things.
+    Count,
+    /// Bytes.
+    Bytes,
+    /// Seconds.
+    Seconds,
+    /// Parts of a whole, from 0 to 1.
+    Ratio,
+    /// Hashes a second.
+    HashesPerSecond,
+}
+
+impl Unit {
+    /// The word for it in data.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Unit::Count => "count",
+            Unit::Bytes => "bytes",
+            Unit::Seconds => "seconds",
+            Unit::Ratio => "ratio",
+            Unit::HashesPerSecond => "hashes_per_second",
+        }
+    }
+}
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Grows from 0 at the start of the process.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// A value, as exact as it was measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// A count.
+    Integer(u64),
+    /// A ratio, a rate or a number of seconds.
+    Real(f64),
+}
+
+impl Value {
+    /// As a floating-point number; exact up to 2^53.
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Value::Integer(value) => value as f64,
+            Value::Real(value) => value,
+        }
+    }
+}
+
+/// One value of a metric and the values of its labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// In the order of [`Metric::labels`].
+    pub labels: Vec<String>,
+    /// The figure.
+    pub value: Value,
+}
+
+impl Metric {
+    /// The metric's values in a sample. None at all when it could not be measured: an absent figure
+    /// is not 0.
+    pub fn read(&self, sample: &Sample) -> Vec<Point> {
+        let mut points = Points::default();
+        (self.read)(sample, &mut points);
+        points.0
+    }
+}
+
+/// Collects what a metric's reader finds.
+#[derive(Default)]
+struct Points(Vec<Point>);
+
+impl Points {
+    fn count(&mut self, labels: &[&str], value: u64) {
+        self.push(labels, Value::Integer(value));
+    }
+
+    fn real(&mut self, labels: &[&str], value: f64) {
+        self.push(labels, Value::Real(value));
+    }
+
+    fn maybe(&mut self, value: Option<u64>) {
+        if let Some(value) = value {
+            self.count(&[], value);
+        }
+    }
+
+    fn by_worker(&mut self, values: impl IntoIterator<Item = u64>) {
+        for (worker, value) in values.into_iter().enumerate() {
+            self.count(&[&worker.to_string()], value);
+        }
+    }
+
+    fn seconds_by_worker(&mut self, nanoseconds: impl IntoIterator<Item = u64>) {
+        for (worker, ns) in nanoseconds.into_iter().enumerate() {
+            self.real(&[&worker.to_string()], seconds(ns));
+        }
+    }
+
+    fn push(&mut self, labels: &[&str], value: Value) {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        self.0.push(Point { labels, value });
+    }
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+const WORKER: &[&str] = &["worker"];
+
+macro_rules! metrics {
+    ($($name:literal $unit:ident $kind:ident $labels:expr, $help:literal, $read:expr;)*) => {
+        /// All metrics, in the order in which they are shown.
+        pub const METRICS: &[Metric] = &[$(Metric {
+            name: $name,
+            unit: Unit::$unit,
+            kind: Kind::$kind,
+            labels: $labels,
+            help: $help,
+            read: $read,
+        }),*];
+    };
+}
+
+metrics! {
+    "openwork_sample_number" Count Gauge &[],
+        "Number of the sample that all figures here come from.",
+        |s, p| p.count(&[], s.n);
+    "openwork_workers" Count Gauge &[],
+        "Workers of the scheduler.",
+        |s, p| p.count(&[], s.snapshot.workers.len() as u64);
+    "openwork_worker_queue_depth" Count Gauge WORKER,
+        "Routines ready to run on a worker: LIFO slot, deque and inbox, without the one that runs.",
+        |s, p| p.by_worker(s.snapshot.workers.iter().map(|w| w.queue_depth()));
+    "openwork_injector_depth" Count Gauge &[],
+        "Routines in the injector.",
+        |s, p| p.count(&[], s.snapshot.injector_depth);
+    "openwork_turns_total" Count Counter &["worker", "source"],
+        "Turns run, by where the worker found the routine.",
+        |s, p| for worker in &s.snapshot.workers {
+            for (source, turns) in Source::ALL.iter().zip(worker.turns_by_source) {
+                p.count(&[&worker.id.to_string(), source.name()], turns);
+            }
+        };
+    "openwork_steal_attempts_total" Count Counter WORKER,
+        "Looks of a worker into another one's deque.",
+        |s, p| p.by_worker(s.snapshot.workers.iter().map(|w| w.steal_attempts));
+    "openwork_steals_total" Count Counter WORKER,
+        "Looks that took at least one routine.",
+        |s, p| p.by_worker(s.snapshot.workers.iter().map(|w| w.steals));
+    "openwork_stolen_total" Count Counter &["worker", "victim"],
+        "Routines that a worker took from another one's deque.",
+        |s, p| for worker in &s.snapshot.workers {
+            for (victim, stolen) in worker.stolen_from.iter().enumerate() {
+                p.count(&[&worker.id.to_string(), &victim.to_string()], *stolen);
+            }
+        };
+    "openwork_parks_total" Count Counter WORKER,
+        "Times a worker went to sleep.",
+        |s, p| p.by_worker(s.snapshot.workers.iter().map(|w| w.parks));
+    "openwork_wakes_total" Count Counter WORKER,
+        "Times a worker woke another one.",
+        |s, p| p.by_worker(s.snapshot.workers.iter().map(|w| w.wakes));
+    "openwork_yields_total" Count Counter WORKER,
+        "Times a routine gave way of its own accord.",
+        |s, p| p.by_worker(s.snapshot.workers.iter().map(|w| w.yields));
+    "openwork_worker_busy_seconds_total" Seconds Counter WORKER,
+        "Time that a worker spent in turns.",
+        |s, p| p.seconds_by_worker(s.snapshot.workers.iter().map(|w| w.busy_ns));
+    "openwork_worker_searching_seconds_total" Seconds Counter WORKER,
+        "Time that a worker spent looking for work.",
+        |s, p| p.seconds_by_worker(s.snapshot.workers.iter().map(|w| w.searching_ns));
+    "openwork_routines_spawned_total" Count Counter &[],
+        "Routines spawned.",
+        |s, p| p.count(&[], s.snapshot.routines.spawned);
+    "openwork_routines_ended_total" Count Counter &["result"],
+        "Routines ended, by how.",
+        |s, p| {
+            let r = &s.snapshot.routines;
+            p.count(&["returned"], r.ended.saturating_sub(r.panicked + r.cancelled));
+            p.count(&["panicked"], r.panicked);
+            p.count(&["cancelled"], r.cancelled);
+        };
+    "openwork_routines" Count Gauge &["state"],
+        "Live routines, by state.",
+        |s, p| {
+            let r = &s.snapshot.routines;
+            let states = [("new", r.new), ("runnable", r.runnable), ("running", r.running), ("blocked", r.blocked)];
+            for (state, count) in states {
+                p.count(&[state], count);
+            }
+        };
+    "openwork_routines_blocked" Count Gauge &["reason"],
+        "Blocked routines, by what they wait for; those that wait for a stack are still new and not blocked.",
+        |s, p| for (reason, count) in WaitReason::ALL.iter().zip(s.snapshot.routines.blocked_by) {
+            p.count(&[reason.name()], count);
+        };
+    "openwork_oldest_runnable_seconds" Seconds Gauge &[],
+        "For how long the routine that waits longest for a worker has waited; absent with too many routines to walk.",
+        |s, p| if let Some(ns) = s.oldest_runnable_ns {
+            p.real(&[], seconds(ns));
+        };
+    "openwork_stacks_in_use" Count Gauge &[],
+        "Stacks that a routine uses.",
+        |s, p| p.count(&[], s.snapshot.stacks.in_use);
+    "openwork_stacks_pooled" Count Gauge &[],
+        "Stacks that workers keep for the next routine.",
+        |s, p| p.count(&[], s.snapshot.stacks.pooled);
+    "openwork_stacks_limit" Count Gauge &[],
+        "Most stacks at once; absent when unbounded.",
+        |s, p| p.maybe(s.snapshot.stacks.limit);
+    "openwork_stack_waiting" Count Gauge &[],
+        "Routines that wait for a stack before their first turn.",
+        |s, p| p.count(&[], s.snapshot.stacks.waiting);
+    "openwork_stack_growths_total" Count Counter WORKER,
+        "Times a routine was seen to have grown its stack past another power of two.",
+        |s, p| p.by_worker(s.snapshot.workers.iter().map(|w| w.stack_growths));
+    "openwork_stack_reserved_bytes" Bytes Gauge &[],
+        "Address space reserved for stacks; not memory.",
+        |s, p| p.count(&[], s.snapshot.stacks.reserved_bytes);
+    "openwork_heap_allocated_bytes_total" Bytes Counter &[],
+        "Bytes allocated; absent without the counting allocator.",
+        |s, p| p.maybe(s.memory.map(|m| m.allocated_bytes));
+    "openwork_heap_freed_bytes_total" Bytes Counter &[],
+        "Bytes freed; absent without the counting allocator.",
+        |s, p| p.maybe(s.memory.map(|m| m.freed_bytes));
+    "openwork_heap_allocations_total" Count Counter &[],
+        "Allocations; absent without the counting allocator.",
+        |s, p| p.maybe(s.memory.map(|m| m.allocated_objects));
+    "openwork_heap_frees_total" Count Counter &[],
+        "Frees; absent without the counting allocator.",
+        |s, p| p.maybe(s.memory.map(|m| m.freed_objects));
+    "openwork_heap_live_bytes" Bytes Gauge &[],
+        "Bytes allocated and not freed; absent without the counting allocator.",
+        |s, p| p.maybe(s.memory.map(|m| m.allocated_bytes.saturating_sub(m.freed_bytes)));
+    "openwork_heap_live_objects" Count Gauge &[],
+        "Blocks allocated and not freed; absent without the counting allocator.",
+        |s, p| p.maybe(s.memory.map(|m| m.allocated_objects.saturating_sub(m.freed_objects)));
+    "openwork_hashes_total" Count Counter WORKER,
+        "Hashes computed in search of a block.",
+        |s, p| p.by_worker(s.extra.hashes.iter().copied());
+    "openwork_hash_rate_baseline" HashesPerSecond Gauge &[],
+        "Hashes a second of one thread in a bare loop, measured at the start.",
+        |s, p| if let Some(rate) = s.extra.baseline_hashes_per_sec {
+            p.real(&[], rate);
+        };
+    "openwork_blocks_appended_total" Count Counter &[],
+        "Blocks appended to the chain since the process began.",
+        |s, p| p.count(&[], s.extra.blocks_appended);
+    "openwork_chain_length" Count Gauge &[],
+        "Blocks in the chain.",
+        |s, p| p.count(&[], s.extra.chain_length);
+    "openwork_runs_running" Count Gauge &[],
+        "Runs that have begun and not ended.",
+        |s, p| p.count(&[], s.extra.runs_running);
+    "openwork_viewers" Count Gauge &[],
+        "Viewers connected.",
+        |s, p| p.count(&[], s.watching.viewers);
+    "openwork_sampler_cpu_ratio" Ratio Gauge &[],
+        "Part of one processor that the sampler used in the last second.",
+        |s, p| if let Some(ratio) = s.watching.sampler_cpu_ratio {
+            p.real(&[], ratio);
+        };
+    "openwork_events_bytes_sent_total" Bytes Counter &[],
+        "Bytes sent to viewers.",
+        |s, p| p.count(&[], s.watching.bytes_sent);
+    "openwork_samples_skipped_total" Count Counter &[],
+        "Samples that slow viewers did not get.",
+        |s, p| p.count(&[], s.watching.samples_skipped);
+    "openwork_turns_lost_total" Count Counter &[],
+        "Turns overwritten before the sampler read them, while someone watched.",
+        |s, p| p.count(&[], s.watching.turns_lost);
+    "openwork_steals_lost_total" Count Counter &[],
+        "Steals overwritten before the sampler read them, while someone watched.",
+        |s, p| p.count(&[], s.watching.steals_lost);
+    "process_cpu_seconds_total" Seconds Counter &[],
+        "Processor time of the process, user and system.",
+        |s, p| if let Some(ns) = s.process_cpu_ns {
+            p.real(&[], seconds(ns));
+        };
+    "process_resident_memory_bytes" Bytes Gauge &[],
+        "Resident memory of the process.",
+        |s, p| p.maybe(s.rss_bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// What Prometheus asks of names; a scrape that breaks these rules is refused or misread.
+    #[test]
+    fn names_follow_prometheus() {
+        let mut seen = HashSet::new();
+        for metric in METRICS {
+            let name = metric.name;
+            assert!(seen.insert(name), "{name} twice");
+            assert!(
+                name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{name}"
+            );
+            assert_eq!(
+                metric.kind == Kind::Counter,
+                name.ends_with("_total"),
+                "{name}"
+            );
+            let stem = name.strip_suffix("_total").unwrap_or(name);
+            let unit_named = match metric.unit {
+                Unit::Bytes => stem.ends_with("_bytes") || stem.contains("_bytes_"),
+                Unit::Seconds => stem.ends_with("_seconds"),
+                Unit::Ratio => stem.ends_with("_ratio"),
+                Unit::Count | Unit::HashesPerSecond => true,
+            };
+            assert!(
+                unit_named,
+                "{name} does not name its unit {:?}",
+                metric.unit
+            );
+            assert!(
+                metric.help.ends_with('.'),
+                "{name}: the help is one sentence"
+            );
+        }
+    }
+}

@@ -1,0 +1,532 @@
+//! Lanes: who ran where, small enough to be sent ten times a second.
+//!
+//! A worker can run a million turns a second, and a page shows some hundred pixels. A turn as long
+//! as a cell stays a rectangle of its own; shorter ones are merged into a cell that tells which part
+//! of it the worker was busy. Merging keeps the sums: the busy time and the number of turns of all
+//! cells are those of the records.
+
+use std::panic::Location;
+
+use openwork::snapshot::{Source, StealRecord, TurnRecord, WorkerSnapshot};
+use openwork::{Handle, RoutineId, WorkerId, WorkloadId};
+
+/// Cells of one worker in one sample.
+pub const CELLS_PER_WORKER: usize = 100;
+/// Cells of all workers in one sample.
+pub const CELLS_PER_SAMPLE: usize = 2_000;
+/// Steals in one sample.
+pub const STEALS_PER_SAMPLE: usize = 200;
+/// The shortest turn that stays a rectangle of its own.
+pub const CELL_NS: u64 = 1_000_000;
+
+/// What one worker did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lane {
+    /// Whose lane.
+    pub worker: WorkerId,
+    /// In order of time, never overlapping.
+    pub cells: Vec<Cell>,
+}
+
+/// A stretch of a lane: one turn, or several short ones merged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cell {
+    /// Begin, in nanoseconds since the process began. A later cell with the same begin replaces
+    /// this one: it was a turn still running.
+    pub start_ns: u64,
+    /// Length in nanoseconds.
+    pub length_ns: u64,
+    /// Where the worker found the routine; of a merged cell, the longest turn's. `None` for a turn
+    /// still running whose source is only recorded at its end.
+    pub source: Option<Source>,
+    /// Part of the length in which a routine ran, from 0 to 1.
+    pub share: f32,
+    /// Turns that ended in the cell; 0 for the one still running.
+    pub turns: u32,
+    /// The routine that ran; of a merged cell, the longest turn's, and so below.
+    pub routine: RoutineId,
+    /// Where that routine was spawned.
+    pub site: &'static Location<'static>,
+    /// What it was spawned for.
+    pub workload: Option<WorkloadId>,
+}
+
+/// A turn that has begun and not ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Running {
+    pub(crate) start_ns: u64,
+    pub(crate) source: Option<Source>,
+    pub(crate) routine: RoutineId,
+    pub(crate) site: &'static Location<'static>,
+    pub(crate) workload: Option<WorkloadId>,
+}
+
+/// Records of one worker that have been read and not yet drawn, and what was drawn before.
+#[derive(Debug, Default)]
+pub(crate) struct Reel {
+    /// Where to go on reading the worker's ring.
+    pub(crate) cursor: u64,
+    /// Read and not yet drawn, in order.
+    pub(crate) pending: Vec<TurnRecord>,
+    /// Everything before is drawn.
+    drawn_ns: u64,
+    /// Begin of the unfinished turn drawn last, to be replaced by its record.
+    unfinished_ns: Option<u64>,
+}
+
+/// Cells of one worker, and how many turns share a cell with another.
+#[derive(Debug, Default)]
+pub(crate) struct Drawn {
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) merged: u64,
+}
+
+impl Reel {
+    /// Draws what ended by `until_ns` and the turn `running` then. A turn that ended later stays
+    /// for the next call: the ring is read after the snapshot that names the moment.
+    pub(crate) fn draw(
+        &mut self,
+        until_ns: u64,
+        running: Option<Running>,
+        cells_max: usize,
+    ) -> Drawn {
+        let ended = self.pending.partition_point(|turn| end(turn) <= until_ns);
+        // Better than the snapshot: the same turn, but with its source.
+        let running = match self.pending.get(ended) {
+            Some(turn) => Some(Running {
+                start_ns: turn.start_ns,
+                source: Some(turn.source),
+                routine: turn.routine,
+                site: turn.site,
+                workload: turn.workload,
+            }),
+            // Not one that ended since: its record was just read.
+            None => running.filter(|running| {
+                self.pending
+                    .last()
+                    .is_none_or(|turn| end(turn) <= running.start_ns)
+            }),
+        };
+        let running = running.filter(|running| running.start_ns < until_ns);
+
+        let records = &self.pending[..ended];
+        let from_ns = match (self.drawn_ns, records.first()) {
+            // Nothing drawn yet: the lane begins with what is there.
+            (0, first) => first.map_or(until_ns, |turn| turn.start_ns),
+            (drawn_ns, _) => drawn_ns,
+        };
+        let canvas = Canvas {
+            from_ns,
+            until_ns: running.map_or(until_ns, |running| running.start_ns),
+            unfinished_ns: self.unfinished_ns,
+        };
+        let span = until_ns.saturating_sub(from_ns);
+        let mut width_ns = CELL_NS.max(span.div_ceil(cells_max as u64));
+        let mut drawn = canvas.draw(records, width_ns);
+        while drawn.cells.len() > cells_max && width_ns <= span {
+            width_ns *= 2;
+            drawn = canvas.draw(records, width_ns);
+        }
+
+        self.drawn_ns = canvas
+            .until_ns
+            .max(records.last().map_or(0, end))
+            .max(from_ns);
+        self.unfinished_ns = None;
+        if let Some(running) = running.filter(|running| until_ns - running.start_ns >= width_ns) {
+            self.unfinished_ns = Some(running.start_ns);
+            drawn.cells.push(running.cell(until_ns));
+        }
+        self.pending.drain(..ended);
+        drawn
+    }
+
+    /// Forgets what was read: nobody watches, or the picture begins anew at `at_ns`.
+    pub(crate) fn skip(&mut self, at_ns: u64) {
+        self.pending.clear();
+        self.drawn_ns = at_ns;
+        self.unfinished_ns = None;
+    }
+}
+
+impl Running {
+    /// The turn that `worker` was in. `None` when it was in none, or when the routine has ended
+    /// since and can no longer be asked for its site: then its record is in the ring.
+    pub(crate) fn of(handle: &Handle, worker: &WorkerSnapshot) -> Option<Running> {
+        let start_ns = worker.turn_started_ns?;
+        let routine = handle.routine(worker.routine?)?;
+        Some(Running {
+            start_ns,
+            source: None,
+            routine: routine.id,
+            site: routine.site,
+            workload: routine.workload,
+        })
+    }
+
+    /// As a cell up to `until_ns`, which is after its begin.
+    pub(crate) fn cell(&self, until_ns: u64) -> Cell {
+        Cell {
+            start_ns: self.start_ns,
+            length_ns: until_ns - self.start_ns,
+            source: self.source,
+            share: 1.0,
+            turns: 0,
+            routine: self.routine,
+            site: self.site,
+            workload: self.workload,
+        }
+    }
+}
+
+/// The stretch to draw on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Canvas {
+    /// Cells are counted from here.
+    pub(crate) from_ns: u64,
+    /// A merged cell ends here at the latest, unless a turn in it ends later.
+    pub(crate) until_ns: u64,
+    /// A turn beginning here keeps its rectangle however short: it replaces one.
+    pub(crate) unfinished_ns: Option<u64>,
+}
+
+impl Canvas {
+    /// Draws `turns`, which are in order and do not overlap, with cells of `width_ns`.
+    pub(crate) fn draw(&self, turns: &[TurnRecord], width_ns: u64) -> Drawn {
+        let mut drawn = Drawn::default();
+        let mut free_ns = 0;
+        let mut open: Option<Merging<'_>> = None;
+        for turn in turns {
+            if turn.length_ns >= width_ns || self.unfinished_ns == Some(turn.start_ns) {
+                if let Some(merging) = open.take() {
+                    merging.close(turn.start_ns, &mut drawn);
+                }
+                drawn.cells.push(whole(turn));
+                free_ns = end(turn);
+                continue;
+            }
+            // A turn belongs to the cell in which it begins; the first one may begin before.
+            let index = turn.start_ns.saturating_sub(self.from_ns) / width_ns;
+            match &mut open {
+                Some(merging) if merging.index == index => merging.add(turn),
+                _ => {
+                    if let Some(merging) = open.take() {
+                        free_ns = merging.close(turn.start_ns, &mut drawn);
+                    }
+                    let grid_ns = self.from_ns + index * width_ns;
+                    open = Some(Merging {
+                        index,
+                        start_ns: grid_ns.max(free_ns).min(turn.start_ns),
+                        grid_end_ns: grid_ns + width_ns,
+                        end_ns: end(turn),
+                        busy_ns: turn.length_ns,
+                        turns: 1,
+                        longest: turn,
+                    });
+                }
+            }
+        }
+        if let Some(merging) = open {
+            merging.close(self.until_ns, &mut drawn);
+        }
+        drawn
+    }
+}
+
+/// A cell being filled.
+struct Merging<'a> {
+    index: u64,
+    start_ns: u64,
+    grid_end_ns: u64,
+    /// End of the newest turn in it.
+    end_ns: u64,
+    busy_ns: u64,
+    turns: u32,
+    longest: &'a TurnRecord,
+}
+
+impl<'a> Merging<'a> {
+    fn add(&mut self, turn: &'a TurnRecord) {
+        self.end_ns = end(turn);
+        self.busy_ns += turn.length_ns;
+        self.turns += 1;
+        if turn.length_ns > self.longest.length_ns {
+            self.longest = turn;
+        }
+    }
+
+    /// Ends the cell where its column ends, but not after `limit_ns`, where something else begins.
+    /// Gives back its end.
+    fn close(self, limit_ns: u64, drawn: &mut Drawn) -> u64 {
+        let end_ns = self
+            .grid_end_ns
+            .min(limit_ns)
+            .max(self.end_ns)
+            .max(self.start_ns + 1);
+        let length_ns = end_ns - self.start_ns;
+        drawn.cells.push(Cell {
+            start_ns: self.start_ns,
+            length_ns,
+            share: (self.busy_ns as f64 / length_ns as f64) as f32,
+            turns: self.turns,
+            ..whole(self.longest)
+        });
+        if self.turns > 1 {
+            drawn.merged += u64::from(self.turns);
+        }
+        end_ns
+    }
+}
+
+/// A turn as a rectangle of its own.
+fn whole(turn: &TurnRecord) -> Cell {
+    Cell {
+        start_ns: turn.start_ns,
+        length_ns: turn.length_ns,
+        source: Some(turn.source),
+        share: 1.0,
+        turns: 1,
+        routine: turn.routine,
+        site: turn.site,
+        workload: turn.workload,
+    }
+}
+
+pub(crate) fn end(turn: &TurnRecord) -> u64 {
+    turn.start_ns + turn.length_ns
+}
+
+/// Cells that each of `workers` may have, so that all together stay within
+/// [`CELLS_PER_SAMPLE`].
+pub(crate) fn cells_each(workers: usize) -> usize {
+    CELLS_PER_WORKER
+        .min(CELLS_PER_SAMPLE / workers.max(1))
+        .max(1)
+}
+
+/// At most `max` steals, evenly picked in order of time, and how many were left out.
+pub(crate) fn thin(mut steals: Vec<StealRecord>, max: usize) -> (Vec<StealRecord>, u64) {
+    steals.sort_by_key(|steal| steal.at_ns);
+    let found = steals.len();
+    if found <= max {
+        return (steals, 0);
+    }
+    let kept = (0..max).map(|i| steals[i * found / max]).collect();
+    (kept, (found - max) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn turn(start_ns: u64, length_ns: u64, routine: u64) -> TurnRecord {
+        TurnRecord {
+            start_ns,
+            length_ns,
+            routine: RoutineId::new(routine),
+            site: Location::caller(),
+            source: if routine.is_multiple_of(2) {
+                Source::Stolen
+            } else {
+                Source::Local
+            },
+            workload: None,
+        }
+    }
+
+    /// Small and repeatable; a failure names the seed that made the turns.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % bound
+        }
+    }
+
+    /// Turns of all lengths with gaps of all lengths, some of none.
+    fn turns(seed: u64, until_ns: u64) -> Vec<TurnRecord> {
+        let mut random = Random(seed);
+        let mut turns = Vec::new();
+        let mut at_ns = 1 + random.below(MS);
+        while at_ns < until_ns {
+            let scale = [100, 10_000, MS, 30 * MS][random.below(4) as usize];
+            let length_ns = random.below(scale);
+            turns.push(turn(at_ns, length_ns, random.below(100)));
+            let gap = [0, 1_000, MS, 10 * MS][random.below(4) as usize];
+            at_ns += length_ns + random.below(gap + 1);
+        }
+        turns
+    }
+
+    fn busy_ns(cells: &[Cell]) -> f64 {
+        cells
+            .iter()
+            .map(|cell| f64::from(cell.share) * cell.length_ns as f64)
+            .sum()
+    }
+
+    /// Draws `turns` in ticks of `tick_ns` as the sampler does, and checks each tick's bounds.
+    /// Gives back the cells that a viewer holds at the end.
+    #[track_caller]
+    fn play(turns: &[TurnRecord], tick_ns: u64, cells_max: usize, seed: u64) -> Vec<Cell> {
+        let mut reel = Reel::default();
+        reel.skip(1);
+        let mut held: Vec<Cell> = Vec::new();
+        let mut left = turns;
+        let mut until_ns = 1;
+        while !left.is_empty() || !reel.pending.is_empty() {
+            until_ns += tick_ns;
+            // The ring is read a little after the moment that the snapshot names.
+            let read = left.partition_point(|turn| end(turn) <= until_ns + tick_ns / 7);
+            reel.pending.extend_from_slice(&left[..read]);
+            left = &left[read..];
+            let open = left
+                .first()
+                .filter(|turn| turn.start_ns < until_ns)
+                .map(|turn| Running {
+                    start_ns: turn.start_ns,
+                    source: None,
+                    routine: turn.routine,
+                    site: turn.site,
+                    workload: None,
+                });
+            let drawn = reel.draw(until_ns, open, cells_max);
+            assert!(
+                drawn.cells.len() <= cells_max + 1,
+                "seed {seed}: {} cells",
+                drawn.cells.len()
+            );
+            for cell in drawn.cells {
+                assert!(cell.share <= 1.0, "seed {seed}: {cell:?}");
+                match held.iter_mut().find(|kept| kept.start_ns == cell.start_ns) {
+                    Some(kept) => {
+                        assert_eq!(
+                            kept.turns, 0,
+                            "seed {seed}: only an unfinished turn is replaced"
+                        );
+                        *kept = cell;
+                    }
+                    None => held.push(cell),
+                }
+            }
+        }
+        held
+    }
+
+    #[test]
+    fn merging_keeps_busy_time_and_turns_and_never_overlaps() {
+        for seed in 0..200 {
+            let turns = turns(seed, 400 * MS);
+            for (tick_ns, cells_max) in [
+                (100 * MS, 100),
+                (100 * MS, 7),
+                (33_333_333, 100),
+                (900 * MS, 100),
+            ] {
+                let held = play(&turns, tick_ns, cells_max, seed);
+                let count: u64 = held.iter().map(|cell| u64::from(cell.turns)).sum();
+                assert_eq!(count, turns.len() as u64, "seed {seed}");
+                let busy: u64 = turns.iter().map(|turn| turn.length_ns).sum();
+                let error = (busy_ns(&held) - busy as f64).abs() / busy as f64;
+                assert!(error < 1e-6, "seed {seed}: off by {error}");
+                for pair in held.windows(2) {
+                    let end_ns = pair[0].start_ns + pair[0].length_ns;
+                    assert!(end_ns <= pair[1].start_ns, "seed {seed}: {pair:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_turn_is_a_rectangle_and_short_ones_share_a_cell() {
+        let turns = [
+            turn(10, 100, 1),
+            turn(200, 300, 2),
+            turn(2 * MS, 5 * MS, 3),
+            turn(7 * MS, 10, 5),
+        ];
+        let canvas = Canvas {
+            from_ns: 0,
+            until_ns: 8 * MS,
+            unfinished_ns: None,
+        };
+        let drawn = canvas.draw(&turns, MS);
+        let cells: Vec<_> = drawn
+            .cells
+            .iter()
+            .map(|c| (c.start_ns, c.length_ns, c.turns, c.routine.get()))
+            .collect();
+        assert_eq!(
+            cells,
+            [(0, MS, 2, 2), (2 * MS, 5 * MS, 1, 3), (7 * MS, MS, 1, 5)]
+        );
+        assert_eq!(
+            drawn.cells[0].source,
+            Some(Source::Stolen),
+            "the longest of the merged ones"
+        );
+        assert_eq!(drawn.cells[1].share, 1.0);
+        assert_eq!(drawn.merged, 2);
+    }
+
+    #[test]
+    fn an_unfinished_turn_is_shown_and_then_replaced() {
+        let mut reel = Reel::default();
+        reel.skip(5 * MS);
+        let long = turn(10 * MS, 250 * MS, 4);
+        let running = Running {
+            start_ns: long.start_ns,
+            source: None,
+            routine: long.routine,
+            site: long.site,
+            workload: None,
+        };
+        for until_ns in [100 * MS, 200 * MS] {
+            let drawn = reel.draw(until_ns, Some(running), 100);
+            let [cell] = drawn.cells[..] else {
+                panic!("{drawn:?}")
+            };
+            assert_eq!(
+                (cell.start_ns, cell.length_ns),
+                (10 * MS, until_ns - 10 * MS)
+            );
+            assert_eq!((cell.turns, cell.source), (0, None));
+        }
+        reel.pending.push(long);
+        let drawn = reel.draw(300 * MS, None, 100);
+        let [cell] = drawn.cells[..] else {
+            panic!("{drawn:?}")
+        };
+        assert_eq!((cell.start_ns, cell.length_ns), (10 * MS, 250 * MS));
+        assert_eq!((cell.turns, cell.source), (1, Some(Source::Stolen)));
+    }
+
+    #[test]
+    fn many_workers_share_the_room_of_a_sample() {
+        for (workers, each) in [(1, 100), (20, 100), (64, 31), (5_000, 1)] {
+            assert_eq!(cells_each(workers), each);
+        }
+    }
+
+    #[test]
+    fn thinned_steals_are_counted_and_keep_their_order() {
+        let steal = |at_ns| StealRecord {
+            at_ns,
+            thief: WorkerId::new(0),
+            victim: WorkerId::new(1),
+            moved: 1,
+            first: RoutineId::new(1),
+        };
+        let (kept, omitted) = thin((0..450).rev().map(steal).collect(), 200);
+        assert_eq!((kept.len(), omitted), (200, 250));
+        assert!(kept.is_sorted_by_key(|steal| steal.at_ns));
+        let (kept, omitted) = thin((0..200).map(steal).collect(), 200);
+        assert_eq!((kept.len(), omitted), (200, 0));
+    }
+}

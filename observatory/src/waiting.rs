@@ -1,0 +1,65 @@
+//! For how long routines wait for a worker.
+//!
+//! Counts are free, but the age of the oldest runnable routine needs a walk over all of them. So it
+//! is walked only while something is runnable, at most once a second, and not at all beyond a
+//! number of routines at which the walk itself would be felt.
+
+use openwork::Handle;
+use openwork::snapshot::{RoutineCounts, RoutineState};
+
+use crate::finding::LONG_NS;
+
+/// Beyond so many live routines there is no walk. At some 100 ns a routine the walk stays under
+/// 2 ms, that is under 0.2 % of a processor once a second.
+const ROUTINES_MAX: u64 = 20_000;
+/// Between two walks.
+const PERIOD_NS: u64 = 1_000_000_000;
+
+/// What the newest walk found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// The longest wait in nanoseconds, 0 when none waits.
+    pub(crate) oldest_ns: u64,
+    /// Routines that have waited for over [`LONG_NS`].
+    pub(crate) long: u64,
+}
+
+/// Walks when it is due.
+#[derive(Debug, Default)]
+pub(crate) struct Walk {
+    next_ns: u64,
+    found: Option<Waiting>,
+}
+
+impl Walk {
+    pub(crate) fn at(
+        &mut self,
+        handle: &Handle,
+        now_ns: u64,
+        counts: &RoutineCounts,
+    ) -> Option<Waiting> {
+        if counts.runnable + counts.new == 0 {
+            self.found = Some(Waiting::default());
+        } else if counts.live() > ROUTINES_MAX {
+            self.found = None;
+        } else if now_ns >= self.next_ns {
+            self.next_ns = now_ns + PERIOD_NS;
+            let mut waiting = Waiting::default();
+            handle.routines(&mut |routine| {
+                waiting.add(routine.state, now_ns.saturating_sub(routine.state_since_ns));
+            });
+            self.found = Some(waiting);
+        }
+        self.found
+    }
+}
+
+impl Waiting {
+    fn add(&mut self, state: RoutineState, for_ns: u64) {
+        // A fresh routine waits for a worker like a readied one.
+        if matches!(state, RoutineState::Runnable | RoutineState::New) {
+            self.oldest_ns = self.oldest_ns.max(for_ns);
+            self.long += u64::from(for_ns > LONG_NS);
+        }
+    }
+}

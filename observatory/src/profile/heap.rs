@@ -2,7 +2,8 @@
 
 use openwork::memory::{self, HeapSite};
 
-use super::fold::{Fold, Frame, Report, ValueKind};
+use super::fold::{Fold, Report, ValueKind, cut_at_root};
+use super::symbol::Symbols;
 
 /// What each stack of a heap report has, in Go's order.
 pub const VALUES: &[ValueKind] = &[
@@ -34,12 +35,29 @@ pub enum View {
 }
 
 /// The heap as sampled by the counting allocator; `None` when the program does not install it.
-pub fn report(view: View) -> Option<Report> {
-    memory::is_counting()
-        .then(|| fold(&memory::heap_sites(), memory::sample_interval_bytes(), view))
+/// Looks up addresses, to cut what starts a routine or a thread off each stack.
+pub fn report(view: View, symbols: &Symbols) -> Option<Report> {
+    memory::is_counting().then(|| {
+        let mut report = fold(&memory::heap_sites(), view, symbols);
+        let interval_bytes = memory::sample_interval_bytes();
+        let space = ValueKind {
+            name: "space",
+            unit: "bytes",
+        };
+        report.period = Some((space, signed(interval_bytes)));
+        report.remarks.push(format!(
+            "One allocation in about {interval_bytes} bytes was sampled and stands for the others: figures \
+             are estimates, and what allocated less may be absent."
+        ));
+        let lost = memory::samples_lost();
+        if lost > 0 {
+            report.remarks.push(format!("{lost} samples were lost because a table was full."));
+        }
+        report
+    })
 }
 
-fn fold(sites: &[HeapSite], interval_bytes: u64, view: View) -> Report {
+fn fold(sites: &[HeapSite], view: View, symbols: &Symbols) -> Report {
     let default_value = match view {
         View::InUse => 3,
         View::Allocated => 1,
@@ -53,25 +71,10 @@ fn fold(sites: &[HeapSite], interval_bytes: u64, view: View) -> Report {
             held(site.allocated_objects, site.freed_objects),
             held(site.allocated_bytes, site.freed_bytes),
         ];
-        fold.add(
-            site.frames.iter().copied().map(Frame::Code).collect(),
-            vec![],
-            &values,
-        );
+        fold.add(cut_at_root(&site.frames, symbols), vec![], &values);
     }
     let mut report = Report::new(VALUES, default_value);
     report.stacks = fold.stacks(default_value);
-    report.period = i64::try_from(interval_bytes).ok().map(|bytes| {
-        let space = ValueKind {
-            name: "space",
-            unit: "bytes",
-        };
-        (space, bytes)
-    });
-    report.remarks = vec![format!(
-        "Sampled once in {interval_bytes} bytes allocated and scaled up: figures are estimates, and \
-         a site that allocated less may be absent."
-    )];
     report
 }
 
@@ -92,7 +95,11 @@ mod tests {
             freed_objects: 1,
             freed_bytes,
         };
-        let report = fold(&[site(100, 25), site(10, 20)], 512, View::InUse);
+        let report = fold(
+            &[site(100, 25), site(10, 20)],
+            View::InUse,
+            &Symbols::default(),
+        );
         assert_eq!(report.stacks.len(), 1);
         assert_eq!(report.stacks[0].values, [8, 110, 6, 75]);
         assert_eq!(report.values[report.default_value].name, "inuse_space");

@@ -302,10 +302,9 @@ mod tests {
 
     use flate2::read::GzDecoder;
     use openwork::WorkerId;
-    use openwork::profile::cpu;
 
     use super::*;
-    use crate::profile;
+    use crate::profile::cpu::{self, Account, Taken};
 
     #[inline(never)]
     fn known_function_for_the_profile() -> Vec<usize> {
@@ -325,38 +324,39 @@ mod tests {
         Profile::decode(message.as_slice()).expect("a profile")
     }
 
-    fn sampled() -> cpu::Profile {
+    fn sampled(symbols: &Symbols) -> Report {
         // On a thread of its own: below the test there is then only the standard library.
         let frames = std::thread::spawn(known_function_for_the_profile)
             .join()
             .expect("no panic");
-        let sample = |worker, routine: Option<u64>| cpu::Sample {
-            frames: frames.clone(),
+        let sample = |worker, routine: Option<&str>| Taken {
+            frames: &frames,
             worker: WorkerId::new(worker),
-            routine: routine.map(openwork::RoutineId::new),
-            name: (routine == Some(7)).then(|| "miner".to_owned()),
+            routine: routine.map(str::to_owned),
             workload: routine.map(|_| "run 3".to_owned()),
             cpu_ns: 4_000_000,
         };
-        cpu::Profile {
-            samples: vec![
-                sample(0, Some(7)),
-                sample(0, Some(7)),
-                sample(1, Some(8)),
-                sample(1, None),
-            ],
+        let samples = [
+            sample(0, Some("miner")),
+            sample(0, Some("miner")),
+            sample(1, Some("8")),
+            sample(1, None),
+        ];
+        let account = Account {
             asked_hz: 100,
             achieved_hz: Some(250.0),
             skipped_in_switch: 12,
             lost: 3,
+            cpu: Duration::from_millis(124),
             duration: Duration::from_secs(5),
-        }
+        };
+        cpu::fold(samples.into_iter(), &account, symbols)
     }
 
     #[test]
     fn a_cpu_profile_says_who_ran_where_and_what_is_missing() {
         let symbols = Symbols::default();
-        let report = profile::cpu::report(&sampled(), &symbols);
+        let report = sampled(&symbols);
         let decoded = decode(&report.pprof(&symbols));
         let text = |index: i64| decoded.string_table[index as usize].as_str();
 
@@ -394,13 +394,13 @@ mod tests {
         );
 
         let comments: Vec<_> = decoded.comment.iter().map(|c| text(*c)).collect();
-        assert_eq!(comments.len(), 3);
+        assert_eq!(comments.len(), 4);
         assert!(
-            comments[1].starts_with("12 samples fell into a stack switch"),
+            comments[2].starts_with("12 samples fell into a stack switch"),
             "{comments:?}"
         );
         assert!(
-            comments[2].starts_with("3 samples were lost"),
+            comments[3].starts_with("3 samples were lost"),
             "{comments:?}"
         );
     }
@@ -408,7 +408,7 @@ mod tests {
     #[test]
     fn every_number_in_a_profile_leads_somewhere() {
         let symbols = Symbols::default();
-        let report = profile::cpu::report(&sampled(), &symbols);
+        let report = sampled(&symbols);
         let decoded = decode(&report.pprof(&symbols));
         let text = |index: i64| decoded.string_table[index as usize].as_str();
         let known = decoded
@@ -455,7 +455,7 @@ mod tests {
     #[test]
     fn a_routines_stack_ends_where_its_own_code_begins() {
         let symbols = Symbols::default();
-        let report = profile::cpu::report(&sampled(), &symbols);
+        let report = sampled(&symbols);
         for stack in &report.stacks {
             let root = stack.frames.last().expect("a frame").functions(&symbols);
             let own = root

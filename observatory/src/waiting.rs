@@ -63,3 +63,25 @@ impl Waiting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use openwork::snapshot::WaitReason;
+
+    use super::*;
+
+    #[test]
+    fn only_those_that_could_run_wait_for_a_worker() {
+        let mut waiting = Waiting::default();
+        for (state, for_ns) in [
+            (RoutineState::Runnable, 5),
+            (RoutineState::New, LONG_NS + 1),
+            (RoutineState::Runnable, LONG_NS),
+            (RoutineState::Running, 3 * LONG_NS),
+            (RoutineState::Blocked(WaitReason::Sleep), 4 * LONG_NS),
+        ] {
+            waiting.add(state, for_ns);
+        }
+        assert_eq!((waiting.oldest_ns, waiting.long), (LONG_NS + 1, 1));
+    }
+}

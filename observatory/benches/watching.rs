@@ -1,0 +1,97 @@
+//! What does watching cost?
+//!
+//! Runs two workers idle and busy, with and without a viewer, and prints the part of one processor
+//! that the sampler's thread used, and the whole process. Busy means turn routines that do nothing
+//! but begin and end turns: millions of records a second, the worst case for the sampler. It does
+//! not say what sending samples to a browser costs; that is the web service's share, nor what the
+//! workers pay for writing their rings.
+//!
+//! `cargo bench -p openwork-observatory --bench watching`
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use openwork::{Runtime, Turn};
+use openwork_observatory::{Extra, Observatory};
+
+const SECONDS: u64 = 6;
+const WORKERS: usize = 2;
+
+fn main() {
+    println!("{WORKERS} workers, {SECONDS} s each; parts of one processor");
+    println!(
+        "{:<28}{:>10}{:>10}{:>14}{:>14}",
+        "", "sampler", "process", "turns/s", "lost/s"
+    );
+    for (name, busy, watched, sleepers) in [
+        ("idle", false, false, 0),
+        ("idle, viewer", false, true, 0),
+        ("10,000 asleep, viewer", false, true, 10_000),
+        ("busy", true, false, 0),
+        ("busy, viewer", true, true, 0),
+    ] {
+        measure(name, busy, watched, sleepers);
+    }
+}
+
+fn measure(name: &str, busy: bool, watched: bool, sleepers: usize) {
+    let runtime = Runtime::builder()
+        .workers(WORKERS)
+        .build()
+        .expect("a runtime");
+    let observatory = Observatory::start(runtime.handle(), Extra::default).expect("a thread");
+    let _viewer = watched.then(|| observatory.viewer());
+    let stop = Arc::new(AtomicBool::new(false));
+    if busy {
+        for _ in 0..8 {
+            let stop = stop.clone();
+            drop(runtime.spawn_turns((), move |()| {
+                if stop.load(Relaxed) {
+                    Turn::Done(())
+                } else {
+                    Turn::Again
+                }
+            }));
+        }
+    }
+    for _ in 0..sleepers {
+        drop(runtime.spawn(|| openwork::time::sleep(Duration::from_secs(60))));
+    }
+    thread::sleep(Duration::from_secs(2)); // Start-up is not the question.
+
+    let before = observatory.latest();
+    let mut ratios = Vec::new();
+    for _ in 0..SECONDS {
+        thread::sleep(Duration::from_secs(1));
+        ratios.extend(observatory.latest().watching.sampler_cpu_ratio);
+    }
+    let after = observatory.latest();
+    stop.store(true, Relaxed);
+
+    let seconds = (after.at_ns - before.at_ns) as f64 / 1e9;
+    let turns = |sample: &openwork_observatory::Sample| {
+        sample
+            .snapshot
+            .workers
+            .iter()
+            .map(|worker| worker.turns())
+            .sum::<u64>()
+    };
+    let share =
+        |part: Option<f64>| part.map_or("-".to_owned(), |part| format!("{:.2} %", part * 100.0));
+    let sampler = (!ratios.is_empty()).then(|| ratios.iter().sum::<f64>() / ratios.len() as f64);
+    let process = after.process_cpu_ns.zip(before.process_cpu_ns);
+    let process = process.map(|(after, before)| (after - before) as f64 / 1e9 / seconds);
+    println!(
+        "{name:<28}{:>10}{:>10}{:>14.0}{:>14.0}",
+        share(sampler),
+        share(process),
+        (turns(&after) - turns(&before)) as f64 / seconds,
+        (after.watching.turns_lost - before.watching.turns_lost) as f64 / seconds,
+    );
+    drop(observatory);
+    let remaining = runtime.shutdown(Duration::from_secs(5));
+    assert!(remaining.is_ok(), "{remaining:?}");
+}

@@ -56,7 +56,7 @@ impl History {
     pub(crate) fn since(&self, n: u64) -> Option<Vec<Arc<Sample>>> {
         let first = self.recent.front()?.n;
         let last = self.recent.back()?.n;
-        (first <= n + 1 && n <= last).then(|| {
+        (first <= n.saturating_add(1) && n <= last).then(|| {
             self.recent
                 .iter()
                 .filter(|sample| sample.n > n)
@@ -161,6 +161,7 @@ mod tests {
         assert!(history.since(399).is_none(), "number 400 is gone");
         assert!(history.since(1_000).is_some_and(|none| none.is_empty()));
         assert!(history.since(1_001).is_none(), "never given out");
+        assert!(history.since(u64::MAX).is_none());
     }
 
     #[test]

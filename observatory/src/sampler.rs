@@ -34,8 +34,15 @@ const RESIDENCY_ROUTINES: usize = 64;
 
 /// Why the sampler could not be started.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot start the sampler's thread: {0}")]
-pub struct StartError(#[from] io::Error);
+#[non_exhaustive]
+pub enum StartError {
+    /// The system refuses a thread.
+    #[error("cannot start the sampler's thread: {0}")]
+    Thread(#[from] io::Error),
+    /// The first sample did not come to be: `extra` panicked.
+    #[error("the sampler ended before its first sample")]
+    Ended,
+}
 
 /// A runtime's sampler and what it remembers. Cloning is cheap and names the same one; the thread
 /// ends with the last clone or by [`Observatory::stop`].
@@ -79,7 +86,7 @@ impl Observatory {
     ///
     /// # Errors
     ///
-    /// When the system refuses a thread.
+    /// When the system refuses a thread, or when the first call of `extra` panics.
     pub fn start(
         handle: Handle,
         extra: impl Fn() -> Extra + Send + Sync + 'static,
@@ -106,11 +113,15 @@ impl Observatory {
                 thread: Mutex::new(Some(thread)),
             }),
         };
-        drop(
-            observatory
-                .shared()
-                .wait(|state| state.history.latest().is_some()),
-        );
+        let begun = observatory
+            .shared()
+            .wait(|state| state.history.latest().is_some() || state.stopped)
+            .history
+            .latest()
+            .is_some();
+        if !begun {
+            return Err(StartError::Ended);
+        }
         Ok(observatory)
     }
 

@@ -35,16 +35,7 @@ pub struct Timeline {
 
 pub(crate) fn timeline(handle: &Handle, from_ns: u64, to_ns: u64, px: u32) -> Timeline {
     let workers = handle.workers();
-    let mut timeline = Timeline {
-        from_ns,
-        to_ns: to_ns.max(from_ns + 1),
-        lanes: Vec::with_capacity(workers),
-        steals: Vec::new(),
-        merged: 0,
-        omitted: 0,
-        lost: 0,
-        complete_from_ns: None,
-    };
+    let mut timeline = Timeline::empty(from_ns, to_ns, workers);
     let columns = u64::from(px).clamp(1, (CELLS_MAX / workers.max(1) as u64).max(1));
     let snapshot = handle.snapshot();
     let mut turns = Vec::new();
@@ -64,6 +55,21 @@ pub(crate) fn timeline(handle: &Handle, from_ns: u64, to_ns: u64, px: u32) -> Ti
 }
 
 impl Timeline {
+    /// A stretch of one nanosecond at least.
+    fn empty(from_ns: u64, to_ns: u64, workers: usize) -> Timeline {
+        let from_ns = from_ns.min(u64::MAX - 1);
+        Timeline {
+            from_ns,
+            to_ns: to_ns.max(from_ns + 1),
+            lanes: Vec::with_capacity(workers),
+            steals: Vec::new(),
+            merged: 0,
+            omitted: 0,
+            lost: 0,
+            complete_from_ns: None,
+        }
+    }
+
     /// Adds a worker of whose `turns`, in order, `lost` older ones are no longer there.
     fn add_lane(&mut self, worker: WorkerId, turns: &[TurnRecord], lost: u64, columns: u64) {
         if lost > 0 {
@@ -101,7 +107,7 @@ impl Timeline {
             .cells
             .last()
             .map_or(0, |cell| cell.start_ns + cell.length_ns);
-        if running.start_ns >= newest_ns && until_ns >= running.start_ns + width_ns {
+        if running.start_ns >= newest_ns && until_ns.saturating_sub(running.start_ns) >= width_ns {
             lane.cells.push(running.cell(until_ns));
         }
     }
@@ -132,23 +138,10 @@ mod tests {
         }
     }
 
-    fn empty(from_ns: u64, to_ns: u64) -> Timeline {
-        Timeline {
-            from_ns,
-            to_ns,
-            lanes: Vec::new(),
-            steals: Vec::new(),
-            merged: 0,
-            omitted: 0,
-            lost: 0,
-            complete_from_ns: None,
-        }
-    }
-
     #[track_caller]
     fn check(from_ns: u64, to_ns: u64, lost: u64, expected: &[(u64, u64)], expected_lost: u64) {
         let turns = [turn(100, 50), turn(200, 50), turn(300, 50)];
-        let mut timeline = empty(from_ns, to_ns);
+        let mut timeline = Timeline::empty(from_ns, to_ns, 1);
         timeline.add_lane(WorkerId::new(0), &turns, lost, 1_000);
         let cells: Vec<_> = timeline
             .cells()
@@ -171,10 +164,19 @@ mod tests {
         check(400, 500, 0, &[], 0);
     }
 
+    /// Both ends come from whoever asks.
+    #[test]
+    fn no_stretch_is_too_long_or_too_short() {
+        check(0, u64::MAX, 0, &[(0, u64::MAX / 1_000 + 1)], 0);
+        check(u64::MAX, u64::MAX, 0, &[], 0);
+        check(300, 300, 0, &[(300, 50)], 0);
+        check(300, 0, 0, &[(300, 50)], 0);
+    }
+
     #[test]
     fn zooming_out_merges_and_keeps_the_turns() {
         let turns: Vec<_> = (0..10_000).map(|i| turn(i * 100, 60)).collect();
-        let mut timeline = empty(0, 1_000_000);
+        let mut timeline = Timeline::empty(0, 1_000_000, 1);
         timeline.add_lane(WorkerId::new(0), &turns, 0, 50);
         assert_eq!(timeline.cells().count(), 50);
         assert_eq!(
@@ -197,7 +199,7 @@ mod tests {
             site: Location::caller(),
             workload: None,
         };
-        let mut timeline = empty(0, 1_000);
+        let mut timeline = Timeline::empty(0, 1_000, 1);
         timeline.add_lane(WorkerId::new(0), &[turn(100, 50)], 0, 100);
         timeline.add_running(Some(running(100)), 900, 100);
         assert_eq!(timeline.cells().count(), 1, "that turn has ended since");

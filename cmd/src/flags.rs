@@ -1,0 +1,361 @@
+//! Raw arguments and environment to a [`Config`], each value with its source.
+//!
+//! The fields of [`ServeFlags`] are the one table: `--help`, the `OPENWORK_*` names and the checks
+//! come from it. A flag wins over the environment, which wins over the default.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use openwork_web::{Access, Config, LogFormat, Setting, Source, Token};
+
+use crate::data_dir;
+
+/// Variable that holds the token itself. It has no flag: arguments are seen by every user of a
+/// machine.
+const TOKEN_VARIABLE: &str = "OPENWORK_TOKEN";
+
+const HOUR_MS: u64 = 3_600_000;
+/// Longest time that a flag takes: a week.
+const LONGEST_HOURS: u64 = 7 * 24;
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// To serve until told to end.
+    Serve(Box<Config>),
+    /// To repair the chain of this data directory.
+    RepairChain(PathBuf),
+}
+
+/// Why the command line cannot be obeyed.
+#[derive(Debug)]
+pub(crate) enum UsageError {
+    /// Found by the parser; `--help` and `--version` are of this kind too.
+    Clap(clap::Error),
+    /// Found afterwards.
+    Sentence(String),
+}
+
+/// Routines on work-stealing workers, made to be watched.
+///
+/// Without a command it serves, as `openwork serve` does.
+#[derive(Debug, Parser)]
+#[command(
+    name = "openwork",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "A flag wins over its environment variable, which wins over the default.\n\
+        Exit status: 0 ended as asked, 1 internal error, 2 wrong usage, 3 address in use,\n\
+        4 data directory in use or damaged."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeFlags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API and the dashboard until SIGINT or SIGTERM.
+    Serve(ServeFlags),
+    /// Look after the stored chain.
+    #[command(subcommand)]
+    Chain(ChainCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ChainCommand {
+    /// Keep all blocks before the first damaged one; the old file is moved aside, nothing is deleted.
+    Repair {
+        /// Directory that holds the chain [default: as for serve].
+        #[arg(long, env = "OPENWORK_DATA_DIR", value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ServeFlags {
+    /// Address and port; port 0 lets the system choose. Off loopback a token is required.
+    #[arg(long, env = "OPENWORK_LISTEN", value_name = "ADDRESS:PORT", default_value_t = Config::DEFAULT_LISTEN)]
+    listen: SocketAddr,
+
+    /// Directory for chain, runs and profiles [default: $XDG_DATA_HOME/openwork or
+    /// ~/.local/share/openwork].
+    #[arg(long, env = "OPENWORK_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// Keep everything in a directory that is removed at the end.
+    #[arg(long, env = "OPENWORK_EPHEMERAL", value_parser = BoolishValueParser::new())]
+    ephemeral: bool,
+
+    /// Number of workers [default: what affinity mask and CPU quota allow].
+    #[arg(long, env = "OPENWORK_WORKERS", value_name = "N", value_parser = workers_in_range)]
+    workers: Option<usize>,
+
+    /// What to log: error, warn, info, debug, trace, or a filter like `info,openwork_web=debug`.
+    #[arg(
+        long,
+        env = "OPENWORK_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    log: String,
+
+    /// Form of the log lines on standard error.
+    #[arg(
+        long,
+        env = "OPENWORK_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "text"
+    )]
+    log_format: Format,
+
+    /// Time that running work gets to end after a signal, like 10s or 500ms.
+    #[arg(long, env = "OPENWORK_DRAIN_TIMEOUT", value_name = "TIME", default_value_t = Time(Config::DEFAULT_DRAIN_TIMEOUT))]
+    drain_timeout: Time,
+
+    /// Longest time of a run, like 10m.
+    #[arg(long, env = "OPENWORK_RUN_TIMEOUT", value_name = "TIME", value_parser = time_above_zero, default_value_t = Time(Config::DEFAULT_RUN_TIMEOUT))]
+    run_timeout: Time,
+
+    /// Runs at once; a further one is refused.
+    #[arg(long, env = "OPENWORK_MAX_RUNS", value_name = "N", value_parser = runs_in_range, default_value_t = Config::DEFAULT_MAX_RUNS)]
+    max_runs: usize,
+
+    /// Size in bytes at which the chain takes no more blocks.
+    #[arg(long, env = "OPENWORK_MAX_CHAIN_BYTES", value_name = "BYTES", default_value_t = Config::DEFAULT_MAX_CHAIN_BYTES)]
+    max_chain_bytes: u64,
+
+    /// File that holds the token which requests must carry: 16 characters at least, readable by you
+    /// alone. The variable OPENWORK_TOKEN may hold the token itself.
+    #[arg(long, env = "OPENWORK_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// Require a token of 128 random bits, kept in the data directory and printed once.
+    #[arg(long, env = "OPENWORK_GENERATE_TOKEN", value_parser = BoolishValueParser::new())]
+    generate_token: bool,
+
+    /// Further host name under which the service may be addressed; may be repeated.
+    #[arg(
+        long,
+        env = "OPENWORK_ALLOW_HOST",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    allow_host: Vec<String>,
+
+    /// Allow POST /api/v1/faults: a panic, or an overflow that ends the process.
+    #[arg(long, env = "OPENWORK_DEMO_FAULTS", value_parser = BoolishValueParser::new())]
+    demo_faults: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// A line of text an event.
+    Text,
+    /// A JSON object an event.
+    Json,
+}
+
+/// A time on the command line: a number with a unit `ms`, `s`, `m` or `h`; seconds without one.
+#[derive(Clone, Copy, Debug)]
+struct Time(Duration);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_millis() {
+            ms if ms % 1_000 == 0 => write!(f, "{}s", ms / 1_000),
+            ms => write!(f, "{ms}ms"),
+        }
+    }
+}
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Time, String> {
+        let wrong = || "use a number with ms, s, m or h, like 500ms or 10m".to_owned();
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let milliseconds = match &text[digits.len()..] {
+            "ms" => 1,
+            "" | "s" => 1_000,
+            "m" => 60_000,
+            "h" => HOUR_MS,
+            _ => return Err(wrong()),
+        };
+        let number: u64 = digits.parse().map_err(|_| wrong())?;
+        match number.checked_mul(milliseconds) {
+            Some(total) if total <= LONGEST_HOURS * HOUR_MS => {
+                Ok(Time(Duration::from_millis(total)))
+            }
+            _ => Err(format!("at most {LONGEST_HOURS}h")),
+        }
+    }
+}
+
+impl From<clap::Error> for UsageError {
+    fn from(error: clap::Error) -> UsageError {
+        UsageError::Clap(error)
+    }
+}
+
+impl From<String> for UsageError {
+    fn from(sentence: String) -> UsageError {
+        UsageError::Sentence(sentence)
+    }
+}
+
+/// Reads arguments, the first being the program's name, and the environment.
+pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, UsageError> {
+    let matches = Cli::command().try_get_matches_from(arguments)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    match cli.command {
+        None => serve(cli.serve, &matches),
+        Some(Command::Serve(flags)) => {
+            let own = matches.subcommand_matches("serve");
+            serve(flags, own.unwrap_or(&matches))
+        }
+        Some(Command::Chain(ChainCommand::Repair { data_dir })) => {
+            Ok(Asked::RepairChain(match data_dir {
+                Some(dir) => dir,
+                None => data_dir::standard()?,
+            }))
+        }
+    }
+}
+
+fn serve(flags: ServeFlags, matches: &ArgMatches) -> Result<Asked, UsageError> {
+    let asked = Sources(matches);
+    let access = access(&flags, &asked)?;
+    let data_dir = match flags.data_dir {
+        Some(dir) => dir,
+        // An ephemeral service makes a directory of its own and needs no home.
+        None if flags.ephemeral => PathBuf::new(),
+        None => data_dir::standard()?,
+    };
+    let mut config = Config::with_data_dir(data_dir);
+    config.listen = asked.setting("listen", flags.listen);
+    config.data_dir.source = asked.source("data_dir");
+    config.ephemeral = asked.setting("ephemeral", flags.ephemeral);
+    config.workers = asked.setting("workers", flags.workers);
+    config.log = asked.setting("log", flags.log);
+    config.log_format = asked.setting(
+        "log_format",
+        match flags.log_format {
+            Format::Text => LogFormat::Text,
+            Format::Json => LogFormat::Json,
+        },
+    );
+    config.drain_timeout = asked.setting("drain_timeout", flags.drain_timeout.0);
+    config.run_timeout = asked.setting("run_timeout", flags.run_timeout.0);
+    config.max_runs = asked.setting("max_runs", flags.max_runs);
+    config.max_chain_bytes = asked.setting("max_chain_bytes", flags.max_chain_bytes);
+    config.access = access;
+    config.allow_hosts = asked.setting("allow_host", flags.allow_host);
+    config.demo_faults = asked.setting("demo_faults", flags.demo_faults);
+    Ok(Asked::Serve(Box::new(config)))
+}
+
+/// Where each value came from.
+struct Sources<'a>(&'a ArgMatches);
+
+impl Sources<'_> {
+    fn source(&self, id: &str) -> Source {
+        match self.0.value_source(id) {
+            Some(ValueSource::CommandLine) => Source::Flag,
+            Some(ValueSource::EnvVariable) => Source::Environment,
+            _ => Source::Default,
+        }
+    }
+
+    fn setting<T>(&self, id: &str, value: T) -> Setting<T> {
+        Setting {
+            value,
+            source: self.source(id),
+        }
+    }
+}
+
+/// The token that was asked for. Two ways of asking from the same source contradict each other; from
+/// different sources the flag wins.
+fn access(flags: &ServeFlags, asked: &Sources<'_>) -> Result<Setting<Access>, UsageError> {
+    let variable = std::env::var(TOKEN_VARIABLE).ok();
+    for source in [Source::Flag, Source::Environment] {
+        let file = flags
+            .token_file
+            .as_deref()
+            .filter(|_| asked.source("token_file") == source);
+        let generate = flags.generate_token && asked.source("generate_token") == source;
+        let given = variable
+            .as_deref()
+            .filter(|_| source == Source::Environment);
+        let value = match (file, generate, given) {
+            (None, false, None) => continue,
+            (Some(path), false, None) => Access::Token(token_of_file(path)?),
+            (None, true, None) => Access::Generate,
+            (None, false, Some(text)) => {
+                Access::Token(token(text, format_args!("{TOKEN_VARIABLE}"))?)
+            }
+            _ => {
+                let rivals = match source {
+                    Source::Environment => {
+                        "OPENWORK_TOKEN_FILE, OPENWORK_TOKEN and OPENWORK_GENERATE_TOKEN"
+                    }
+                    _ => "--token-file and --generate-token",
+                };
+                return Err(format!("only one of {rivals} can be given").into());
+            }
+        };
+        return Ok(Setting { value, source });
+    }
+    Ok(Setting::default(Access::Open))
+}
+
+fn token_of_file(path: &Path) -> Result<Token, String> {
+    let shown = path.display();
+    let metadata = fs::metadata(path).map_err(|error| format!("token file {shown}: {error}"))?;
+    if metadata.mode() & 0o077 != 0 {
+        return Err(format!(
+            "token file {shown} can be read by others: run `chmod 600 {shown}`"
+        ));
+    }
+    let text = fs::read_to_string(path).map_err(|error| format!("token file {shown}: {error}"))?;
+    token(&text, format_args!("token file {shown}"))
+}
+
+fn token(text: &str, place: fmt::Arguments<'_>) -> Result<Token, String> {
+    Token::new(text.to_owned()).map_err(|error| format!("{place}: {error}"))
+}
+
+fn time_above_zero(text: &str) -> Result<Time, String> {
+    match text.parse()? {
+        Time(Duration::ZERO) => Err("it must be above zero".to_owned()),
+        time => Ok(time),
+    }
+}
+
+fn workers_in_range(text: &str) -> Result<usize, String> {
+    in_range(text, 1, 1_024)
+}
+
+fn runs_in_range(text: &str) -> Result<usize, String> {
+    in_range(text, 1, 1_000)
+}
+
+fn in_range(text: &str, min: usize, max: usize) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|number| (min..=max).contains(number))
+        .ok_or_else(|| format!("a number from {min} to {max}"))
+}

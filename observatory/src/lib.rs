@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod budget;
 pub mod catalogue;
 pub mod finding;
 mod history;

@@ -14,11 +14,13 @@ use std::time::{Duration, Instant, SystemTime};
 use openwork::snapshot::{ResidencySample, Snapshot, StealRecord, WorkerSnapshot};
 use openwork::{Handle, memory, time};
 
+use crate::budget::Budget;
 use crate::finding::{self, EventsLost, Finding, LongTurns};
 use crate::history::History;
 use crate::lanes::{self, Lane, Reel, Running, STEALS_PER_SAMPLE};
 use crate::process::{Process, ThreadClock};
 use crate::profile::Symbols;
+use crate::rate::per_second;
 use crate::sample::{Extra, Sample, Watching};
 use crate::timeline::{self, Timeline};
 use crate::waiting::Walk;
@@ -27,7 +29,7 @@ use crate::waiting::Walk;
 const WATCHED: Duration = Duration::from_millis(100);
 /// Between two samples otherwise.
 const UNWATCHED: Duration = Duration::from_secs(1);
-/// Between two measurements of what changes slowly or costs more: residency and the own cost.
+/// Between two measurements of what changes slowly or costs more.
 const SLOW_NS: u64 = 1_000_000_000;
 /// Routines whose stacks are looked at for residency.
 const RESIDENCY_ROUTINES: usize = 64;
@@ -359,12 +361,12 @@ struct Sampler<'a> {
 }
 
 /// Figures taken at most once a second, and kept in between.
-#[derive(Default)]
 struct Slow {
-    at_ns: Option<u64>,
-    cpu_ns: Option<u64>,
+    /// When the own cost was measured last, and the thread's clock then.
+    measured: Option<(u64, Option<u64>)>,
     cpu_ratio: Option<f64>,
     residency: Option<ResidencySample>,
+    residency_budget: Budget,
 }
 
 /// What the rings gave since the sample before.
@@ -390,10 +392,10 @@ impl<'a> Sampler<'a> {
             watched: false,
             turns_lost: 0,
             steals_lost: 0,
-            walk: Walk::default(),
+            walk: Walk::new(),
             long_turns: LongTurns::default(),
             events_lost: EventsLost::default(),
-            slow: Slow::default(),
+            slow: Slow::new(),
         }
     }
 
@@ -509,21 +511,34 @@ impl<'a> Sampler<'a> {
 }
 
 impl Slow {
-    fn take(&mut self, handle: &Handle, clock: &ThreadClock, now_ns: u64) {
-        let elapsed_ns = self.at_ns.map(|at_ns| now_ns - at_ns);
-        if elapsed_ns.is_some_and(|elapsed_ns| elapsed_ns < SLOW_NS) {
-            return;
+    const fn new() -> Slow {
+        Slow {
+            measured: None,
+            cpu_ratio: None,
+            residency: None,
+            residency_budget: Budget::every(SLOW_NS),
         }
-        let cpu_ns = clock.cpu_ns();
-        self.cpu_ratio = match (self.cpu_ns, cpu_ns, elapsed_ns) {
-            (Some(before), Some(after), Some(elapsed_ns)) => {
-                Some(after.saturating_sub(before) as f64 / elapsed_ns as f64)
-            }
-            _ => None,
+    }
+
+    fn take(&mut self, handle: &Handle, clock: &ThreadClock, now_ns: u64) {
+        let residency = self
+            .residency_budget
+            .spend(now_ns, || handle.sample_residency(RESIDENCY_ROUTINES));
+        if let Some(residency) = residency {
+            self.residency = residency;
+        }
+        let Some((measured_ns, cpu_before)) = self.measured else {
+            self.measured = Some((now_ns, clock.cpu_ns()));
+            return;
         };
-        self.cpu_ns = cpu_ns;
-        self.at_ns = Some(now_ns);
-        self.residency = handle.sample_residency(RESIDENCY_ROUTINES);
+        if now_ns - measured_ns >= SLOW_NS {
+            let cpu_ns = clock.cpu_ns();
+            let used = cpu_before.zip(cpu_ns);
+            self.cpu_ratio = used
+                .and_then(|(before, after)| per_second(before, after, now_ns - measured_ns))
+                .map(|ns| ns / 1e9);
+            self.measured = Some((now_ns, cpu_ns));
+        }
     }
 }
 

@@ -1,16 +1,17 @@
 //! For how long routines wait for a worker.
 //!
 //! Counts are free, but the age of the oldest runnable routine needs a walk over all of them. So it
-//! is walked only while something is runnable, at most once a second, and not at all beyond a
-//! number of routines at which the walk itself would be felt.
+//! is walked only while something is runnable, at most once a second, more seldom when a walk is
+//! dear, and not at all beyond a number of routines at which the walk would delay the samples.
 
 use openwork::Handle;
 use openwork::snapshot::{RoutineCounts, RoutineState};
 
+use crate::budget::Budget;
 use crate::finding::LONG_NS;
 
-/// Beyond so many live routines there is no walk. At some 100 ns a routine the walk stays under
-/// 2 ms, that is under 0.2 % of a processor once a second.
+/// Beyond so many live routines there is no walk: at some 100 ns a routine it takes 2 ms, of the
+/// 100 ms between two samples.
 const ROUTINES_MAX: u64 = 20_000;
 /// Between two walks.
 const PERIOD_NS: u64 = 1_000_000_000;
@@ -25,13 +26,20 @@ pub(crate) struct Waiting {
 }
 
 /// Walks when it is due.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Walk {
-    next_ns: u64,
+    budget: Budget,
     found: Option<Waiting>,
 }
 
 impl Walk {
+    pub(crate) const fn new() -> Walk {
+        Walk {
+            budget: Budget::every(PERIOD_NS),
+            found: None,
+        }
+    }
+
     pub(crate) fn at(
         &mut self,
         handle: &Handle,
@@ -42,19 +50,22 @@ impl Walk {
             self.found = Some(Waiting::default());
         } else if counts.live() > ROUTINES_MAX {
             self.found = None;
-        } else if now_ns >= self.next_ns {
-            self.next_ns = now_ns + PERIOD_NS;
-            let mut waiting = Waiting::default();
-            handle.routines(&mut |routine| {
-                waiting.add(routine.state, now_ns.saturating_sub(routine.state_since_ns));
-            });
-            self.found = Some(waiting);
+        } else if let Some(found) = self.budget.spend(now_ns, || Waiting::look(handle, now_ns)) {
+            self.found = Some(found);
         }
         self.found
     }
 }
 
 impl Waiting {
+    fn look(handle: &Handle, now_ns: u64) -> Waiting {
+        let mut waiting = Waiting::default();
+        handle.routines(&mut |routine| {
+            waiting.add(routine.state, now_ns.saturating_sub(routine.state_since_ns));
+        });
+        waiting
+    }
+
     fn add(&mut self, state: RoutineState, for_ns: u64) {
         // A fresh routine waits for a worker like a readied one.
         if matches!(state, RoutineState::Runnable | RoutineState::New) {

@@ -1,1 +1,69 @@
-//! Stackful routines.
+//! Stackful routines on work-stealing workers, made to be watched.
+//!
+//! A *routine* is a piece of concurrent work with a stack of its own: it blocks where it likes, and
+//! the thread below it goes on with others. A *worker* is a scheduling slot with queues; a *home* is
+//! what a started routine is bound to, today an OS thread. Fresh routines and turn loops are stolen
+//! between workers; started ones stay at home, which is what makes the safe API sound.
+//!
+//! ```
+//! use openwork::{Runtime, scope, spawn, time};
+//! use std::time::Duration;
+//!
+//! let rt = Runtime::builder().workers(2).build().unwrap();
+//! let total = rt.block_on(|| {
+//!     let child = spawn(|| {
+//!         time::sleep(Duration::from_millis(1)); // blocks the routine, not the thread
+//!         40
+//!     });
+//!     let data = [1, 1];
+//!     let parts: i32 = scope(|s| {
+//!         let halves: Vec<_> = data.chunks(1).map(|half| s.spawn(move || half[0])).collect();
+//!         halves.into_iter().map(|h| h.join().unwrap()).sum()
+//!     });
+//!     child.join().unwrap() + parts
+//! });
+//! assert_eq!(total, 42);
+//! ```
+//!
+//! What hurts users of stackful routines is told in `docs/hazards.md`, how workers search and park
+//! in `docs/scheduler.md`.
+
+mod builder;
+mod cancel;
+mod current;
+mod id;
+mod join;
+pub mod memory;
+mod primitives;
+pub mod profile;
+mod routine;
+mod runtime;
+mod scheduler;
+mod scope;
+pub mod snapshot;
+mod spawn;
+mod stack;
+mod thread_state;
+pub mod time;
+mod trace;
+mod turns;
+mod workload;
+
+pub use builder::{BuildError, RuntimeBuilder};
+pub use cancel::Cancelled;
+pub use current::{Current, checkpoint, current, current_worker, is_cancelled, yield_now};
+pub use id::{RoutineId, WorkerId, WorkloadId};
+pub use join::{JoinError, JoinHandle};
+pub use runtime::{Handle, Remaining, Runtime};
+pub use scope::{Scope, ScopedJoinHandle, scope};
+pub use spawn::{Builder, SpawnError, spawn, spawn_future, spawn_turns};
+pub use turns::Turn;
+pub use workload::{Workload, WorkloadCounters};
+
+/// What happens when a routine runs over its stack: a report that names it, then SIGABRT.
+pub mod overflow {
+    pub use crate::stack::overflow::report_to;
+}
+
+#[cfg(not(panic = "unwind"))]
+compile_error!("openwork needs panic = \"unwind\": a panic ends one routine, and so does a cancel");

@@ -12,6 +12,7 @@
 
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 
+use crate::memory;
 use crate::routine::Header;
 use crate::scheduler::worker::WorkerCore;
 use crate::workload::WorkloadInner;
@@ -34,8 +35,11 @@ pub(crate) struct ThreadState {
     /// Bounds of the thread's own stack; 0 until a worker thread has filled them in.
     pub(crate) native_low: AtomicUsize,
     pub(crate) native_high: AtomicUsize,
-    /// Workload of the running routine, null if it has none: allocations are charged to it.
+    /// Workload of the running routine, null if it has none: allocations are charged to it, by
+    /// [`memory::settle`] at the latest, which is called before this changes.
     pub(crate) workload: AtomicPtr<WorkloadInner>,
+    /// What the running routine allocated and its workload does not know of yet.
+    pub(crate) uncharged: memory::Uncharged,
     /// Which shard of the allocation counters this thread writes; 0 = none taken yet.
     pub(crate) ordinal: AtomicU32,
     /// Bytes left until the allocation sampler takes its next sample on this thread; 0 = not started.
@@ -56,6 +60,7 @@ thread_local! {
             native_low: AtomicUsize::new(0),
             native_high: AtomicUsize::new(0),
             workload: AtomicPtr::new(std::ptr::null_mut()),
+            uncharged: memory::Uncharged::new(),
             ordinal: AtomicU32::new(0),
             bytes_to_sample: AtomicUsize::new(0),
             in_instrument: AtomicU32::new(0),

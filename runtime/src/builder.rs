@@ -1,0 +1,198 @@
+//! How a runtime is configured and started. The only reader of configuration.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64};
+use std::thread;
+
+use crossbeam_deque::{Injector, Worker as LocalQueue};
+
+use crate::current;
+use crate::routine::slab::Slabs;
+use crate::runtime::Runtime;
+use crate::scheduler::idle::{Idle, WORKERS_MAX};
+use crate::scheduler::inbox::Inbox;
+use crate::scheduler::parker::Parker;
+use crate::scheduler::shutdown::End;
+use crate::scheduler::stats::{ForeignStats, WorkerStats};
+use crate::scheduler::timers::Timers;
+use crate::scheduler::{PanicLog, Shared, StackWaiters, WorkerShared, worker};
+use crate::snapshot::GuardMode;
+use crate::stack::{StackArena, StackClass, StackConfig, overflow};
+use crate::time;
+use crate::trace::Recorder;
+
+/// Size of a stack slot unless said otherwise, in bytes.
+const STACK_BYTES: usize = 64 << 10;
+
+/// Configures a [`Runtime`].
+#[derive(Clone, Debug)]
+pub struct RuntimeBuilder {
+    workers: Option<usize>,
+    stack_bytes: usize,
+    guard: GuardMode,
+    max_stacks: Option<u64>,
+    record_turns: bool,
+}
+
+/// Why a runtime could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The number of workers is out of range.
+    #[error("workers: {asked} is out of range, from 1 to {max} are possible")]
+    Workers {
+        /// Workers asked for.
+        asked: usize,
+        /// Most workers possible.
+        max: usize,
+    },
+    /// The stack size is over the largest one.
+    #[error("stack_size: {asked} bytes were asked for, at most {max} are possible")]
+    StackSize {
+        /// Bytes asked for.
+        asked: usize,
+        /// Most bytes possible.
+        max: usize,
+    },
+    /// Stacks cannot be made as asked.
+    #[error("stacks: {0}")]
+    Stacks(#[source] io::Error),
+    /// A thread could not be started.
+    #[error("worker thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
+impl RuntimeBuilder {
+    pub(crate) fn new() -> RuntimeBuilder {
+        RuntimeBuilder {
+            workers: None,
+            stack_bytes: STACK_BYTES,
+            guard: GuardMode::Auto,
+            max_stacks: None,
+            record_turns: true,
+        }
+    }
+
+    /// Number of workers, 1 to 256. Default: what
+    /// [`available_parallelism`](thread::available_parallelism) says.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Size of a routine's stack unless it asks for another, in bytes, guard page included: rounded
+    /// up to a power of two and to 32 KiB. Default: 64 KiB. It is address space; memory comes page
+    /// by page as the stack grows.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_bytes = bytes;
+        self
+    }
+
+    /// How guard pages are made. Default: [`GuardMode::Auto`].
+    pub fn guard(mut self, mode: GuardMode) -> Self {
+        self.guard = mode;
+        self
+    }
+
+    /// Most stacks in use at once. Routines beyond wait for one. Default: none, or what the guards
+    /// allow.
+    pub fn max_stacks(mut self, stacks: usize) -> Self {
+        self.max_stacks = Some(stacks as u64);
+        self
+    }
+
+    /// Whether workers record turns and thefts from the start. Default: yes.
+    pub fn record_turns(mut self, on: bool) -> Self {
+        self.record_turns = on;
+        self
+    }
+
+    /// Starts the runtime: its workers' threads run when this returns.
+    ///
+    /// # Errors
+    /// See [`BuildError`].
+    pub fn build(self) -> Result<Runtime, BuildError> {
+        time::now_ns();
+        let count = match self.workers {
+            Some(count) => count,
+            None => thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(WORKERS_MAX),
+        };
+        if !(1..=WORKERS_MAX).contains(&count) {
+            return Err(BuildError::Workers {
+                asked: count,
+                max: WORKERS_MAX,
+            });
+        }
+        let default_class =
+            StackClass::for_bytes(self.stack_bytes).map_err(|_| BuildError::StackSize {
+                asked: self.stack_bytes,
+                max: StackClass::LARGEST.bytes(),
+            })?;
+        let arena = StackArena::new(StackConfig {
+            default_class,
+            guard: self.guard,
+            max_stacks: self.max_stacks,
+        })
+        .map_err(BuildError::Stacks)?;
+        overflow::install(current::overflow_facts);
+        let queues: Vec<_> = (0..count).map(|_| LocalQueue::new_fifo()).collect();
+        let shared = Arc::new(Shared {
+            workers: queues
+                .iter()
+                .map(|queue| WorkerShared {
+                    stealer: queue.stealer(),
+                    inbox: Inbox::new(),
+                    timers: Timers::new(),
+                    parker: Parker::new(),
+                    stats: WorkerStats::new(count),
+                    recorder: Recorder::new(),
+                    thread_state: AtomicPtr::new(std::ptr::null_mut()),
+                    pthread: AtomicU64::new(0),
+                })
+                .collect(),
+            injector: Injector::new(),
+            idle: Idle::new(count),
+            slabs: Slabs::new(),
+            arena,
+            default_class,
+            stack_waiters: StackWaiters::new(),
+            next_id: AtomicU64::new(1),
+            foreign: ForeignStats::default(),
+            record: AtomicBool::new(self.record_turns),
+            panics: Mutex::new(PanicLog::new()),
+            end: End::new(),
+        });
+        shared.slabs.keep(shared.clone());
+        start_threads(shared, queues)
+    }
+}
+
+fn start_threads(
+    shared: Arc<Shared>,
+    queues: Vec<LocalQueue<crate::routine::RoutineRef>>,
+) -> Result<Runtime, BuildError> {
+    let count = queues.len();
+    let mut threads = Vec::with_capacity(count);
+    for (index, queue) in queues.into_iter().enumerate() {
+        let of_thread = shared.clone();
+        let spawned = thread::Builder::new()
+            .name(format!("openwork-{index}"))
+            .spawn(move || worker::main(of_thread, index as u32, queue));
+        match spawned {
+            Ok(thread) => threads.push(thread),
+            Err(why) => {
+                // Ends those that run.
+                drop(Runtime::new(shared, threads));
+                return Err(BuildError::Thread(why));
+            }
+        }
+    }
+    shared.end.wait_started(count);
+    debug_assert_eq!(shared.foreign.spawned.load(Relaxed), 0);
+    Ok(Runtime::new(shared, threads))
+}

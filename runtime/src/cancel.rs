@@ -1,0 +1,49 @@
+//! Cancelling a routine, seen from inside it.
+//!
+//! Two steps: a call that can fail first returns [`Cancelled`], once; a call that cannot fail
+//! unwinds, and so does every call after an abort or after the grace time. The unwinding is a
+//! panic with a private payload that the routine's root catches; it runs no panic hook. It is never
+//! raised while the routine is panicking already, so never inside a destructor that an unwind
+//! called.
+
+use crate::routine::RoutineRef;
+use crate::routine::life::CancelLevel;
+use crate::scheduler::block::{self, Context};
+
+/// The payload of a cancel's unwinding.
+pub(crate) struct CancelToken;
+
+/// The calling routine was asked to end; returned by calls that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cancelled;
+
+impl std::fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the routine was asked to end")
+    }
+}
+
+impl std::error::Error for Cancelled {}
+
+/// For calls that cannot fail: unwinds if the running routine was asked or told to end.
+pub(crate) fn raise_if_asked() {
+    if let Context::Routine(me) = block::context()
+        && me.header().life.cancel_level() != CancelLevel::None
+    {
+        raise();
+    }
+}
+
+/// For calls that can fail: `Err` the first time, unwinding afterwards.
+pub(crate) fn report_if_asked(me: RoutineRef) -> Result<(), Cancelled> {
+    let life = &me.header().life;
+    match life.cancel_level() {
+        CancelLevel::None => Ok(()),
+        CancelLevel::Asked if !life.mark_cancel_seen() => Err(Cancelled),
+        CancelLevel::Asked | CancelLevel::Told => raise(),
+    }
+}
+
+fn raise() -> ! {
+    std::panic::resume_unwind(Box::new(CancelToken))
+}

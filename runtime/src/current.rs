@@ -1,0 +1,97 @@
+//! What a routine can ask and do about itself.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use crate::cancel;
+use crate::id::{RoutineId, WorkerId};
+use crate::scheduler::block::{self, Context};
+use crate::scheduler::worker::{self, WorkerCore};
+use crate::stack::overflow::RoutineFacts;
+use crate::thread_state::{self, NO_WORKER};
+use crate::workload::Workload;
+
+/// How long a routine may run while others wait before [`checkpoint`] gives way: Go's 10 ms.
+const SLICE: Duration = Duration::from_millis(10);
+
+/// Who runs here now; see [`current`].
+#[derive(Clone, Debug)]
+pub struct Current {
+    /// The routine.
+    pub routine: RoutineId,
+    /// The worker that runs it.
+    pub worker: WorkerId,
+    /// What it belongs to.
+    pub workload: Option<Workload>,
+}
+
+/// The calling routine; `None` if the caller is none.
+pub fn current() -> Option<Current> {
+    worker::with_core(|core| {
+        let core = core?;
+        let (routine, ..) = core.running()?;
+        Some(Current {
+            routine: routine.header().routine_id(),
+            worker: WorkerId::new(core.index),
+            workload: routine.header().clone_workload(),
+        })
+    })
+}
+
+/// The worker that the calling thread holds; `None` on a foreign thread. Cheap.
+pub fn current_worker() -> Option<WorkerId> {
+    let worker = thread_state::with(|t| t.worker.load(Relaxed));
+    (worker != NO_WORKER).then(|| WorkerId::new(worker))
+}
+
+/// Gives way to whoever waits. A cancelled routine unwinds. Does nothing outside a routine, and
+/// while panicking.
+pub fn yield_now() {
+    if let Context::Routine(_) = block::context() {
+        cancel::raise_if_asked();
+        block::give_way();
+        cancel::raise_if_asked();
+    }
+}
+
+/// A good place to stop: a cancelled routine unwinds, and one that has run for more than 10 ms
+/// while others wait gives way. Otherwise costs a few nanoseconds. For long loops that make no
+/// other call into this crate.
+pub fn checkpoint() {
+    if let Context::Routine(_) = block::context() {
+        cancel::raise_if_asked();
+        let over = worker::with_core(|core| {
+            core.is_some_and(|core: &WorkerCore| core.others_wait() && core.slice_is_over(SLICE))
+        });
+        if over {
+            block::give_way();
+            cancel::raise_if_asked();
+        }
+    }
+}
+
+/// Whether the calling routine was asked to end.
+pub fn is_cancelled() -> bool {
+    match block::context() {
+        Context::Routine(me) | Context::Panicking(me) => {
+            me.header().life.cancel_level() != crate::routine::life::CancelLevel::None
+        }
+        Context::Thread | Context::Scheduler => false,
+    }
+}
+
+/// What an overflow report says of the routine on this thread. Async-signal-safe: reads atomics.
+pub(crate) fn overflow_facts() -> Option<RoutineFacts> {
+    thread_state::with(|t| {
+        let routine = t.routine.load(Relaxed);
+        // SAFETY: the worker stores the routine that it runs, whose block lives through the turn;
+        // we interrupt that very thread.
+        let header = unsafe { routine.as_ref() }?;
+        Some(RoutineFacts {
+            id: header.id.load(Relaxed),
+            name: header.name_bytes(),
+            site: header.site(),
+            stack_low: t.stack_low.load(Relaxed),
+        })
+    })
+}

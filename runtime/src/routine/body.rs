@@ -1,0 +1,261 @@
+//! What a routine runs, without its types: closure or future before, result after.
+//!
+//! Both lie in the routine's block when they fit into it and are aligned to a word; otherwise the
+//! block holds a box. The result takes the place of the body.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+
+use crate::cancel::CancelToken;
+use crate::routine::life::CancelLevel;
+use crate::routine::{BODY_BYTES, Header, RoutineRef, waker};
+use crate::scheduler::finish;
+
+/// The body has not returned yet.
+pub(crate) const PENDING: u8 = 0;
+/// The block holds a value.
+pub(crate) const VALUE: u8 = 1;
+/// The block holds a panic's payload.
+pub(crate) const PANICKED: u8 = 2;
+/// The block holds nothing.
+pub(crate) const CANCELLED: u8 = 3;
+
+/// How a turn's body returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TurnEnd {
+    /// The routine has ended; its result is stored and whoever waited was told.
+    Ended,
+    /// The future waits for its waker.
+    Pending,
+}
+
+/// The functions of one pair of body and result types.
+pub(crate) struct VTable {
+    /// Runs the body: to its end (closures) or for one poll (futures). Never unwinds.
+    ///
+    /// Safety: 1. Exclusive: the caller runs the routine, on its stack.
+    pub(crate) run: unsafe fn(RoutineRef) -> TurnEnd,
+    /// Moves the value out to `*mut T`.
+    ///
+    /// Safety: 1. Exclusive: the outcome is `VALUE`, and nobody takes it again. 2. `T` is the
+    /// routine's result type.
+    pub(crate) take_value: unsafe fn(&Header, *mut ()),
+    /// Drops the value.
+    ///
+    /// Safety: 1. as for `take_value`.
+    pub(crate) drop_value: unsafe fn(&Header),
+}
+
+/// The functions of a closure `F` that returns a `T`.
+pub(crate) fn closure_vtable<F: FnOnce() -> T, T>() -> &'static VTable {
+    const {
+        &VTable {
+            run: run_closure::<F, T>,
+            take_value: take_value::<T>,
+            drop_value: drop_value::<T>,
+        }
+    }
+}
+
+/// The functions of a future `F`.
+pub(crate) fn future_vtable<F: Future>() -> &'static VTable {
+    const {
+        &VTable {
+            run: poll_future::<F>,
+            take_value: take_value::<F::Output>,
+            drop_value: drop_value::<F::Output>,
+        }
+    }
+}
+
+const fn fits<X>() -> bool {
+    size_of::<X>() <= BODY_BYTES && align_of::<X>() <= align_of::<u64>()
+}
+
+/// Address of an `X` in the block.
+fn place<X>(header: &Header) -> *mut X {
+    header.body.get().cast()
+}
+
+/// Stores `x` in the block or in a box.
+///
+/// # Safety
+/// 1. Exclusive: the caller owns the body, and the block holds none.
+pub(crate) unsafe fn put<X>(header: &Header, x: X) {
+    // SAFETY: 1 by the caller; the place is aligned and large enough for either.
+    unsafe {
+        if fits::<X>() {
+            place::<X>(header).write(x);
+        } else {
+            place::<*mut X>(header).write(Box::into_raw(Box::new(x)));
+        }
+    }
+}
+
+/// Moves the stored `X` out.
+///
+/// # Safety
+/// 1. Exclusive: the caller owns the body; the block holds an `X`, and holds none afterwards.
+unsafe fn take<X>(header: &Header) -> X {
+    // SAFETY: 1 by the caller; a box was made by `put`.
+    unsafe {
+        if fits::<X>() {
+            place::<X>(header).read()
+        } else {
+            *Box::from_raw(place::<*mut X>(header).read())
+        }
+    }
+}
+
+/// Address of the stored `X`; stable until it is taken or dropped.
+unsafe fn address<X>(header: &Header) -> *mut X {
+    if fits::<X>() {
+        place::<X>(header)
+    } else {
+        // SAFETY: the caller says that the block holds an `X`, here as a box made by `put`.
+        unsafe { place::<*mut X>(header).read() }
+    }
+}
+
+/// Drops the stored `X` where it is.
+///
+/// # Safety
+/// 1. Exclusive: as for [`take`].
+unsafe fn drop_stored<X>(header: &Header) {
+    // SAFETY: 1 by the caller. A box is rebuilt and dropped without moving its content, as a
+    // pinned future needs.
+    unsafe {
+        if fits::<X>() {
+            place::<X>(header).drop_in_place();
+        } else {
+            drop(Box::from_raw(place::<*mut X>(header).read()));
+        }
+    }
+}
+
+unsafe fn take_value<T>(header: &Header, to: *mut ()) {
+    // SAFETY: by the contract of `VTable::take_value`.
+    unsafe { to.cast::<T>().write(take::<T>(header)) }
+}
+
+unsafe fn drop_value<T>(header: &Header) {
+    // SAFETY: by the contract of `VTable::drop_value`.
+    unsafe { drop_stored::<T>(header) }
+}
+
+/// Takes a panic's payload out.
+///
+/// # Safety
+/// 1. Exclusive: the outcome is `PANICKED`, and nobody takes it again.
+pub(crate) unsafe fn take_panic(header: &Header) -> Box<dyn Any + Send> {
+    // SAFETY: 1 by the caller; `settle` stored exactly this type.
+    unsafe { take(header) }
+}
+
+unsafe fn run_closure<F: FnOnce() -> T, T>(routine: RoutineRef) -> TurnEnd {
+    let header = routine.header();
+    // SAFETY: we run the routine for the first and only time, so the body is the closure.
+    let body = unsafe { take::<F>(header) };
+    let result = if header.life.cancel_level() == CancelLevel::None {
+        catch_unwind(AssertUnwindSafe(body))
+    } else {
+        // Cancelled before it began: only its captures are dropped, here, where user code may run.
+        let dropped = catch_unwind(AssertUnwindSafe(move || drop(body)));
+        Err(dropped.err().unwrap_or_else(|| Box::new(CancelToken)))
+    };
+    settle(routine, result);
+    TurnEnd::Ended
+}
+
+unsafe fn poll_future<F: Future>(routine: RoutineRef) -> TurnEnd {
+    let header = routine.header();
+    // Before the poll: a wake that comes during it must be seen after it.
+    header.life.take_notice();
+    // SAFETY: we run the routine and it has not ended, so the body is the future.
+    let future = unsafe { address::<F>(header) };
+    let polled = if header.life.cancel_level() == CancelLevel::None {
+        catch_unwind(AssertUnwindSafe(|| {
+            let waker = waker::borrowed(routine);
+            // SAFETY: the future stays at this address, in the block or its box, until it is
+            // dropped there.
+            let pinned = unsafe { Pin::new_unchecked(&mut *future) };
+            pinned.poll(&mut Context::from_waker(&waker))
+        }))
+    } else {
+        Err(Box::new(CancelToken) as Box<dyn Any + Send>)
+    };
+    let result = match polled {
+        Ok(Poll::Pending) => return TurnEnd::Pending,
+        Ok(Poll::Ready(value)) => Ok(value),
+        Err(payload) => Err(payload),
+    };
+    // SAFETY: the future is not polled again, and `settle` puts the result in its place.
+    let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { drop_stored::<F>(header) }));
+    let result = match dropped {
+        // A destructor's panic is reported unless the body's own came first.
+        Err(payload) if result.is_ok() => {
+            let _ = catch_unwind(AssertUnwindSafe(move || drop(result)));
+            Err(payload)
+        }
+        _ => result,
+    };
+    settle(routine, result);
+    TurnEnd::Ended
+}
+
+/// Stores the result and tells whoever waits for it.
+fn settle<T>(routine: RoutineRef, result: Result<T, Box<dyn Any + Send>>) {
+    let header = routine.header();
+    let end = match result {
+        Ok(value) => {
+            // SAFETY: we run the routine, and its body was taken out.
+            unsafe { put(header, value) };
+            header.outcome.store(VALUE, Relaxed);
+            finish::End::Returned
+        }
+        Err(payload) if payload.is::<CancelToken>() => {
+            header.outcome.store(CANCELLED, Relaxed);
+            finish::End::Cancelled
+        }
+        Err(payload) => {
+            let message = panic_message(&*payload);
+            // SAFETY: as above.
+            unsafe { put(header, payload) };
+            header.outcome.store(PANICKED, Relaxed);
+            finish::End::Panicked(message)
+        }
+    };
+    finish::finish(routine, end);
+}
+
+/// Drops whatever result the block holds. Panics of the result's destructor are swallowed: there
+/// is nobody left to hear of them.
+///
+/// # Safety
+/// 1. Exclusive: the routine has an outcome, and nobody else takes it.
+pub(crate) unsafe fn discard(header: &Header) {
+    let outcome = header.outcome.swap(CANCELLED, Relaxed);
+    // SAFETY: 1 by the caller; the outcome says what the block holds.
+    let _ = catch_unwind(AssertUnwindSafe(|| unsafe {
+        match outcome {
+            VALUE => (header.vtable.get().expect("set at birth").drop_value)(header),
+            PANICKED => drop(take_panic(header)),
+            _ => {}
+        }
+    }));
+}
+
+/// The text of a panic's payload.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "the panic's payload is not text".to_owned()
+    }
+}

@@ -1,0 +1,234 @@
+//! The stack switch: the only place that resumes and suspends coroutines.
+//!
+//! ```text
+//!   high  ┌──────────────────────────────┐ end of the slot
+//!         │ StackPart: coroutine, where  │ what a routine has only while it has a stack
+//!         │ it suspended, the slot itself│
+//!   base  ├──────────────────────────────┤ corosensei's base: the first frame lies below
+//!         │ frames, growing down         │
+//!         │ ...                          │
+//!   low   ├──────────────────────────────┤
+//!         │ guard page                   │
+//!         └──────────────────────────────┘
+//! ```
+//!
+//! The contract of the switch: a routine is resumed on its home's thread only; nothing of the
+//! scheduler is borrowed over the switch; the body catches every panic, so `resume` never unwinds;
+//! and whatever must happen to a suspended routine (queueing it, putting it on a wait list) is done
+//! by the worker after the switch, because until then its stack is in use.
+
+use std::arch::asm;
+use std::mem::ManuallyDrop;
+use std::sync::atomic::Ordering::Relaxed;
+
+use corosensei::stack::{Stack, StackPointer};
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+
+use crate::routine::RoutineRef;
+use crate::routine::body::TurnEnd;
+use crate::stack::Slot;
+
+/// Bytes kept at the top of each slot for [`StackPart`]. A multiple of the stack alignment.
+const PART_BYTES: usize = 128;
+
+const _: () = assert!(size_of::<StackPart>() <= PART_BYTES);
+
+/// See the module's drawing. Lives at the top of the slot that its coroutine runs on.
+pub(crate) struct StackPart {
+    coroutine: ManuallyDrop<Coroutine<(), (), TurnEnd, RoutineStack>>,
+    yielder: *const Yielder<(), ()>,
+    /// Frame pointer and stack pointer at the last suspension.
+    saved_fp: usize,
+    saved_sp: usize,
+    base: usize,
+    low: usize,
+    lowest_sp: usize,
+}
+
+/// A slot less its [`StackPart`].
+struct RoutineStack(Slot);
+
+// SAFETY: `Slot` has a guard page below its usable bytes and at least 28 KiB of them; taking
+// `PART_BYTES` from the top keeps the base aligned and leaves far more than the minimum.
+unsafe impl Stack for RoutineStack {
+    fn base(&self) -> StackPointer {
+        StackPointer::new(self.0.high() - PART_BYTES).expect("a slot is not at address 0")
+    }
+
+    fn limit(&self) -> StackPointer {
+        self.0.limit()
+    }
+}
+
+/// Prepares `routine` to run its body on `slot`.
+///
+/// # Safety
+/// 1. Exclusive: the caller runs `routine`, which has no stack.
+pub(crate) unsafe fn prepare(routine: RoutineRef, slot: Slot) -> *mut StackPart {
+    let part = (slot.high() - PART_BYTES) as *mut StackPart;
+    let base = slot.high() - PART_BYTES;
+    let low = slot.low();
+    let root = move |yielder: &Yielder<(), ()>, ()| -> TurnEnd {
+        // SAFETY: `part` was filled in by `prepare` before the first resume, lies above every
+        // frame of this stack, and only this thread touches it.
+        unsafe { (*part).yielder = yielder };
+        let vtable = routine.header().vtable.get().expect("set at birth");
+        // SAFETY: the caller of `resume` runs the routine, so its body is ours.
+        unsafe { (vtable.run)(routine) }
+    };
+    let coroutine = Coroutine::with_stack(RoutineStack(slot), root);
+    // SAFETY: the bytes from `part` to the slot's end are reserved for this value, mapped and
+    // writable, and belong to the slot that we own; alignment: the end of a slot is page-aligned
+    // and `PART_BYTES` a multiple of the alignment.
+    unsafe {
+        part.write(StackPart {
+            coroutine: ManuallyDrop::new(coroutine),
+            yielder: std::ptr::null(),
+            saved_fp: 0,
+            saved_sp: base,
+            base,
+            low,
+            lowest_sp: base,
+        });
+    }
+    part
+}
+
+/// Runs the routine on its stack until it suspends (`None`) or its turn's body returns.
+///
+/// # Safety
+/// 1. Exclusive: the caller runs the routine that `part` belongs to, in scheduler context.
+/// 2. Thread: this is the thread of the routine's home.
+/// 3. Unwinding: none; the body catches.
+pub(crate) unsafe fn resume(part: *mut StackPart) -> Option<TurnEnd> {
+    // SAFETY: 1 and 2 by the caller. The reference is to the coroutine alone, and the routine
+    // touches only the other fields while it runs.
+    let coroutine = unsafe { &mut (*part).coroutine };
+    match coroutine.resume(()) {
+        CoroutineResult::Yield(()) => None,
+        CoroutineResult::Return(end) => Some(end),
+    }
+}
+
+/// Switches from the running routine to its worker; returns when it is resumed.
+///
+/// # Safety
+/// 1. Exclusive: called by the routine that `part` belongs to, on its own stack.
+/// 2. Unwinding: the caller is not panicking; a panic count is the thread's, and a suspended
+///    panic would leak it to other routines.
+#[inline(never)]
+pub(crate) unsafe fn suspend(part: *mut StackPart) {
+    let frame: usize;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: reads a register.
+    unsafe {
+        asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: reads a register.
+    unsafe {
+        asm!("mov {}, x29", out(reg) frame, options(nomem, nostack, preserves_flags));
+    }
+    // This frame's own address stands for the stack pointer: the switch itself adds some words.
+    let here = std::ptr::from_ref(&frame) as usize;
+    // SAFETY: 1 by the caller: only this routine's thread touches its part; the yielder was set by
+    // the root frame, which is below us on this stack and still live.
+    unsafe {
+        (*part).saved_fp = frame;
+        (*part).saved_sp = here;
+        (*part).lowest_sp = (*part).lowest_sp.min(here);
+        (*(*part).yielder).suspend(());
+    }
+}
+
+/// Takes the slot back after the body has returned.
+///
+/// # Safety
+/// 1. Exclusive: the caller ran the routine, and [`resume`] returned `Some`.
+/// 2. Alive: `part` is not used afterwards.
+pub(crate) unsafe fn dismantle(part: *mut StackPart) -> (Slot, usize) {
+    // SAFETY: 1 and 2 by the caller: the coroutine is done and read out once.
+    unsafe {
+        let lowest = (*part).lowest_sp;
+        let coroutine = ManuallyDrop::into_inner(std::ptr::read(&raw const (*part).coroutine));
+        (coroutine.into_stack().0, lowest)
+    }
+}
+
+/// Bounds and suspension point of a stack.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StackFacts {
+    pub(crate) low: usize,
+    pub(crate) base: usize,
+    pub(crate) saved_fp: usize,
+    pub(crate) depth: usize,
+}
+
+/// What is known of a stack.
+///
+/// # Safety
+/// 1. Exclusive: the caller runs the routine, or holds it inspected.
+pub(crate) unsafe fn facts(part: *mut StackPart) -> StackFacts {
+    // SAFETY: 1 by the caller; the fields are written by the routine's thread only while it runs.
+    unsafe {
+        StackFacts {
+            low: (*part).low,
+            base: (*part).base,
+            saved_fp: (*part).saved_fp,
+            depth: (*part).base + PART_BYTES - (*part).saved_sp,
+        }
+    }
+}
+
+/// Bounds of the usable bytes for whoever runs the routine.
+///
+/// # Safety
+/// 1. Exclusive: the caller runs the routine.
+pub(crate) unsafe fn bounds(part: *mut StackPart) -> (usize, usize) {
+    // SAFETY: 1 by the caller.
+    unsafe { ((*part).low, (*part).base) }
+}
+
+/// Stores the stack's depth and, if it grew past a power of two, says so.
+///
+/// Returns the bucket that the routine was in and the one it is in now, `None` for not measured
+/// before; see [`crate::snapshot::StackFigures::high_water`].
+pub(crate) fn observe_depth(routine: RoutineRef, depth: usize) -> Option<(Option<usize>, usize)> {
+    let header = routine.header();
+    let depth = u32::try_from(depth).unwrap_or(u32::MAX);
+    header.depth.store(depth, Relaxed);
+    let before = header.high_water.load(Relaxed);
+    if depth <= before {
+        return None;
+    }
+    header.high_water.store(depth, Relaxed);
+    let old = (before != 0).then(|| depth_bucket(before));
+    let new = depth_bucket(depth);
+    (old != Some(new)).then_some((old, new))
+}
+
+/// 0 for up to 4 KiB, one more for each doubling, 15 at most.
+fn depth_bucket(bytes: u32) -> usize {
+    let pages = u64::from(bytes).div_ceil(4096).max(1);
+    (pages.next_power_of_two().trailing_zeros() as usize).min(15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::depth_bucket;
+
+    #[test]
+    fn depths_fall_into_powers_of_two() {
+        for (bytes, bucket) in [
+            (1, 0),
+            (4096, 0),
+            (4097, 1),
+            (8192, 1),
+            (8193, 2),
+            (65536, 4),
+        ] {
+            assert_eq!(depth_bucket(bytes), bucket, "{bytes} bytes");
+        }
+        assert_eq!(depth_bucket(u32::MAX), 15);
+    }
+}

@@ -1,0 +1,383 @@
+//! The life of a routine as a state machine, apart from stacks and queues.
+//!
+//! ```text
+//!            start_turn            end
+//!   New ───────────────► Running ───────► Ended
+//!                         ▲  │ │
+//!              start_turn │  │ └── block(reason) ──► Blocked(reason) ◄──┐ release
+//!                         │  ▼ requeue                │  │  ▲           │
+//!                        Runnable ◄───── wake ────────┘  └──┼─► Inspected
+//!                                                   inspect ┘
+//! ```
+//!
+//! A state says who owns the routine's stack and link:
+//!
+//! - **New, Runnable**: the queue that holds it; **Running**: the thread that runs it. In these
+//!   three exactly one party may change the word, so plain stores do.
+//! - **Blocked**: nobody. Whoever wins the exchange to Runnable owns it and must queue it. The
+//!   exchange compares the turn number too, so a late wake of an earlier wait finds nothing.
+//! - **Inspected**: a walker reads its stack. A wake that comes meanwhile is remembered in the
+//!   flags, and the walker carries it out when it lets go.
+//!
+//! Wakes and cancels may come while the routine is still Running. They raise a flag first and look
+//! at the word after; the blocking side stores the word first and looks at the flags after. Both
+//! sides use sequentially consistent operations, so at least one sees the other (Dekker's pattern).
+
+use crate::primitives::{AtomicU32, AtomicU64};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+use crate::snapshot::{RoutineState, WaitReason};
+
+const NEW: u64 = 0;
+const RUNNABLE: u64 = 1;
+const RUNNING: u64 = 2;
+const BLOCKED: u64 = 3;
+const INSPECTED: u64 = 4;
+const ENDED: u64 = 5;
+
+const PHASE: u64 = 0b111;
+const REASON_SHIFT: u32 = 3;
+const REASON: u64 = 0b1111 << REASON_SHIFT;
+const TURN_SHIFT: u32 = 32;
+
+/// Woken while not blocked, or while inspected.
+const NOTIFIED: u32 = 1;
+/// Asked to end: calls that can fail return `Cancelled`, calls that cannot unwind.
+const CANCEL: u32 = 1 << 1;
+/// Told to end: every blocking call unwinds.
+const ABORT: u32 = 1 << 2;
+/// A call has already returned `Cancelled` to the routine.
+const CANCEL_SEEN: u32 = 1 << 3;
+
+/// Life word and flags of one routine; see the module's text.
+#[derive(Debug)]
+pub(crate) struct Life {
+    word: AtomicU64,
+    flags: AtomicU32,
+}
+
+/// Names one wait of one routine: the turn number at which it blocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket(u32);
+
+/// What [`Life::wake`] did.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// The routine was blocked for this reason and is runnable now: the caller must queue it.
+    Won(WaitReason),
+    /// Somebody else will see the notice, or nobody needs to.
+    Left,
+}
+
+/// How far a cancel has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CancelLevel {
+    /// None was asked for.
+    None,
+    /// Calls that can fail should say so.
+    Asked,
+    /// Every call should unwind.
+    Told,
+}
+
+fn phase(word: u64) -> u64 {
+    word & PHASE
+}
+
+fn reason(word: u64) -> WaitReason {
+    WaitReason::from_u8(((word & REASON) >> REASON_SHIFT) as u8)
+}
+
+fn turn(word: u64) -> u32 {
+    (word >> TURN_SHIFT) as u32
+}
+
+impl Life {
+    #[cfg(all(test, loom))]
+    pub(crate) fn new_running() -> Life {
+        Life {
+            word: AtomicU64::new(RUNNING),
+            flags: AtomicU32::new(0),
+        }
+    }
+
+    /// New, with no flags. Only for a block that nobody else can see yet.
+    pub(crate) fn reset(&self) {
+        self.word.store(NEW, Relaxed);
+        self.flags.store(0, Relaxed);
+    }
+
+    /// New or Runnable to Running, by the worker that took it from its queue.
+    ///
+    /// Returns whether this is the first turn.
+    pub(crate) fn start_turn(&self) -> bool {
+        let word = self.word.load(Relaxed);
+        debug_assert!(phase(word) == NEW || phase(word) == RUNNABLE);
+        let next = (u64::from(turn(word).wrapping_add(1)) << TURN_SHIFT) | RUNNING;
+        self.word.store(next, Relaxed);
+        phase(word) == NEW
+    }
+
+    /// Running to Runnable, by the worker that ran it and is about to queue it.
+    pub(crate) fn requeue(&self) {
+        let word = self.word.load(Relaxed);
+        debug_assert_eq!(phase(word), RUNNING);
+        self.word.store((word & !PHASE) | RUNNABLE, Relaxed);
+    }
+
+    /// Running back to New, for a routine that found no stack.
+    pub(crate) fn unstart(&self) {
+        self.word.store(NEW, Relaxed);
+    }
+
+    /// Running to Blocked, by the worker after the switch away from the routine.
+    ///
+    /// From here on whoever holds the ticket may make it runnable, so everything that the next
+    /// turn needs was written before.
+    pub(crate) fn block(&self, why: WaitReason) -> Ticket {
+        let word = self.word.load(Relaxed);
+        debug_assert_eq!(phase(word), RUNNING);
+        let next = (word & !(PHASE | REASON)) | BLOCKED | ((why as u64) << REASON_SHIFT);
+        // SeqCst: store of Dekker's pattern with `notify` and `ask_cancel`, which raise a flag and
+        // then read the word; our caller reads the flags next. Its release half publishes the
+        // suspended routine to the exchange in `wake`.
+        self.word.swap(next, SeqCst);
+        Ticket(turn(word))
+    }
+
+    /// Blocked to Runnable, if the routine still waits in the wait that `ticket` names.
+    pub(crate) fn wake(&self, ticket: Ticket) -> Wake {
+        let mut word = self.word.load(Acquire);
+        loop {
+            if turn(word) != ticket.0 {
+                return Wake::Left;
+            }
+            match phase(word) {
+                BLOCKED => match self.exchange_to_runnable(word) {
+                    Ok(why) => return Wake::Won(why),
+                    Err(now) => word = now,
+                },
+                // The walker looks at the flags after it has put the word back, so it or we see
+                // the other: SeqCst on both sides, as in `block`.
+                INSPECTED => {
+                    self.flags.fetch_or(NOTIFIED, SeqCst);
+                    word = self.word.load(SeqCst);
+                    if phase(word) == INSPECTED {
+                        return Wake::Left;
+                    }
+                }
+                _ => return Wake::Left,
+            }
+        }
+    }
+
+    /// Leaves a notice, and wakes the routine if it is blocked, in whichever wait.
+    ///
+    /// For wakers, which name no wait: a wake may be spurious, so everything that blocks looks
+    /// again.
+    pub(crate) fn notify(&self) -> Wake {
+        // SeqCst: flag first, word after; partner is the swap in `block`.
+        self.flags.fetch_or(NOTIFIED, SeqCst);
+        self.wake_blocked()
+    }
+
+    fn wake_blocked(&self) -> Wake {
+        let mut word = self.word.load(SeqCst);
+        loop {
+            if phase(word) != BLOCKED {
+                return Wake::Left;
+            }
+            match self.exchange_to_runnable(word) {
+                Ok(why) => return Wake::Won(why),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    fn exchange_to_runnable(&self, word: u64) -> Result<WaitReason, u64> {
+        // Acquire pairs with the release half of the swap in `block` (or the store in `release`):
+        // the winner sees the routine as its last thread left it.
+        self.word
+            .compare_exchange(word, (word & !PHASE) | RUNNABLE, SeqCst, SeqCst)
+            .map(|_| reason(word))
+    }
+
+    /// Takes the notice, if there is one. By the thread that runs the routine, before it looks at
+    /// what it waits for.
+    pub(crate) fn take_notice(&self) -> bool {
+        // A plain load first: most turns have none, and a read-modify-write is dear.
+        self.flags.load(Relaxed) & NOTIFIED != 0
+            && self.flags.fetch_and(!NOTIFIED, SeqCst) & NOTIFIED != 0
+    }
+
+    /// Whether a notice or a cancel came; read by the worker after [`Life::block`].
+    pub(crate) fn has_notice(&self) -> bool {
+        // SeqCst: read of Dekker's pattern, after the swap in `block`.
+        self.flags.load(SeqCst) & NOTIFIED != 0
+    }
+
+    /// Whether the routine was asked to end, read by the worker after [`Life::block`].
+    pub(crate) fn has_cancel(&self) -> bool {
+        // SeqCst: read of Dekker's pattern, after the swap in `block`.
+        self.flags.load(SeqCst) & (CANCEL | ABORT) != 0
+    }
+
+    /// Asks the routine to end, or tells it to.
+    pub(crate) fn ask_cancel(&self, level: CancelLevel) -> Wake {
+        let flag = match level {
+            CancelLevel::None => return Wake::Left,
+            CancelLevel::Asked => CANCEL,
+            CancelLevel::Told => CANCEL | ABORT,
+        };
+        // SeqCst: flag first, word after; partner is the swap in `block`. The notice is for a
+        // walker that holds the routine inspected.
+        self.flags.fetch_or(flag | NOTIFIED, SeqCst);
+        self.wake_blocked()
+    }
+
+    /// How far a cancel has gone, for the routine itself.
+    pub(crate) fn cancel_level(&self) -> CancelLevel {
+        let flags = self.flags.load(Relaxed);
+        if flags & ABORT != 0 {
+            CancelLevel::Told
+        } else if flags & CANCEL != 0 {
+            CancelLevel::Asked
+        } else {
+            CancelLevel::None
+        }
+    }
+
+    /// Remembers that a fallible call has told the routine. Returns whether one had before.
+    pub(crate) fn mark_cancel_seen(&self) -> bool {
+        self.flags.fetch_or(CANCEL_SEEN, Relaxed) & CANCEL_SEEN != 0
+    }
+
+    /// Blocked to Inspected, by a walker. False if the routine is not blocked.
+    pub(crate) fn inspect(&self) -> bool {
+        let word = self.word.load(Acquire);
+        phase(word) == BLOCKED
+            && self
+                .word
+                // Acquire pairs with the swap in `block`: the walker sees the whole stack.
+                .compare_exchange(word, (word & !PHASE) | INSPECTED, SeqCst, Relaxed)
+                .is_ok()
+    }
+
+    /// Inspected back to Blocked, by the walker that made it so. A wake that came meanwhile is
+    /// carried out: the caller must act on the result as after [`Life::wake`].
+    pub(crate) fn release(&self) -> Wake {
+        let word = self.word.load(Relaxed);
+        debug_assert_eq!(phase(word), INSPECTED);
+        // SeqCst: word first, flags after; partner is the flag raised in `wake` and `notify`.
+        self.word.swap((word & !PHASE) | BLOCKED, SeqCst);
+        if self.flags.load(SeqCst) & NOTIFIED != 0 {
+            self.wake_blocked()
+        } else {
+            Wake::Left
+        }
+    }
+
+    /// Running to Ended, by the worker that ran the last turn.
+    pub(crate) fn end(&self) {
+        let word = self.word.load(Relaxed);
+        // Release pairs with the load in `state`: a walker that reads Ended may not then read an
+        // older name or site.
+        self.word.store((word & !PHASE) | ENDED, Release);
+    }
+
+    /// What a bystander may say of the routine now.
+    pub(crate) fn state(&self) -> RoutineState {
+        // Acquire pairs with the stores above.
+        let word = self.word.load(Acquire);
+        match phase(word) {
+            NEW => RoutineState::New,
+            RUNNABLE => RoutineState::Runnable,
+            RUNNING => RoutineState::Running,
+            BLOCKED | INSPECTED => RoutineState::Blocked(reason(word)),
+            _ => RoutineState::Ended,
+        }
+    }
+
+    /// Turn number now; names the current wait once the routine is blocked.
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket(turn(self.word.load(Relaxed)))
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A notice given while the routine is about to block is never lost: either the waker wins or
+    /// the blocking side sees the flag. Broken by weakening the swap in `block` to a store.
+    #[test]
+    fn a_notice_is_never_lost() {
+        loom::model(|| {
+            let life = Arc::new(Life::new_running());
+            let waker = {
+                let life = life.clone();
+                thread::spawn(move || life.notify() != Wake::Left)
+            };
+            let ticket = life.block(WaitReason::Future);
+            let by_me = life.has_notice() && life.wake(ticket) != Wake::Left;
+            let by_waker = waker.join().unwrap();
+            assert!(by_me ^ by_waker, "exactly one party queues it");
+        });
+    }
+
+    /// A wake during an inspection is carried out once, by the walker or the waker.
+    #[test]
+    fn a_wake_during_an_inspection_is_remembered() {
+        loom::model(|| {
+            let life = Arc::new(Life::new_running());
+            let ticket = life.block(WaitReason::Sleep);
+            let walker = {
+                let life = life.clone();
+                thread::spawn(move || life.inspect() && life.release() != Wake::Left)
+            };
+            let by_waker = life.wake(ticket) != Wake::Left;
+            let by_walker = walker.join().unwrap();
+            assert!(by_walker ^ by_waker, "exactly one party queues it");
+        });
+    }
+
+    /// Two wakers and a canceller: one of them queues the routine.
+    #[test]
+    fn one_of_many_wakers_wins() {
+        loom::model(|| {
+            let life = Arc::new(Life::new_running());
+            let ticket = life.block(WaitReason::Join);
+            let canceller = {
+                let life = life.clone();
+                thread::spawn(move || life.ask_cancel(CancelLevel::Told) != Wake::Left)
+            };
+            let mine = life.wake(ticket) != Wake::Left;
+            assert!(mine ^ canceller.join().unwrap());
+        });
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// A ticket of an earlier wait wakes nothing.
+    #[test]
+    fn a_late_wake_finds_nothing() {
+        let life = Life {
+            word: AtomicU64::new(NEW),
+            flags: AtomicU32::new(0),
+        };
+        assert!(life.start_turn());
+        let first = life.block(WaitReason::Sleep);
+        assert_eq!(life.wake(first), Wake::Won(WaitReason::Sleep));
+        assert!(!life.start_turn());
+        let second = life.block(WaitReason::Join);
+        assert_eq!(life.wake(first), Wake::Left);
+        assert_eq!(life.state(), RoutineState::Blocked(WaitReason::Join));
+        assert_eq!(life.wake(second), Wake::Won(WaitReason::Join));
+    }
+}

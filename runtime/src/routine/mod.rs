@@ -1,0 +1,405 @@
+//! A routine as it travels through queues: one block of 256 bytes.
+//!
+//! The block holds the header below and, behind it, the closure or future (or a box of it, when it
+//! is large) and later its result. Blocks come from [`slab`]: they are never given back to the
+//! allocator while their runtime lives, so the slabs are at the same time the registry of all
+//! routines, and a walker may read any block at any time. What a walker reads is therefore atomic;
+//! a block whose `id` changed while it was read was recycled, and the reading is dropped.
+//!
+//! **Who may touch what.** `next` and the body belong to whoever owns the routine (see
+//! [`life`]); `joiner` belongs to the side that [`join`](crate::join)'s protocol says. The block
+//! itself lives as long as somebody holds a reference: the scheduler holds one until the routine
+//! has ended, each handle and each waker holds one.
+
+pub(crate) mod body;
+pub(crate) mod context;
+pub(crate) mod life;
+pub(crate) mod slab;
+pub(crate) mod waker;
+
+use std::cell::{Cell, UnsafeCell};
+use std::mem::MaybeUninit;
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, fence};
+use std::task::Waker;
+
+use crate::id::{RoutineId, WorkerId, WorkloadId};
+use crate::join::JoinState;
+use crate::primitives;
+use crate::routine::context::StackPart;
+use crate::routine::life::Life;
+use crate::scheduler::Shared;
+use crate::scope::ScopeData;
+use crate::snapshot::{RoutineKind, RoutineView, Source, StackView};
+use crate::stack::StackClass;
+use crate::workload::{Workload, WorkloadInner};
+
+/// Bytes of a block that hold the body or the result.
+pub(crate) const BODY_BYTES: usize = 64;
+
+/// No worker, no home.
+pub(crate) const NOBODY: u32 = u32::MAX;
+
+/// In [`Header::home`]: the routine is new and waits for a stack.
+const AWAITING_STACK: u32 = u32::MAX - 1;
+
+/// The block of one routine; see the module's text.
+#[repr(C, align(64))]
+pub(crate) struct Header {
+    pub(crate) life: Life,
+    /// Link of whichever list holds the routine.
+    pub(crate) next: primitives::AtomicPtr<Header>,
+    /// 0 while the block is free.
+    pub(crate) id: AtomicU64,
+    refs: AtomicU32,
+    /// The home the routine is bound to, [`NOBODY`] before its first turn and between turns.
+    pub(crate) home: AtomicU32,
+    pub(crate) join: JoinState,
+    source: AtomicU8,
+    kind: AtomicU8,
+    pub(crate) class: AtomicU8,
+    last_worker: AtomicU32,
+    turns: AtomicU32,
+    moves: AtomicU16,
+    pub(crate) outcome: AtomicU8,
+    pub(crate) vtable: Cell<Option<&'static body::VTable>>,
+    /// What the routine has only while it has a stack, at the top of that stack; null otherwise.
+    pub(crate) stack: AtomicPtr<StackPart>,
+    /// Bytes deep at the last suspension and at the deepest one; 0 before the first.
+    pub(crate) depth: AtomicU32,
+    pub(crate) high_water: AtomicU32,
+    /// A strong reference, or null. Lives until the block is freed.
+    pub(crate) workload: AtomicPtr<WorkloadInner>,
+    /// Its number, for walkers, who may not follow the pointer; 0 for none.
+    workload_id: AtomicU64,
+    site: AtomicPtr<Location<'static>>,
+    /// Up to 31 bytes of UTF-8, zero-padded.
+    pub(crate) name: [AtomicU64; 4],
+    spawned_at: AtomicU64,
+    state_since: AtomicU64,
+    parent: AtomicU64,
+    /// The scope that waits for this routine: a strong reference, or null. Taken at the end.
+    pub(crate) scope: AtomicPtr<ScopeData>,
+    workers_mask: AtomicU64,
+    pub(crate) joiner: UnsafeCell<MaybeUninit<Waker>>,
+    pub(crate) body: UnsafeCell<MaybeUninit<[u64; BODY_BYTES / 8]>>,
+}
+
+const _: () = assert!(cfg!(loom) || size_of::<Header>() == 256);
+
+// SAFETY: the fields that are not atomic are `vtable`, `joiner` and `body`. `vtable` is written
+// before the routine is published and not afterwards; `joiner` and `body` are touched only by the
+// side that the join protocol and the life's ownership name. Bodies are `Send`: the spawning
+// functions demand it, except of a started body, which stays on its home's thread.
+unsafe impl Sync for Header {}
+// SAFETY: as for `Sync`.
+unsafe impl Send for Header {}
+
+/// An unowned pointer to a block. Whoever holds one in a queue owns the routine as [`life`] says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RoutineRef(NonNull<Header>);
+
+// SAFETY: it is an address; what may be done with it is argued where it is done.
+unsafe impl Send for RoutineRef {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for RoutineRef {}
+
+impl RoutineRef {
+    /// # Safety
+    /// 1. Alive: `ptr` is a block of a runtime's slabs, and the slabs outlive every use.
+    pub(crate) unsafe fn from_ptr(ptr: *mut Header) -> RoutineRef {
+        // SAFETY: 1 by the caller; a block is never at address 0.
+        RoutineRef(unsafe { NonNull::new_unchecked(ptr) })
+    }
+
+    pub(crate) fn as_ptr(self) -> *mut Header {
+        self.0.as_ptr()
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        // SAFETY: blocks stay mapped and initialised as long as their runtime's slabs, and whoever
+        // holds a `RoutineRef` keeps the slabs alive: by a reference count on a block, or by
+        // holding the `Shared` itself.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The runtime that the block belongs to.
+    pub(crate) fn shared(&self) -> &Shared {
+        // SAFETY: `self` is a block of slabs that are alive (see `header`), and live slabs keep
+        // their `Shared` alive.
+        unsafe { slab::shared_of(self.as_ptr()) }
+    }
+
+    /// One more reference to the block.
+    pub(crate) fn retain(self) {
+        self.header().refs.fetch_add(1, Relaxed);
+    }
+
+    /// One reference less; the last one frees the block.
+    pub(crate) fn release(self) {
+        // Release pairs with the acquire fence below: what other holders did to the block comes
+        // before its reuse.
+        if self.header().refs.fetch_sub(1, Release) == 1 {
+            fence(Acquire);
+            slab::free(self);
+        }
+    }
+}
+
+/// What a spawn says of the routine.
+pub(crate) struct Birth<'a> {
+    pub(crate) id: u64,
+    pub(crate) name: &'a str,
+    pub(crate) site: &'static Location<'static>,
+    pub(crate) kind: RoutineKind,
+    pub(crate) class: StackClass,
+    pub(crate) parent: u64,
+    pub(crate) workload: Option<Workload>,
+    pub(crate) scope: *mut ScopeData,
+    pub(crate) now: u64,
+    pub(crate) vtable: &'static body::VTable,
+    pub(crate) refs: u32,
+}
+
+impl Header {
+    /// Fills in a free block that only the caller knows. `id` comes last: it makes the block
+    /// visible to walkers.
+    pub(crate) fn init(&self, birth: Birth<'_>) {
+        self.life.reset();
+        self.refs.store(birth.refs, Relaxed);
+        self.home.store(NOBODY, Relaxed);
+        self.join.reset();
+        self.source.store(Source::Local as u8, Relaxed);
+        self.kind.store(birth.kind as u8, Relaxed);
+        self.class.store(birth.class.raw(), Relaxed);
+        self.last_worker.store(NOBODY, Relaxed);
+        self.turns.store(0, Relaxed);
+        self.moves.store(0, Relaxed);
+        self.outcome.store(body::PENDING, Relaxed);
+        self.vtable.set(Some(birth.vtable));
+        self.stack.store(std::ptr::null_mut(), Relaxed);
+        self.depth.store(0, Relaxed);
+        self.high_water.store(0, Relaxed);
+        let workload_id = birth.workload.as_ref().map_or(0, |w| w.id().get());
+        self.workload_id.store(workload_id, Relaxed);
+        let workload = match birth.workload {
+            Some(workload) => Arc::into_raw(workload.inner).cast_mut(),
+            None => std::ptr::null_mut(),
+        };
+        self.workload.store(workload, Relaxed);
+        self.site
+            .store(std::ptr::from_ref(birth.site).cast_mut(), Relaxed);
+        self.set_name(birth.name);
+        self.spawned_at.store(birth.now, Relaxed);
+        self.state_since.store(birth.now, Relaxed);
+        self.parent.store(birth.parent, Relaxed);
+        self.scope.store(birth.scope, Relaxed);
+        self.workers_mask.store(0, Relaxed);
+        // Release pairs with the acquire load in `view`: who sees the id sees the fields above.
+        self.id.store(birth.id, Release);
+    }
+
+    /// Ends the block's use. Called by the slab with the last reference gone.
+    pub(crate) fn clear(&self) {
+        self.id.store(0, Release);
+        let workload = self.workload.swap(std::ptr::null_mut(), Relaxed);
+        if !workload.is_null() {
+            // SAFETY: `init` stored a strong reference here, and the swap took it out once.
+            drop(unsafe { Arc::from_raw(workload.cast_const()) });
+        }
+    }
+
+    /// The workload's number, 0 for none. For bystanders.
+    pub(crate) fn workload_id(&self) -> u64 {
+        self.workload_id.load(Relaxed)
+    }
+
+    /// Takes a reference for a bystander, if the block is still the routine `id`'s.
+    pub(crate) fn retain_if_live(&self, id: u64) -> Option<RoutineRef> {
+        let mut refs = self.refs.load(Relaxed);
+        loop {
+            // No references: the block is free or about to be, and must not be brought back.
+            if id == 0 || refs == 0 {
+                return None;
+            }
+            // Acquire pairs with the release decrement of other holders.
+            match self
+                .refs
+                .compare_exchange_weak(refs, refs + 1, Acquire, Relaxed)
+            {
+                Ok(_) => break,
+                Err(now) => refs = now,
+            }
+        }
+        // SAFETY: `self` is a block of live slabs.
+        let routine = unsafe { RoutineRef::from_ptr(std::ptr::from_ref(self).cast_mut()) };
+        if self.id.load(Relaxed) == id {
+            return Some(routine);
+        }
+        routine.release();
+        None
+    }
+
+    fn set_name(&self, name: &str) {
+        if name.is_empty() {
+            for word in &self.name {
+                word.store(0, Relaxed);
+            }
+            return;
+        }
+        let mut cut = name.len().min(31);
+        while !name.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        let mut bytes = [0u8; 32];
+        bytes[..cut].copy_from_slice(&name.as_bytes()[..cut]);
+        for (word, part) in self.name.iter().zip(bytes.chunks_exact(8)) {
+            let part: [u8; 8] = part.try_into().expect("chunks of eight");
+            word.store(u64::from_le_bytes(part), Relaxed);
+        }
+    }
+
+    /// The name's bytes, zero-padded. Safe in signal handlers.
+    pub(crate) fn name_bytes(&self) -> [u8; 32] {
+        let mut bytes = [0u8; 32];
+        for (word, part) in self.name.iter().zip(bytes.chunks_exact_mut(8)) {
+            part.copy_from_slice(&word.load(Relaxed).to_le_bytes());
+        }
+        bytes
+    }
+
+    /// The name as text.
+    pub(crate) fn name(&self) -> Option<String> {
+        let bytes = self.name_bytes();
+        let len = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+        (len > 0).then(|| String::from_utf8_lossy(&bytes[..len]).into_owned())
+    }
+
+    pub(crate) fn site(&self) -> &'static Location<'static> {
+        // SAFETY: `init` stored the address of a `&'static Location`, before the block was
+        // published; a recycled block holds another such address.
+        unsafe { &*self.site.load(Relaxed) }
+    }
+
+    pub(crate) fn kind(&self) -> RoutineKind {
+        if self.kind.load(Relaxed) == RoutineKind::Stackful as u8 {
+            RoutineKind::Stackful
+        } else {
+            RoutineKind::Turns
+        }
+    }
+
+    pub(crate) fn set_source(&self, source: Source) {
+        self.source.store(source as u8, Relaxed);
+    }
+
+    pub(crate) fn source(&self) -> Source {
+        Source::from_u8(self.source.load(Relaxed))
+    }
+
+    pub(crate) fn routine_id(&self) -> RoutineId {
+        RoutineId::new(self.id.load(Relaxed))
+    }
+
+    pub(crate) fn class(&self) -> StackClass {
+        StackClass::from_raw(self.class.load(Relaxed))
+    }
+
+    /// The state changed at `now`.
+    pub(crate) fn touch(&self, now: u64) {
+        self.state_since.store(now, Relaxed);
+    }
+
+    /// A turn begins on `worker`. Only the thread that runs it calls this.
+    pub(crate) fn note_turn(&self, worker: u32, now: u64) {
+        let last = self.last_worker.load(Relaxed);
+        if last != worker {
+            if last != NOBODY {
+                let moves = self.moves.load(Relaxed);
+                self.moves.store(moves.saturating_add(1), Relaxed);
+            }
+            self.last_worker.store(worker, Relaxed);
+            let bit = 1u64 << worker.min(63);
+            self.workers_mask
+                .store(self.workers_mask.load(Relaxed) | bit, Relaxed);
+        }
+        let turns = self.turns.load(Relaxed);
+        self.turns.store(turns.saturating_add(1), Relaxed);
+        self.state_since.store(now, Relaxed);
+    }
+
+    /// The workload's counters.
+    pub(crate) fn workload(&self) -> Option<&WorkloadInner> {
+        // SAFETY: a strong reference sits here from `init` to `clear`; the caller holds the
+        // routine or a reference to its block, so `clear` has not run.
+        unsafe { self.workload.load(Relaxed).as_ref() }
+    }
+
+    /// The workload itself, for a child to inherit.
+    pub(crate) fn clone_workload(&self) -> Option<Workload> {
+        let ptr = self.workload.load(Relaxed).cast_const();
+        if ptr.is_null() {
+            return None;
+        }
+        // SAFETY: as in `workload`; the count is raised before the value that will lower it is
+        // made.
+        unsafe {
+            Arc::increment_strong_count(ptr);
+            Some(Workload {
+                inner: Arc::from_raw(ptr),
+            })
+        }
+    }
+
+    /// The routine is new and found no stack, or found one now.
+    pub(crate) fn set_awaiting_stack(&self, awaiting: bool) {
+        let home = if awaiting { AWAITING_STACK } else { NOBODY };
+        self.home.store(home, Relaxed);
+    }
+
+    /// What a bystander may say of the routine; `None` if the block is free or was recycled while
+    /// it was read.
+    pub(crate) fn view(&self) -> Option<RoutineView> {
+        // Acquire pairs with the release store in `init`.
+        let id = self.id.load(Acquire);
+        if id == 0 {
+            return None;
+        }
+        let state = self.life.state();
+        let worker = self.last_worker.load(Relaxed);
+        let home = self.home.load(Relaxed);
+        let parent = self.parent.load(Relaxed);
+        let has_stack = !self.stack.load(Relaxed).is_null();
+        let high = self.high_water.load(Relaxed);
+        let depth = self.depth.load(Relaxed);
+        let workload = self.workload_id.load(Relaxed);
+        let view = RoutineView {
+            id: RoutineId::new(id),
+            name: self.name(),
+            site: self.site(),
+            state,
+            state_since_ns: self.state_since.load(Relaxed),
+            spawned_at_ns: self.spawned_at.load(Relaxed),
+            parent: (parent != 0).then(|| RoutineId::new(parent)),
+            worker: (worker != NOBODY).then(|| WorkerId::new(worker)),
+            workload: (workload != 0).then(|| WorkloadId::new(workload)),
+            turns: u64::from(self.turns.load(Relaxed)),
+            moves: u64::from(self.moves.load(Relaxed)),
+            workers_mask: self.workers_mask.load(Relaxed),
+            kind: self.kind(),
+            home: (home < AWAITING_STACK).then_some(home),
+            awaits_stack: home == AWAITING_STACK,
+            stack: has_stack.then(|| StackView {
+                size_bytes: self.class().bytes() as u64,
+                depth_bytes: (depth != 0).then_some(u64::from(depth)),
+                high_water_bytes: (high != 0).then_some(u64::from(high)),
+            }),
+        };
+        fence(Acquire);
+        // The block was recycled meanwhile: what was read is a mixture.
+        (self.id.load(Relaxed) == id).then_some(view)
+    }
+}

@@ -1,0 +1,306 @@
+//! Where routines' blocks come from, and the registry of all routines.
+//!
+//! Chunks of 512 places of 256 bytes, aligned to their size; the first place holds the chunk's own
+//! header, so that a block's runtime is found by masking its address. Chunks are linked in a list
+//! that only grows: the walk over all routines follows it without a lock, and a spawn takes none.
+//!
+//! Each worker keeps free blocks of its own ([`BlockCache`]) and trades them with the common list
+//! in batches. Blocks of foreign threads come from the common list one by one.
+//!
+//! **End.** A block may outlive its runtime: a handle or a waker holds a reference. The slabs hold
+//! one strong reference to the runtime's [`Shared`] until, after [`Slabs::close`], the last block
+//! has come back; then nobody can follow a block any more and everything is freed.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::cell::Cell;
+use std::ptr::null_mut;
+use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::{Arc, Mutex};
+
+use crate::routine::{Header, RoutineRef};
+use crate::scheduler::Shared;
+use crate::scheduler::worker;
+
+const PLACE_BYTES: usize = size_of::<Header>();
+const PLACES: usize = 512;
+const CHUNK_BYTES: usize = PLACE_BYTES * PLACES;
+/// Blocks per chunk: the first place is the chunk's header.
+const BLOCKS: usize = PLACES - 1;
+/// Blocks that move between a cache and the common list at once.
+const BATCH: usize = 256;
+/// Most blocks that a cache keeps.
+const CACHE_BLOCKS_MAX: usize = 2 * BATCH;
+
+/// First place of a chunk.
+#[repr(C)]
+struct Chunk {
+    shared: *const Shared,
+    next: *mut Chunk,
+}
+
+const _: () = assert!(CHUNK_BYTES.is_power_of_two());
+
+fn chunk_layout() -> Layout {
+    Layout::from_size_align(CHUNK_BYTES, CHUNK_BYTES).expect("a power of two")
+}
+
+/// All blocks of one runtime.
+pub(crate) struct Slabs {
+    /// Newest chunk first.
+    chunks: AtomicPtr<Chunk>,
+    free: Mutex<FreeList>,
+}
+
+struct FreeList {
+    head: *mut Header,
+    free: usize,
+    total: usize,
+    /// Keeps the runtime's shared part alive as long as blocks can be followed to it.
+    keeper: Option<Arc<Shared>>,
+    closed: bool,
+}
+
+// SAFETY: the raw pointers are to chunks that the list owns; the mutex orders all access.
+unsafe impl Send for FreeList {}
+
+impl Slabs {
+    pub(crate) fn new() -> Slabs {
+        Slabs {
+            chunks: AtomicPtr::new(null_mut()),
+            free: Mutex::new(FreeList {
+                head: null_mut(),
+                free: 0,
+                total: 0,
+                keeper: None,
+                closed: false,
+            }),
+        }
+    }
+
+    /// Lets the slabs keep `shared` alive. Called once, right after `shared` was made.
+    pub(crate) fn keep(&self, shared: Arc<Shared>) {
+        self.lock().keeper = Some(shared);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, FreeList> {
+        // Nothing in here panics while the lock is held.
+        self.free.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Takes up to `want` free blocks as a list linked by `next`; makes a chunk if there is none.
+    fn take(&self, want: usize) -> (*mut Header, usize) {
+        let mut list = self.lock();
+        if list.head.is_null() {
+            self.grow(&mut list);
+        }
+        let first = list.head;
+        let mut last = first;
+        let mut count = 1;
+        while count < want {
+            let next = next_of(last);
+            if next.is_null() {
+                break;
+            }
+            last = next;
+            count += 1;
+        }
+        list.head = next_of(last);
+        list.free -= count;
+        set_next(last, null_mut());
+        (first, count)
+    }
+
+    /// Gives a list of `count` free blocks back.
+    fn give(&self, first: *mut Header, last: *mut Header, count: usize) {
+        let keeper = {
+            let mut list = self.lock();
+            set_next(last, list.head);
+            list.head = first;
+            list.free += count;
+            list.retire()
+        };
+        // Dropping it may free `self`: it must be the last thing done here.
+        drop(keeper);
+    }
+
+    /// No new routine will be made. Frees everything once the last block has come back.
+    pub(crate) fn close(&self) {
+        let keeper = {
+            let mut list = self.lock();
+            list.closed = true;
+            list.retire()
+        };
+        drop(keeper);
+    }
+
+    fn grow(&self, list: &mut FreeList) {
+        // SAFETY: the layout has a size.
+        let raw = unsafe { alloc_zeroed(chunk_layout()) };
+        if raw.is_null() {
+            handle_alloc_error(chunk_layout());
+        }
+        let chunk = raw.cast::<Chunk>();
+        let shared = list.keeper.as_ref().map_or(std::ptr::null(), Arc::as_ptr);
+        // SAFETY: `raw` is a fresh chunk; a zeroed `Header` is a free block (id 0, no pointers,
+        // `Option::None` for the vtable), and every atomic of it is valid at zero.
+        unsafe {
+            chunk.write(Chunk {
+                shared,
+                next: self.chunks.load(Relaxed),
+            });
+            for place in (1..PLACES).rev() {
+                let block = raw.add(place * PLACE_BYTES).cast::<Header>();
+                set_next(block, list.head);
+                list.head = block;
+            }
+        }
+        list.free += BLOCKS;
+        list.total += BLOCKS;
+        // Release pairs with the acquire load in `for_each`: who sees the chunk sees its content.
+        self.chunks.store(chunk, Release);
+    }
+
+    /// Calls `visit` for every block, free ones too.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&Header)) {
+        // Acquire pairs with the release store in `grow`.
+        let mut chunk = self.chunks.load(Acquire);
+        while !chunk.is_null() {
+            for place in 1..PLACES {
+                // SAFETY: chunks are freed only with `self`; places hold initialised headers whose
+                // fields are atomic or not touched by walkers.
+                let header =
+                    unsafe { &*chunk.cast::<u8>().add(place * PLACE_BYTES).cast::<Header>() };
+                visit(header);
+            }
+            // SAFETY: as above; `next` is written before the chunk is published.
+            chunk = unsafe { (*chunk).next };
+        }
+    }
+}
+
+impl FreeList {
+    /// The keeper, if nobody holds a block any more.
+    fn retire(&mut self) -> Option<Arc<Shared>> {
+        (self.closed && self.free == self.total)
+            .then(|| self.keeper.take())
+            .flatten()
+    }
+}
+
+impl Drop for Slabs {
+    fn drop(&mut self) {
+        let mut chunk = *self.chunks.get_mut();
+        while !chunk.is_null() {
+            // SAFETY: the keeper is gone, so every block has come back and no reference is left.
+            unsafe {
+                let next = (*chunk).next;
+                dealloc(chunk.cast(), chunk_layout());
+                chunk = next;
+            }
+        }
+    }
+}
+
+fn next_of(block: *mut Header) -> *mut Header {
+    // SAFETY: the callers own the list that `block` is in.
+    unsafe { (*block).next.load(Relaxed) }
+}
+
+fn set_next(block: *mut Header, next: *mut Header) {
+    // SAFETY: as in `next_of`.
+    unsafe { (*block).next.store(next, Relaxed) }
+}
+
+/// The runtime that a block belongs to.
+///
+/// # Safety
+/// 1. Alive: `block` is a block whose slabs are alive for the result's lifetime.
+pub(crate) unsafe fn shared_of<'a>(block: *mut Header) -> &'a Shared {
+    let chunk = block
+        .map_addr(|addr| addr & !(CHUNK_BYTES - 1))
+        .cast::<Chunk>();
+    // SAFETY: 1 by the caller; the chunk's first place names a `Shared` that the keeper holds.
+    unsafe { &*(*chunk).shared }
+}
+
+/// Takes a free block for a spawn on `shared`.
+pub(crate) fn allocate(shared: &Shared) -> RoutineRef {
+    let block = worker::with_core_of(shared, |core| match core {
+        Some(core) => core.blocks.take(&shared.slabs),
+        None => shared.slabs.take(1).0,
+    });
+    // SAFETY: `take` returns blocks of live slabs.
+    unsafe { RoutineRef::from_ptr(block) }
+}
+
+/// Frees a block whose last reference is gone.
+pub(crate) fn free(routine: RoutineRef) {
+    routine.header().clear();
+    let block = routine.as_ptr();
+    let shared = routine.shared();
+    let cached = worker::with_core_of(shared, |core| {
+        core.is_some_and(|core| {
+            core.blocks.give(&shared.slabs, block);
+            true
+        })
+    });
+    if !cached {
+        shared.slabs.give(block, block, 1);
+    }
+}
+
+/// A worker's own free blocks.
+pub(crate) struct BlockCache {
+    head: Cell<*mut Header>,
+    len: Cell<usize>,
+}
+
+impl BlockCache {
+    pub(crate) fn new() -> BlockCache {
+        BlockCache {
+            head: Cell::new(null_mut()),
+            len: Cell::new(0),
+        }
+    }
+
+    fn take(&self, slabs: &Slabs) -> *mut Header {
+        if self.head.get().is_null() {
+            let (head, len) = slabs.take(BATCH);
+            self.head.set(head);
+            self.len.set(len);
+        }
+        let block = self.head.get();
+        self.head.set(next_of(block));
+        self.len.set(self.len.get() - 1);
+        block
+    }
+
+    fn give(&self, slabs: &Slabs, block: *mut Header) {
+        set_next(block, self.head.get());
+        self.head.set(block);
+        self.len.set(self.len.get() + 1);
+        if self.len.get() > CACHE_BLOCKS_MAX {
+            self.give_back(slabs, BATCH);
+        }
+    }
+
+    /// Gives everything back; for a worker that ends.
+    pub(crate) fn clear(&self, slabs: &Slabs) {
+        let len = self.len.get();
+        if len > 0 {
+            self.give_back(slabs, len);
+        }
+    }
+
+    fn give_back(&self, slabs: &Slabs, count: usize) {
+        let first = self.head.get();
+        let mut last = first;
+        for _ in 1..count {
+            last = next_of(last);
+        }
+        self.head.set(next_of(last));
+        self.len.set(self.len.get() - count);
+        slabs.give(first, last, count);
+    }
+}

@@ -1,0 +1,366 @@
+//! A runtime as a value, and the handle by which others reach it.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use crate::builder::RuntimeBuilder;
+use crate::id::{RoutineId, WorkerId, WorkloadId};
+use crate::join::{JoinError, JoinHandle};
+use crate::routine::Header;
+use crate::scheduler::shutdown::CANCEL_GRACE;
+use crate::scheduler::{Shared, worker};
+use crate::snapshot::{
+    PanicRecord, ResidencySample, RingRead, RoutineView, Snapshot, StealRecord, TurnRecord,
+};
+use crate::spawn::{self, Builder};
+use crate::thread_state::ThreadState;
+use crate::turns::Turn;
+
+/// Workers, their threads and all routines on them. Several may live in one process.
+///
+/// Dropping it is [`shutdown`](Self::shutdown) without time to drain: routines are cancelled.
+#[derive(Debug)]
+pub struct Runtime {
+    handle: Handle,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+/// Reaches a [`Runtime`] from anywhere; cheap to clone.
+///
+/// A handle does not keep its runtime running: what is spawned after the shutdown is cancelled.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What could not be ended by [`Runtime::shutdown`]. Its memory lives on.
+#[derive(Debug)]
+pub struct Remaining {
+    /// Routines that did not end: they swallow cancels, or sit in a call that does not return.
+    pub routines: Vec<RoutineView>,
+    /// Worker threads that therefore go on.
+    pub threads: usize,
+}
+
+impl fmt::Display for Remaining {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} routines did not end; {} threads go on",
+            self.routines.len(),
+            self.threads
+        )
+    }
+}
+
+impl std::error::Error for Remaining {}
+
+/// One worker's thread, for profilers.
+pub(crate) struct WorkerThread {
+    pub(crate) worker: WorkerId,
+    pub(crate) tid: i32,
+    pub(crate) pthread: libc::pthread_t,
+    /// Valid while the runtime lives.
+    pub(crate) state: *const ThreadState,
+}
+
+impl Runtime {
+    /// Starts to configure a runtime.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder::new()
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>, threads: Vec<thread::JoinHandle<()>>) -> Runtime {
+        Runtime {
+            handle: Handle { shared },
+            threads,
+        }
+    }
+
+    /// A handle to this runtime.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Spawns a routine; see [`spawn`](crate::spawn). It enters by the injector.
+    #[track_caller]
+    pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.handle.spawn(f)
+    }
+
+    /// Spawns a future; see [`spawn_future`](crate::spawn_future).
+    #[track_caller]
+    pub fn spawn_future<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.handle.spawn_future(future)
+    }
+
+    /// Spawns a turn loop; see [`spawn_turns`](crate::spawn_turns).
+    #[track_caller]
+    pub fn spawn_turns<S, T, F>(&self, state: S, step: F) -> JoinHandle<T>
+    where
+        S: Send + 'static,
+        T: Send + 'static,
+        F: FnMut(&mut S) -> Turn<T> + Send + 'static,
+    {
+        self.handle.spawn_turns(state, step)
+    }
+
+    /// Runs `f` as a routine and waits for it. `f` may borrow from the caller's frame.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let text = String::from("borrowed");
+    /// assert_eq!(rt.block_on(|| text.len()), 8);
+    /// ```
+    ///
+    /// # Panics
+    /// With the panic of `f`; or if the routine was cancelled.
+    #[track_caller]
+    pub fn block_on<F, T>(&self, f: F) -> T
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        // SAFETY: `join_for_loan` waits for the routine's end whatever happens: a cancel of the
+        // caller does not interrupt it.
+        let handle = unsafe { spawn::spawn_borrowing(&self.handle.shared, f) };
+        match handle.join_for_loan() {
+            Ok(value) => value,
+            Err(JoinError::Panicked(payload)) => std::panic::resume_unwind(payload),
+            Err(why) => panic!("{why}"),
+        }
+    }
+
+    /// All figures of this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.handle.snapshot()
+    }
+
+    /// Ends the runtime: refuses work from outside, lets routines end until `deadline` from now,
+    /// then cancels those that are left and waits one more second for them.
+    ///
+    /// # Errors
+    /// [`Remaining`] if some routine did not end even so.
+    ///
+    /// # Panics
+    /// If called by a routine of this runtime.
+    pub fn shutdown(mut self, deadline: Duration) -> Result<(), Remaining> {
+        let inside = worker::with_core_of(&self.handle.shared, |core| core.is_some());
+        assert!(
+            !inside,
+            "a routine cannot wait for the end of its own runtime"
+        );
+        self.end(deadline)
+    }
+
+    fn end(&mut self, deadline: Duration) -> Result<(), Remaining> {
+        let shared = self.handle.shared.clone();
+        let threads = std::mem::take(&mut self.threads);
+        shared.close();
+        if !shared.wait_drained(deadline) {
+            shared.cancel_all();
+            if !shared.wait_drained(CANCEL_GRACE) {
+                let mut routines = Vec::new();
+                shared.for_each_live(&mut |view| routines.push(view.clone()));
+                return Err(Remaining {
+                    routines,
+                    threads: threads.len(),
+                });
+            }
+        }
+        shared.stop();
+        for thread in threads {
+            // A worker that panicked has aborted the process; there is no other error.
+            let _ = thread.join();
+        }
+        for worker in &shared.workers {
+            worker.timers.clear();
+        }
+        shared.slabs.close();
+        Ok(())
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if self.threads.is_empty() {
+            return;
+        }
+        if worker::with_core_of(&self.handle.shared, |core| core.is_some()) {
+            // A thread cannot join itself: another one does it.
+            let mut rest = Runtime {
+                handle: self.handle.clone(),
+                threads: std::mem::take(&mut self.threads),
+            };
+            thread::spawn(move || {
+                let _ = rest.end(Duration::ZERO);
+            });
+            return;
+        }
+        // What remains stays, as `shutdown` says; a destructor has nobody to tell.
+        let _ = self.end(Duration::ZERO);
+    }
+}
+
+impl Handle {
+    fn builder(&self) -> Builder {
+        Builder::new().on(self)
+    }
+
+    /// Spawns a routine; see [`spawn`](crate::spawn).
+    #[track_caller]
+    pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.builder().spawn(f).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Spawns a future; see [`spawn_future`](crate::spawn_future).
+    #[track_caller]
+    pub fn spawn_future<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.builder()
+            .spawn_future(future)
+            .unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Spawns a turn loop; see [`spawn_turns`](crate::spawn_turns).
+    #[track_caller]
+    pub fn spawn_turns<S, T, F>(&self, state: S, step: F) -> JoinHandle<T>
+    where
+        S: Send + 'static,
+        T: Send + 'static,
+        F: FnMut(&mut S) -> Turn<T> + Send + 'static,
+    {
+        self.builder()
+            .spawn_turns(state, step)
+            .unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Number of workers.
+    pub fn workers(&self) -> usize {
+        self.shared.workers.len()
+    }
+
+    /// All figures of this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.shared.snapshot()
+    }
+
+    /// Calls `visit` with each live routine, in no order. Routines go on meanwhile: one that is
+    /// born or ends during the walk may or may not be seen.
+    pub fn routines(&self, visit: &mut dyn FnMut(&RoutineView)) {
+        self.shared.for_each_live(visit);
+    }
+
+    /// One live routine. Takes a walk over all blocks.
+    pub fn routine(&self, id: RoutineId) -> Option<RoutineView> {
+        self.shared.find(id)
+    }
+
+    /// Aborts one routine; see [`JoinHandle::abort`]. False if there is none of that number.
+    pub fn abort(&self, id: RoutineId) -> bool {
+        self.shared
+            .abort_where(|header| header.id.load(Relaxed) == id.get())
+            > 0
+    }
+
+    pub(crate) fn abort_workload(&self, workload: WorkloadId) {
+        self.shared.abort_where(|header| header.is_of(workload));
+    }
+
+    /// Appends the turns that `worker` ran from cursor `from` on; begin with 0. The last 65,536
+    /// are kept.
+    ///
+    /// # Panics
+    /// If there is no such worker.
+    pub fn turns(&self, worker: WorkerId, from: u64, into: &mut Vec<TurnRecord>) -> RingRead {
+        self.shared.workers[worker.index()]
+            .recorder
+            .read_turns(from, into)
+    }
+
+    /// Appends the thefts of `worker` from cursor `from` on; begin with 0. The last 16,384 are
+    /// kept.
+    ///
+    /// # Panics
+    /// If there is no such worker.
+    pub fn steals(&self, worker: WorkerId, from: u64, into: &mut Vec<StealRecord>) -> RingRead {
+        self.shared.workers[worker.index()]
+            .recorder
+            .read_steals(worker, from, into)
+    }
+
+    /// Appends the panics that ended routines from cursor `from` on; begin with 0. The last 256
+    /// are kept.
+    pub fn panics(&self, from: u64, into: &mut Vec<PanicRecord>) -> RingRead {
+        self.shared.read_panics(from, into)
+    }
+
+    /// Whether workers record turns and thefts.
+    pub fn records_turns(&self) -> bool {
+        self.shared.record.load(Relaxed)
+    }
+
+    /// Starts or stops the recording of turns and thefts.
+    pub fn record_turns(&self, on: bool) {
+        self.shared.record.store(on, Relaxed);
+    }
+
+    /// Counts the resident pages of up to `max_routines` blocked routines' stacks; `None` where the
+    /// system does not tell.
+    pub fn sample_residency(&self, max_routines: usize) -> Option<ResidencySample> {
+        self.shared.sample_residency(max_routines)
+    }
+
+    /// The threads of all workers.
+    pub(crate) fn worker_threads(&self) -> Vec<WorkerThread> {
+        let threads = self.shared.workers.iter().enumerate();
+        threads
+            .filter_map(|(index, worker)| {
+                // Acquire pairs with the release stores at the thread's start.
+                let state = worker.thread_state.load(Acquire);
+                (!state.is_null()).then(|| WorkerThread {
+                    worker: WorkerId::new(index as u32),
+                    tid: worker.stats.thread_id.load(Relaxed),
+                    pthread: worker.pthread.load(Acquire) as libc::pthread_t,
+                    state,
+                })
+            })
+            .collect()
+    }
+
+    /// Calls `visit` with the block of each routine, ended ones included.
+    pub(crate) fn for_each_header(&self, visit: &mut dyn FnMut(&Header)) {
+        self.shared.slabs.for_each(|header| {
+            if header.id.load(Acquire) != 0 {
+                visit(header);
+            }
+        });
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("workers", &self.workers())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,114 @@
+//! Blocking: how a routine stops until somebody readies it.
+//!
+//! This is the narrow side of the interface between primitives and scheduler: [`block`] here,
+//! [`ready`](super::ready) there. A primitive never puts its routine on a wait list itself: it hands
+//! [`block`] a commit function, and the worker calls that after the switch, when the routine's
+//! stack is at rest.
+
+use crate::routine::life::Ticket;
+use crate::routine::{RoutineRef, context};
+use crate::scheduler::worker::{self, Post};
+use crate::snapshot::WaitReason;
+use crate::thread_state;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Where a call comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Context {
+    /// A routine that may suspend.
+    Routine(RoutineRef),
+    /// A routine that is panicking: it may not suspend, because the panic count is its thread's.
+    Panicking(RoutineRef),
+    /// A thread that is no worker.
+    Thread,
+    /// A worker between turns: a destructor that some library runs inside the scheduler.
+    Scheduler,
+}
+
+/// Where the caller is.
+pub(crate) fn context() -> Context {
+    let (on_worker, routine) =
+        thread_state::with(|t| (!t.core.load(Relaxed).is_null(), t.routine.load(Relaxed)));
+    if !on_worker {
+        return Context::Thread;
+    }
+    if routine.is_null() {
+        return Context::Scheduler;
+    }
+    // SAFETY: the worker stores the routine that it runs, and its block lives through the turn.
+    let routine = unsafe { RoutineRef::from_ptr(routine) };
+    if std::thread::panicking() {
+        Context::Panicking(routine)
+    } else {
+        Context::Routine(routine)
+    }
+}
+
+/// Whether a cancel of the blocked routine ends its wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    /// Yes: the caller looks for a cancel afterwards.
+    ByCancel,
+    /// No: something of its frame is on loan.
+    Never,
+}
+
+/// What the worker calls after the switch: puts the routine where somebody will ready it and
+/// returns true, or returns false if there is nothing to wait for any more.
+pub(crate) type Commit<'a> = &'a mut dyn FnMut(RoutineRef, Ticket) -> bool;
+
+/// Blocks the calling routine. Returns when it was readied, perhaps for no reason: the caller looks
+/// again at what it waits for.
+///
+/// Only from [`Context::Routine`].
+pub(crate) fn block(why: WaitReason, interrupt: Interrupt, commit: Commit<'_>) {
+    switch_out(Post::Block {
+        why,
+        interrupt,
+        // The worker calls it before this frame is resumed, so the lifetime may be forgotten.
+        // SAFETY: only the lifetime of the pointee changes.
+        commit: unsafe {
+            std::mem::transmute::<Commit<'_>, *mut (dyn FnMut(RoutineRef, Ticket) -> bool + 'static)>(
+                commit,
+            )
+        },
+    });
+    // A notice left over from an inspection has done its work.
+    if let Context::Routine(me) = context() {
+        me.header().life.take_notice();
+    }
+}
+
+/// Gives way: the routine goes to the end of its home's queue.
+///
+/// Only from [`Context::Routine`].
+pub(crate) fn give_way() {
+    switch_out(Post::Yield);
+}
+
+fn switch_out(post: Post) {
+    let part = worker::with_core(|core| {
+        let core = core.expect("a routine runs on a worker");
+        core.post.set(Some(post));
+        core.current_part.get()
+    });
+    // SAFETY: we are the routine whose part the worker noted, on its stack; `Context::Routine`
+    // excludes panicking.
+    unsafe { context::suspend(part) };
+}
+
+/// Whether `target` can only run on the thread that `me` runs on.
+pub(crate) fn needs_thread_of(target: RoutineRef, me: RoutineRef) -> bool {
+    let same_runtime = std::ptr::eq(target.shared(), me.shared());
+    same_runtime
+        && (me.shared().workers.len() == 1
+            || target.header().home.load(Relaxed) == me.header().home.load(Relaxed))
+}
+
+/// Refuses a blocking call in scheduler context.
+pub(crate) fn refuse_in_scheduler(call: &str) -> ! {
+    panic!(
+        "`{call}` would block inside the scheduler: a destructor that runs between two turns may \
+         not wait"
+    );
+}

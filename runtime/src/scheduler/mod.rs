@@ -1,0 +1,179 @@
+//! The scheduler: what its parts share.
+//!
+//! [`worker`] is the loop of one worker; [`home_queue`], [`inbox`] and [`timers`] are where it
+//! finds work besides its deque; [`idle`] and [`parker`] put it to sleep; [`block`] and [`ready`]
+//! are how routines stop and go on; [`finish`] is how they end; [`shutdown`] is how a runtime ends.
+//! The protocol of searching and parking, with its proof sketch, is `docs/scheduler.md`.
+
+pub(crate) mod block;
+pub(crate) mod finish;
+pub(crate) mod home_queue;
+pub(crate) mod idle;
+pub(crate) mod inbox;
+pub(crate) mod parker;
+pub(crate) mod ready;
+pub(crate) mod shutdown;
+pub(crate) mod stats;
+pub(crate) mod timers;
+pub(crate) mod walk;
+pub(crate) mod worker;
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, fence};
+use std::sync::{Arc, Mutex};
+
+use crossbeam_deque::{Injector, Stealer};
+
+use crate::routine::RoutineRef;
+use crate::routine::slab::Slabs;
+use crate::snapshot::{PanicRecord, RingRead};
+use crate::stack::{StackArena, StackClass};
+use crate::thread_state::ThreadState;
+use crate::trace::Recorder;
+use idle::Idle;
+use inbox::Inbox;
+use parker::Parker;
+use stats::{ForeignStats, WorkerStats};
+use timers::Timers;
+
+/// Panic records kept.
+const PANICS_KEPT: usize = 256;
+
+/// One runtime's common part.
+pub(crate) struct Shared {
+    pub(crate) workers: Box<[WorkerShared]>,
+    pub(crate) injector: Injector<RoutineRef>,
+    pub(crate) idle: Idle,
+    pub(crate) slabs: Slabs,
+    pub(crate) arena: Arc<StackArena>,
+    pub(crate) default_class: StackClass,
+    pub(crate) stack_waiters: StackWaiters,
+    pub(crate) next_id: AtomicU64,
+    pub(crate) foreign: ForeignStats,
+    pub(crate) record: AtomicBool,
+    pub(crate) panics: Mutex<PanicLog>,
+    pub(crate) end: shutdown::End,
+}
+
+/// What others may touch of a worker. Its thread's own part is [`worker::WorkerCore`].
+pub(crate) struct WorkerShared {
+    pub(crate) stealer: Stealer<RoutineRef>,
+    pub(crate) inbox: Inbox,
+    pub(crate) timers: Timers,
+    pub(crate) parker: Parker,
+    pub(crate) stats: WorkerStats,
+    pub(crate) recorder: Recorder,
+    /// The state of the thread that holds the worker, null until it runs.
+    pub(crate) thread_state: AtomicPtr<ThreadState>,
+    pub(crate) pthread: AtomicU64,
+}
+
+/// Routines that found no stack, oldest first.
+pub(crate) struct StackWaiters {
+    queue: Mutex<VecDeque<RoutineRef>>,
+    pub(crate) len: AtomicU64,
+}
+
+/// The newest panics.
+pub(crate) struct PanicLog {
+    kept: VecDeque<PanicRecord>,
+    made: u64,
+}
+
+impl Shared {
+    /// Work was pushed where any worker can take it: wakes one, if that is needed.
+    pub(crate) fn notify_work(&self) {
+        if let Some(worker) = self.idle.submitted() {
+            self.count_wake();
+            self.workers[worker].parker.wake(true);
+        }
+    }
+
+    /// Work was pushed for one worker: wakes it, if it is parked.
+    pub(crate) fn wake_worker(&self, worker: usize) {
+        if self.idle.claim(worker) {
+            self.count_wake();
+            self.workers[worker].parker.wake(false);
+        }
+    }
+
+    fn count_wake(&self) {
+        worker::with_core_of(self, |core| match core {
+            Some(core) => stats::add(&core.stats().wakes, 1),
+            None => {
+                self.foreign.wakes.fetch_add(1, Relaxed);
+            }
+        });
+    }
+
+    /// Whether any worker could take something: the last look before sleep.
+    pub(crate) fn has_stealable_work(&self) -> bool {
+        !self.injector.is_empty() || self.workers.iter().any(|w| !w.stealer.is_empty())
+    }
+
+    pub(crate) fn log_panic(&self, record: PanicRecord) {
+        let mut log = self.panics.lock().unwrap_or_else(|e| e.into_inner());
+        if log.kept.len() == PANICS_KEPT {
+            log.kept.pop_front();
+        }
+        log.kept.push_back(record);
+        log.made += 1;
+    }
+
+    /// Records from `from` on; see [`crate::Handle::panics`].
+    pub(crate) fn read_panics(&self, from: u64, into: &mut Vec<PanicRecord>) -> RingRead {
+        let log = self.panics.lock().unwrap_or_else(|e| e.into_inner());
+        let oldest = log.made - log.kept.len() as u64;
+        let start = from.max(oldest).min(log.made);
+        into.extend(log.kept.iter().skip((start - oldest) as usize).cloned());
+        RingRead {
+            next: log.made,
+            lost: start.saturating_sub(from),
+        }
+    }
+
+    pub(crate) fn panics_made(&self) -> u64 {
+        self.panics.lock().unwrap_or_else(|e| e.into_inner()).made
+    }
+}
+
+impl PanicLog {
+    pub(crate) fn new() -> PanicLog {
+        PanicLog {
+            kept: VecDeque::new(),
+            made: 0,
+        }
+    }
+}
+
+impl StackWaiters {
+    pub(crate) fn new() -> StackWaiters {
+        StackWaiters {
+            queue: Mutex::new(VecDeque::new()),
+            len: AtomicU64::new(0),
+        }
+    }
+
+    /// Queues a routine that found no stack.
+    pub(crate) fn push(&self, routine: RoutineRef) {
+        let mut queue = self.queue.lock().unwrap_or_else(|e| e.into_inner());
+        queue.push_back(routine);
+        // SeqCst with the fence: length first, arena looked at again after; partner is the fence
+        // in `pop`, which comes after a stack went back.
+        self.len.store(queue.len() as u64, SeqCst);
+        fence(SeqCst);
+    }
+
+    /// Takes the oldest one, after a stack has become free.
+    pub(crate) fn pop(&self) -> Option<RoutineRef> {
+        fence(SeqCst);
+        if self.len.load(Relaxed) == 0 {
+            return None;
+        }
+        let mut queue = self.queue.lock().unwrap_or_else(|e| e.into_inner());
+        let first = queue.pop_front();
+        self.len.store(queue.len() as u64, SeqCst);
+        first
+    }
+}

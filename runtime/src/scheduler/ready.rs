@@ -1,0 +1,92 @@
+//! Readying: how a blocked routine becomes runnable, from wherever the call comes.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use crate::routine::RoutineRef;
+use crate::routine::life::{CancelLevel, Ticket, Wake};
+use crate::scheduler::timers::Due;
+use crate::scheduler::worker::{self, WorkerCore};
+use crate::snapshot::{Source, WaitReason};
+use crate::time;
+
+/// Turn routines readied by a timer that a home's queue takes at its front, where no thief sees
+/// them; beyond, they go to the deque.
+const URGENT_MAX: u64 = 64;
+
+/// Readies the routine if it still waits in the wait that `ticket` names.
+pub(crate) fn ready(routine: RoutineRef, ticket: Ticket, source: Source) {
+    if let Wake::Won(reason) = routine.header().life.wake(ticket) {
+        queue_woken(routine, reason, source);
+    }
+}
+
+/// Asks or tells the routine to end, and readies it if it is blocked.
+pub(crate) fn cancel(routine: RoutineRef, level: CancelLevel) {
+    if let Wake::Won(reason) = routine.header().life.ask_cancel(level) {
+        queue_woken(routine, reason, Source::Inbox);
+    }
+}
+
+/// Aborts the routine after `grace`.
+pub(crate) fn abort_later(routine: RoutineRef, grace: Duration) {
+    routine.retain();
+    let at = time::deadline(grace);
+    let shared = routine.shared();
+    let index = worker::with_core_of(shared, |core| core.map_or(0, |core| core.index as usize));
+    if shared.workers[index].timers.insert(at, Due::Abort(routine)) {
+        shared.wake_worker(index);
+    }
+}
+
+/// Queues a routine that the caller has just made runnable.
+pub(crate) fn queue_woken(routine: RoutineRef, reason: WaitReason, source: Source) {
+    let shared = routine.shared();
+    worker::with_core_of(shared, |core| match core {
+        Some(core) => {
+            core.stats().count_ready(reason);
+            queue_on_worker(core, routine, source);
+        }
+        None => {
+            shared.foreign.readies[reason as usize].fetch_add(1, Relaxed);
+            routine.header().touch(time::now_ns());
+            if is_bound(routine) {
+                to_home(routine);
+            } else {
+                routine.header().set_source(Source::Injector);
+                shared.injector.push(routine);
+                shared.notify_work();
+            }
+        }
+    });
+}
+
+/// Whether the routine has a stack, and so a home.
+fn is_bound(routine: RoutineRef) -> bool {
+    // Relaxed: whoever won the routine's wake sees what its last turn wrote.
+    !routine.header().stack.load(Relaxed).is_null()
+}
+
+fn queue_on_worker(core: &WorkerCore, routine: RoutineRef, source: Source) {
+    let header = routine.header();
+    header.touch(core.now.get());
+    let mine = is_bound(routine) && header.home.load(Relaxed) == core.index;
+    match (is_bound(routine), mine, source) {
+        (true, true, Source::Timer) => core.push_urgent(routine, Source::Timer),
+        (true, true, _) => core.push_lifo(routine),
+        (true, false, _) => to_home(routine),
+        (false, _, Source::Timer) if core.queue_len() < URGENT_MAX => {
+            core.push_urgent(routine, Source::Timer);
+        }
+        (false, ..) => core.push_local(routine, source),
+    }
+}
+
+fn to_home(routine: RoutineRef) {
+    let shared = routine.shared();
+    let header = routine.header();
+    header.set_source(Source::Inbox);
+    let home = header.home.load(Relaxed) as usize;
+    shared.workers[home].inbox.push(routine);
+    shared.wake_worker(home);
+}

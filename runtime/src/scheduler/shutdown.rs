@@ -1,0 +1,142 @@
+//! The end of a runtime, in numbered steps.
+//!
+//! 1. *Close*: spawns from outside the workers give handles that are cancelled already. Without it
+//!    the drain need never end.
+//! 2. *Drain*: wait until every routine has ended, up to the deadline. Workers that run out of work
+//!    look whether that is so; nobody polls.
+//! 3. *Cancel*: every routine is told to end, and so is each one spawned from then on.
+//! 4. *Wait* again, for [`CANCEL_GRACE`]: unwinding takes a moment.
+//! 5. *Stop*: workers leave their loops, and their threads are joined. Only now may memory go.
+//!
+//! If step 4 runs out of time, some routine swallows its cancel or sits in a call that never
+//! returns. Its memory must live on, so nothing is stopped and nothing is freed: what remains is
+//! returned to the caller.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use crate::scheduler::Shared;
+
+/// How long cancelled routines have to unwind.
+pub(crate) const CANCEL_GRACE: Duration = Duration::from_secs(1);
+
+/// How far the end has come.
+pub(crate) struct End {
+    closed: AtomicBool,
+    cancelling: AtomicBool,
+    stopping: AtomicBool,
+    draining: AtomicBool,
+    /// Worker threads that have begun.
+    started: Mutex<usize>,
+    /// Rung when a thread has begun, and when the last routine may have ended.
+    bell: Condvar,
+}
+
+impl End {
+    pub(crate) fn new() -> End {
+        End {
+            closed: AtomicBool::new(false),
+            cancelling: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            started: Mutex::new(0),
+            bell: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.started.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Called by each worker's thread when it begins.
+    pub(crate) fn thread_started(&self) {
+        *self.lock() += 1;
+        self.bell.notify_all();
+    }
+
+    /// Waits until `threads` worker threads have begun.
+    pub(crate) fn wait_started(&self, threads: usize) {
+        let mut started = self.lock();
+        while *started < threads {
+            started = self.bell.wait(started).unwrap_or_else(|e| e.into_inner());
+        }
+    }
+
+    /// Whether spawns from outside are refused.
+    pub(crate) fn is_closed(&self) -> bool {
+        // Acquire pairs with the release store in `close`.
+        self.closed.load(Acquire)
+    }
+
+    /// Whether new routines are cancelled at birth.
+    pub(crate) fn is_cancelling(&self) -> bool {
+        // SeqCst: read of Dekker's pattern with the walk in `cancel_all`; the spawner publishes its
+        // routine before it looks.
+        self.cancelling.load(SeqCst)
+    }
+
+    /// Whether workers should leave their loops.
+    pub(crate) fn is_stopping(&self) -> bool {
+        // Acquire pairs with the release store in `stop`.
+        self.stopping.load(Acquire)
+    }
+
+    /// Called by a worker that has run out of work.
+    pub(crate) fn note_idle(&self, shared: &Shared) {
+        // SeqCst: pairs with the store in `wait_drained`; either the worker sees the flag or the
+        // waiter sees the counters.
+        if self.draining.load(SeqCst) && shared.live() == 0 {
+            drop(self.lock());
+            self.bell.notify_all();
+        }
+    }
+}
+
+impl Shared {
+    /// Step 1.
+    pub(crate) fn close(&self) {
+        self.end.closed.store(true, Release);
+    }
+
+    /// Steps 2 and 4: waits until no routine is live. False if time ran out.
+    pub(crate) fn wait_drained(&self, time: Duration) -> bool {
+        self.end.draining.store(true, SeqCst);
+        let until = Instant::now().checked_add(time);
+        let mut guard = self.end.lock();
+        loop {
+            if self.live() == 0 {
+                return true;
+            }
+            let left = match until {
+                Some(until) => until.saturating_duration_since(Instant::now()),
+                None => Duration::from_secs(3600),
+            };
+            if left.is_zero() {
+                return false;
+            }
+            guard = self
+                .end
+                .bell
+                .wait_timeout(guard, left)
+                .unwrap_or_else(|e| e.into_inner())
+                .0;
+        }
+    }
+
+    /// Step 3.
+    pub(crate) fn cancel_all(&self) {
+        // SeqCst: flag first, walk after; partner is `is_cancelling`.
+        self.end.cancelling.store(true, SeqCst);
+        self.abort_where(|_| true);
+    }
+
+    /// Step 5, without the joining.
+    pub(crate) fn stop(&self) {
+        self.end.stopping.store(true, Release);
+        for worker in 0..self.workers.len() {
+            self.wake_worker(worker);
+        }
+    }
+}

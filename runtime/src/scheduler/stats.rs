@@ -1,0 +1,117 @@
+//! A worker's counters. One writer each: a load and a store, no read-modify-write.
+
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU8, AtomicU64};
+
+use crate::snapshot::{Source, WaitReason, WorkerState};
+
+/// Written by the worker's thread alone, read by anyone. Aligned to two cache lines, because
+/// processors fetch lines in pairs.
+#[repr(align(128))]
+#[derive(Debug)]
+pub(crate) struct WorkerStats {
+    pub(crate) state: AtomicU8,
+    pub(crate) thread_id: AtomicI32,
+    /// 0 between turns.
+    pub(crate) routine: AtomicU64,
+    pub(crate) turn_started: AtomicU64,
+    pub(crate) lifo: AtomicU64,
+    pub(crate) ring: AtomicU64,
+    pub(crate) turns: [AtomicU64; 6],
+    pub(crate) steal_attempts: AtomicU64,
+    pub(crate) steals: AtomicU64,
+    pub(crate) stolen_from: Box<[AtomicU64]>,
+    pub(crate) parks: AtomicU64,
+    pub(crate) wakes: AtomicU64,
+    pub(crate) yields: AtomicU64,
+    pub(crate) stack_growths: AtomicU64,
+    pub(crate) busy_ns: AtomicU64,
+    pub(crate) searching_ns: AtomicU64,
+    pub(crate) spawned: AtomicU64,
+    pub(crate) started: AtomicU64,
+    pub(crate) ended: AtomicU64,
+    pub(crate) panicked: AtomicU64,
+    pub(crate) cancelled: AtomicU64,
+    pub(crate) blocks: [AtomicU64; 8],
+    pub(crate) readies: [AtomicU64; 8],
+    /// Routines that came into a bucket here less those that left one here; only the sum over all
+    /// workers is a count.
+    pub(crate) high_water: [AtomicI64; 16],
+}
+
+/// Adds to a counter that only the calling thread writes.
+pub(crate) fn add(counter: &AtomicU64, n: u64) {
+    // Release pairs with the acquire loads of the snapshot, which reads later stages of a routine's
+    // life before earlier ones.
+    counter.store(counter.load(Relaxed) + n, Release);
+}
+
+impl WorkerStats {
+    pub(crate) fn new(workers: usize) -> WorkerStats {
+        WorkerStats {
+            state: AtomicU8::new(WorkerState::Parked as u8),
+            thread_id: AtomicI32::new(0),
+            routine: AtomicU64::new(0),
+            turn_started: AtomicU64::new(0),
+            lifo: AtomicU64::new(0),
+            ring: AtomicU64::new(0),
+            turns: Default::default(),
+            steal_attempts: AtomicU64::new(0),
+            steals: AtomicU64::new(0),
+            stolen_from: (0..workers).map(|_| AtomicU64::new(0)).collect(),
+            parks: AtomicU64::new(0),
+            wakes: AtomicU64::new(0),
+            yields: AtomicU64::new(0),
+            stack_growths: AtomicU64::new(0),
+            busy_ns: AtomicU64::new(0),
+            searching_ns: AtomicU64::new(0),
+            spawned: AtomicU64::new(0),
+            started: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            panicked: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
+            blocks: Default::default(),
+            readies: Default::default(),
+            high_water: Default::default(),
+        }
+    }
+
+    pub(crate) fn count_turn(&self, source: Source) {
+        add(&self.turns[source as usize], 1);
+    }
+
+    pub(crate) fn count_block(&self, why: WaitReason) {
+        add(&self.blocks[why as usize], 1);
+    }
+
+    pub(crate) fn count_ready(&self, why: WaitReason) {
+        add(&self.readies[why as usize], 1);
+    }
+
+    pub(crate) fn set_state(&self, state: WorkerState) {
+        self.state.store(state as u8, Relaxed);
+    }
+
+    /// A routine's deepest stack moved to another bucket.
+    pub(crate) fn count_growth(&self, from: Option<usize>, to: usize) {
+        let step = |bucket: usize, by: i64| {
+            let cell = &self.high_water[bucket];
+            cell.store(cell.load(Relaxed) + by, Relaxed);
+        };
+        if let Some(from) = from {
+            step(from, -1);
+            add(&self.stack_growths, 1);
+        }
+        step(to, 1);
+    }
+}
+
+/// What threads that are no workers did. Many writers, so read-modify-write; rare.
+#[derive(Debug, Default)]
+pub(crate) struct ForeignStats {
+    pub(crate) spawned: AtomicU64,
+    pub(crate) ended: AtomicU64,
+    pub(crate) cancelled: AtomicU64,
+    pub(crate) readies: [AtomicU64; 8],
+    pub(crate) wakes: AtomicU64,
+}

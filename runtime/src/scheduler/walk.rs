@@ -1,0 +1,313 @@
+//! Looking at a runtime from outside: snapshots, the walk over all routines, inspected stacks.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use crate::id::{RoutineId, WorkerId, WorkloadId};
+use crate::routine::context::{self, StackFacts};
+use crate::routine::life::{CancelLevel, Wake};
+use crate::routine::{Header, RoutineRef};
+use crate::scheduler::stats::WorkerStats;
+use crate::scheduler::{Shared, ready};
+use crate::snapshot::{
+    ResidencySample, RoutineCounts, RoutineState, RoutineView, Snapshot, Source, StackFigures,
+    WaitReason, WorkerSnapshot, WorkerState,
+};
+use crate::stack::residency;
+use crate::time;
+
+/// What the counters of all workers and foreign threads add up to.
+#[derive(Default)]
+struct Totals {
+    ended: u64,
+    panicked: u64,
+    cancelled: u64,
+    readies: [u64; 8],
+    blocks: [u64; 8],
+    started: u64,
+    spawned: u64,
+}
+
+impl Shared {
+    /// All figures at one moment, as far as moments exist: workers go on while they are read.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let workers: Vec<_> = (0..self.workers.len()).map(|i| self.worker(i)).collect();
+        let running = workers.iter().filter(|w| w.routine.is_some()).count() as u64;
+        let routines = self.counts(running);
+        let waiting = self.stack_waiters.len.load(Relaxed);
+        Snapshot {
+            at_ns: time::now_ns(),
+            injector_depth: self.injector.len() as u64,
+            stacks: self.stacks(waiting, &workers),
+            workers,
+            routines,
+            panics: self.panics_made(),
+            rings_on: self.record.load(Relaxed),
+        }
+    }
+
+    fn worker(&self, index: usize) -> WorkerSnapshot {
+        let worker = &self.workers[index];
+        let s = &worker.stats;
+        // Acquire pairs with the release store at the turn's start: its moment is visible too.
+        let routine = s.routine.load(Acquire);
+        let state = match s.state.load(Relaxed) {
+            x if x == WorkerState::Running as u8 => WorkerState::Running,
+            x if x == WorkerState::Searching as u8 => WorkerState::Searching,
+            _ => WorkerState::Parked,
+        };
+        let stolen_from: Vec<u64> = s.stolen_from.iter().map(|n| n.load(Relaxed)).collect();
+        WorkerSnapshot {
+            id: WorkerId::new(index as u32),
+            state,
+            routine: (routine != 0).then(|| RoutineId::new(routine)),
+            turn_started_ns: (routine != 0).then(|| s.turn_started.load(Relaxed)),
+            lifo: s.lifo.load(Relaxed),
+            local: worker.stealer.len() as u64,
+            inbox: worker.inbox.len() + s.ring.load(Relaxed),
+            turns_by_source: Source::ALL.map(|source| s.turns[source as usize].load(Relaxed)),
+            steal_attempts: s.steal_attempts.load(Relaxed),
+            steals: s.steals.load(Relaxed),
+            // The sum, and no counter of its own, so that the two cannot differ.
+            stolen: stolen_from.iter().sum(),
+            stolen_from,
+            parks: s.parks.load(Relaxed),
+            wakes: s.wakes.load(Relaxed),
+            yields: s.yields.load(Relaxed),
+            stack_growths: s.stack_growths.load(Relaxed),
+            busy_ns: s.busy_ns.load(Relaxed),
+            searching_ns: s.searching_ns.load(Relaxed),
+            spawned: s.spawned.load(Relaxed),
+            ended: s.ended.load(Relaxed),
+            thread_id: s.thread_id.load(Relaxed),
+        }
+    }
+
+    /// Reads later stages of a life before earlier ones, so that no routine is seen to have ended
+    /// without having been spawned.
+    fn totals(&self) -> Totals {
+        let mut t = Totals::default();
+        let each = |mut read: Box<dyn FnMut(&WorkerStats) + '_>| {
+            for worker in &self.workers {
+                read(&worker.stats);
+            }
+        };
+        // Acquire loads pair with the release stores of `stats::add`.
+        each(Box::new(|s| {
+            t.panicked += s.panicked.load(Acquire);
+            t.cancelled += s.cancelled.load(Acquire);
+            t.ended += s.ended.load(Acquire);
+        }));
+        t.ended += self.foreign.ended.load(Acquire);
+        t.cancelled += self.foreign.cancelled.load(Acquire);
+        for (reason, total) in t.readies.iter_mut().enumerate() {
+            *total = self.foreign.readies[reason].load(Acquire);
+            for worker in &self.workers {
+                *total += worker.stats.readies[reason].load(Acquire);
+            }
+        }
+        for (reason, total) in t.blocks.iter_mut().enumerate() {
+            for worker in &self.workers {
+                *total += worker.stats.blocks[reason].load(Acquire);
+            }
+        }
+        for worker in &self.workers {
+            t.started += worker.stats.started.load(Acquire);
+        }
+        t.spawned = self.foreign.spawned.load(Acquire);
+        for worker in &self.workers {
+            t.spawned += worker.stats.spawned.load(Acquire);
+        }
+        t
+    }
+
+    fn counts(&self, running: u64) -> RoutineCounts {
+        let t = self.totals();
+        let live = t.spawned - t.ended.min(t.spawned);
+        let new = t.spawned.saturating_sub(t.started).min(live);
+        // Routines moved on while the counters were read: each class takes what the ones before it
+        // left, so that the sum is exact whatever the moment.
+        let mut left = live - new;
+        let running = running.min(left);
+        left -= running;
+        let mut blocked_by = [0; 8];
+        for (reason, count) in blocked_by.iter_mut().enumerate() {
+            *count = t.blocks[reason].saturating_sub(t.readies[reason]).min(left);
+            left -= *count;
+        }
+        let blocked = blocked_by.iter().sum();
+        blocked_by[WaitReason::Stack as usize] = self.stack_waiters.len.load(Relaxed).min(new);
+        RoutineCounts {
+            spawned: t.spawned,
+            new,
+            runnable: left,
+            running,
+            blocked,
+            ended: t.spawned - live,
+            blocked_by,
+            panicked: t.panicked,
+            cancelled: t.cancelled,
+        }
+    }
+
+    /// Routines spawned and not ended. Exact when it says 0 and nobody spawns from outside.
+    pub(crate) fn live(&self) -> u64 {
+        let t = self.totals();
+        t.spawned.saturating_sub(t.ended)
+    }
+
+    fn stacks(&self, waiting: u64, workers: &[WorkerSnapshot]) -> StackFigures {
+        let arena = self.arena.figures();
+        let mut high_water = [0i64; 16];
+        for worker in &self.workers {
+            for (sum, part) in high_water.iter_mut().zip(&worker.stats.high_water) {
+                *sum += part.load(Relaxed);
+            }
+        }
+        StackFigures {
+            mode: self.arena.mode(),
+            slot_bytes: self.default_class.bytes() as u64,
+            in_use: arena.in_use,
+            pooled: arena.pooled,
+            limit: arena.limit,
+            waiting,
+            growths: workers.iter().map(|w| w.stack_growths).sum(),
+            high_water: high_water.map(|n| n.max(0) as u64),
+            reserved_bytes: arena.reserved_bytes,
+        }
+    }
+
+    /// Calls `visit` with each routine that has not ended.
+    pub(crate) fn for_each_live(&self, visit: &mut dyn FnMut(&RoutineView)) {
+        self.slabs.for_each(|header| {
+            if let Some(view) = header.view()
+                && view.state != RoutineState::Ended
+            {
+                visit(&view);
+            }
+        });
+    }
+
+    /// Aborts every live routine that `wanted` picks. Returns how many.
+    pub(crate) fn abort_where(&self, mut wanted: impl FnMut(&Header) -> bool) -> u64 {
+        let mut aborted = 0;
+        self.slabs.for_each(|header| {
+            // Acquire pairs with the release store in `init`.
+            let id = header.id.load(Acquire);
+            if id == 0 || !wanted(header) {
+                return;
+            }
+            // A block that is recycled between the look and the abort would have its new routine
+            // ended: hold a reference over it, and look again.
+            let Some(held) = Held::take(header, id) else {
+                return;
+            };
+            if wanted(header) {
+                ready::cancel(held.0, CancelLevel::Told);
+                aborted += 1;
+            }
+        });
+        aborted
+    }
+
+    /// Finds a live routine.
+    pub(crate) fn find(&self, id: RoutineId) -> Option<RoutineView> {
+        let mut found = None;
+        self.slabs.for_each(|header| {
+            if header.id.load(Relaxed) == id.get() {
+                found = header.view();
+            }
+        });
+        found.filter(|view| view.id == id && view.state != RoutineState::Ended)
+    }
+
+    /// Counts the resident pages of up to `max` stacks.
+    pub(crate) fn sample_residency(&self, max: usize) -> Option<ResidencySample> {
+        let mut sample = ResidencySample {
+            routines: 0,
+            sampled: 0,
+            resident_bytes: 0,
+        };
+        let mut failed = false;
+        self.slabs.for_each(|header| {
+            if header.id.load(Relaxed) == 0 || header.stack.load(Relaxed).is_null() {
+                return;
+            }
+            sample.routines += 1;
+            if sample.sampled as usize >= max || failed {
+                return;
+            }
+            let Some(guard) = InspectGuard::take(header) else {
+                return;
+            };
+            match residency::resident_bytes(guard.facts.low, guard.facts.base) {
+                Some(bytes) => {
+                    sample.sampled += 1;
+                    sample.resident_bytes += bytes as u64;
+                }
+                None => failed = true,
+            }
+        });
+        (!failed).then_some(sample)
+    }
+}
+
+/// A reference to a block that a walker took while the block was in use.
+struct Held(RoutineRef);
+
+impl Held {
+    /// `None` if the block was freed or recycled meanwhile.
+    fn take(header: &Header, id: u64) -> Option<Held> {
+        header.retain_if_live(id).map(Held)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+/// A blocked routine whose stack a walker may read. A wake that comes meanwhile is carried out when
+/// the guard goes.
+pub(crate) struct InspectGuard {
+    routine: Held,
+    pub(crate) facts: StackFacts,
+}
+
+impl InspectGuard {
+    /// Claims the routine for reading; `None` if it is not blocked or has no stack.
+    pub(crate) fn take(header: &Header) -> Option<InspectGuard> {
+        let id = header.id.load(Acquire);
+        let routine = Held::take(header, id)?;
+        if !header.life.inspect() {
+            return None;
+        }
+        let part = header.stack.load(Relaxed);
+        if part.is_null() {
+            InspectGuard::release(routine.0);
+            return None;
+        }
+        // SAFETY: we hold the routine inspected, so nobody runs it.
+        let facts = unsafe { context::facts(part) };
+        Some(InspectGuard { routine, facts })
+    }
+
+    fn release(routine: RoutineRef) {
+        if let Wake::Won(reason) = routine.header().life.release() {
+            ready::queue_woken(routine, reason, Source::Inbox);
+        }
+    }
+}
+
+impl Drop for InspectGuard {
+    fn drop(&mut self) {
+        InspectGuard::release(self.routine.0);
+    }
+}
+
+impl Header {
+    /// Whether the routine belongs to the workload.
+    pub(crate) fn is_of(&self, workload: WorkloadId) -> bool {
+        self.workload_id() == workload.get()
+    }
+}

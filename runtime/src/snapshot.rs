@@ -1,0 +1,462 @@
+//! Plain values that describe a runtime at one moment.
+//!
+//! Nothing here is live: a value is read once and never changes. Cumulative counts begin with the
+//! runtime and never go down.
+
+use std::panic::Location;
+
+pub use crate::id::{RoutineId, WorkerId, WorkloadId};
+
+/// How the guard page at the foot of each stack is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuardMode {
+    /// Let the runtime choose: [`Light`](Self::Light) where the kernel has it.
+    Auto,
+    /// `madvise(MADV_GUARD_INSTALL)`, Linux 6.13 or later: no mapping per stack.
+    Light,
+    /// `mprotect`: two mappings per stack, so the number of stacks is bounded by `vm.max_map_count`.
+    Mprotect,
+}
+
+impl GuardMode {
+    /// The word shown to people and programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            GuardMode::Auto => "auto",
+            GuardMode::Light => "light",
+            GuardMode::Mprotect => "mprotect",
+        }
+    }
+}
+
+/// Where a worker found the routine whose turn it ran. Each turn has exactly one source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Source {
+    /// The worker's LIFO slot: readied by the routine that ran just before.
+    Lifo,
+    /// The queue of the home that the worker's thread is.
+    Inbox,
+    /// The worker's own deque.
+    Local,
+    /// A deadline that had come.
+    Timer,
+    /// The injector: work from outside the workers.
+    Injector,
+    /// Another worker's deque. A routine counts as stolen at its first turn after the theft.
+    Stolen,
+}
+
+impl Source {
+    /// Every source, in the order of [`WorkerSnapshot::turns_by_source`].
+    pub const ALL: [Source; 6] = [
+        Source::Lifo,
+        Source::Inbox,
+        Source::Local,
+        Source::Timer,
+        Source::Injector,
+        Source::Stolen,
+    ];
+
+    /// The word shown to people and programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Source::Lifo => "lifo",
+            Source::Inbox => "inbox",
+            Source::Local => "local",
+            Source::Timer => "timer",
+            Source::Injector => "injector",
+            Source::Stolen => "stolen",
+        }
+    }
+
+    pub(crate) const fn from_u8(raw: u8) -> Source {
+        Source::ALL[raw as usize]
+    }
+}
+
+/// What a blocked routine waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum WaitReason {
+    /// A deadline.
+    Sleep,
+    /// The end of another routine.
+    Join,
+    /// The end of a scope's routines.
+    Scope,
+    /// A lock.
+    Lock,
+    /// A channel.
+    Channel,
+    /// A socket, pipe or file.
+    Io,
+    /// A waker: the routine is a future that returned `Pending`.
+    Future,
+    /// A stack: all are in use. Such a routine is still [`RoutineState::New`].
+    Stack,
+}
+
+impl WaitReason {
+    /// Every reason, in the order of [`RoutineCounts::blocked_by`].
+    pub const ALL: [WaitReason; 8] = [
+        WaitReason::Sleep,
+        WaitReason::Join,
+        WaitReason::Scope,
+        WaitReason::Lock,
+        WaitReason::Channel,
+        WaitReason::Io,
+        WaitReason::Future,
+        WaitReason::Stack,
+    ];
+
+    /// The word shown to people and programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            WaitReason::Sleep => "sleep",
+            WaitReason::Join => "join",
+            WaitReason::Scope => "scope",
+            WaitReason::Lock => "lock",
+            WaitReason::Channel => "channel",
+            WaitReason::Io => "io",
+            WaitReason::Future => "future",
+            WaitReason::Stack => "stack",
+        }
+    }
+
+    pub(crate) const fn from_u8(raw: u8) -> WaitReason {
+        WaitReason::ALL[raw as usize]
+    }
+}
+
+/// Where a routine is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RoutineState {
+    /// Spawned, not started: it has no stack and any worker may take it.
+    New,
+    /// Waits for a worker.
+    Runnable,
+    /// Runs on a worker.
+    Running,
+    /// Waits for something else.
+    Blocked(WaitReason),
+    /// Returned, panicked or was cancelled.
+    Ended,
+}
+
+impl RoutineState {
+    /// The word shown to people and programs, without the reason.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RoutineState::New => "new",
+            RoutineState::Runnable => "runnable",
+            RoutineState::Running => "running",
+            RoutineState::Blocked(_) => "blocked",
+            RoutineState::Ended => "ended",
+        }
+    }
+}
+
+/// How a routine is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RoutineKind {
+    /// A closure with a stack of its own, bound to its home from its first turn on.
+    Stackful,
+    /// A future or a turn loop: each turn borrows a stack, and between turns it may move.
+    Turns,
+}
+
+impl RoutineKind {
+    /// The word shown to people and programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RoutineKind::Stackful => "stackful",
+            RoutineKind::Turns => "turns",
+        }
+    }
+}
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum WorkerState {
+    /// Runs routines.
+    Running,
+    /// Has no work and looks for some.
+    Searching,
+    /// Asleep until woken or until its next deadline.
+    Parked,
+}
+
+impl WorkerState {
+    /// The word shown to people and programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            WorkerState::Running => "running",
+            WorkerState::Searching => "searching",
+            WorkerState::Parked => "parked",
+        }
+    }
+}
+
+/// A whole runtime at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When, in nanoseconds since process start.
+    pub at_ns: u64,
+    /// One entry per worker, by number.
+    pub workers: Vec<WorkerSnapshot>,
+    /// Routines in the injector.
+    pub injector_depth: u64,
+    /// Routines by state.
+    pub routines: RoutineCounts,
+    /// Stacks.
+    pub stacks: StackFigures,
+    /// Panic records made so far; see [`Handle::panics`](crate::Handle::panics).
+    pub panics: u64,
+    /// Whether turns and steals are being recorded.
+    pub rings_on: bool,
+}
+
+/// One worker at one moment.
+#[derive(Clone, Debug)]
+pub struct WorkerSnapshot {
+    /// Its number.
+    pub id: WorkerId,
+    /// What it does.
+    pub state: WorkerState,
+    /// Whose turn it runs.
+    pub routine: Option<RoutineId>,
+    /// When that turn began, in nanoseconds since process start.
+    pub turn_started_ns: Option<u64>,
+    /// Routines in the LIFO slot: 0 or 1.
+    pub lifo: u64,
+    /// Routines in the deque, open to thieves.
+    pub local: u64,
+    /// Routines ready in the queue of the home the worker holds.
+    pub inbox: u64,
+    /// Turns run, by [`Source`].
+    pub turns_by_source: [u64; 6],
+    /// Looks into one victim's deque.
+    pub steal_attempts: u64,
+    /// Looks that took at least one routine.
+    pub steals: u64,
+    /// Routines taken. The sum of [`stolen_from`](Self::stolen_from).
+    pub stolen: u64,
+    /// Routines taken, by victim.
+    pub stolen_from: Vec<u64>,
+    /// Times the worker went to sleep.
+    pub parks: u64,
+    /// Times the worker woke another one.
+    pub wakes: u64,
+    /// Times a routine gave way of its own accord.
+    pub yields: u64,
+    /// Times a routine was seen to have grown its stack past another power of two.
+    pub stack_growths: u64,
+    /// Time in turns, in nanoseconds.
+    pub busy_ns: u64,
+    /// Time looking for work, in nanoseconds.
+    pub searching_ns: u64,
+    /// Routines spawned here.
+    pub spawned: u64,
+    /// Routines ended here.
+    pub ended: u64,
+    /// The kernel's number of the thread that holds the worker.
+    pub thread_id: i32,
+}
+
+impl WorkerSnapshot {
+    /// Routines ready to run here, without the one that runs.
+    pub fn queue_depth(&self) -> u64 {
+        self.lifo + self.local + self.inbox
+    }
+
+    /// Turns run.
+    pub fn turns(&self) -> u64 {
+        self.turns_by_source.iter().sum()
+    }
+}
+
+/// Routines by state. `new + runnable + running + blocked + ended = spawned`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoutineCounts {
+    /// Spawned since the start.
+    pub spawned: u64,
+    /// Not started yet.
+    pub new: u64,
+    /// Waiting for a worker.
+    pub runnable: u64,
+    /// On a worker.
+    pub running: u64,
+    /// Waiting for something else.
+    pub blocked: u64,
+    /// Ended since the start.
+    pub ended: u64,
+    /// The blocked ones by [`WaitReason`]; the entry of [`WaitReason::Stack`] counts routines that
+    /// are `new` and wait for a stack, and is not part of `blocked`.
+    pub blocked_by: [u64; 8],
+    /// Of the ended ones, those that panicked.
+    pub panicked: u64,
+    /// Of the ended ones, those that were cancelled.
+    pub cancelled: u64,
+}
+
+impl RoutineCounts {
+    /// All but the ended ones.
+    pub fn live(&self) -> u64 {
+        self.spawned - self.ended
+    }
+}
+
+/// Stacks of a runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StackFigures {
+    /// How guards are made here; never [`GuardMode::Auto`].
+    pub mode: GuardMode,
+    /// Size of a default slot with its guard, in bytes.
+    pub slot_bytes: u64,
+    /// Slots that a routine uses.
+    pub in_use: u64,
+    /// Slots kept warm by workers.
+    pub pooled: u64,
+    /// Most slots at once, if bounded.
+    pub limit: Option<u64>,
+    /// Routines that wait for a slot.
+    pub waiting: u64,
+    /// Growths seen, over all workers.
+    pub growths: u64,
+    /// Routines by deepest stack seen at a suspension: entry `i` counts those over `2 KiB << i` and
+    /// up to `4 KiB << i` (the first: up to 4 KiB; the last: all beyond). A routine that never
+    /// suspended was never measured and is in none.
+    pub high_water: [u64; 16],
+    /// Address space reserved, in bytes. Not memory.
+    pub reserved_bytes: u64,
+}
+
+/// One routine at one moment.
+#[derive(Clone, Debug)]
+pub struct RoutineView {
+    /// Its number.
+    pub id: RoutineId,
+    /// Its name, if it was given one; at most 31 bytes are kept.
+    pub name: Option<String>,
+    /// Where it was spawned.
+    pub site: &'static Location<'static>,
+    /// Where it is in its life.
+    pub state: RoutineState,
+    /// Since when, in nanoseconds since process start; as fine as a turn.
+    pub state_since_ns: u64,
+    /// When it was spawned, in nanoseconds since process start.
+    pub spawned_at_ns: u64,
+    /// Who spawned it; `None` if that was not a routine.
+    pub parent: Option<RoutineId>,
+    /// The worker that ran it last.
+    pub worker: Option<WorkerId>,
+    /// What it belongs to.
+    pub workload: Option<WorkloadId>,
+    /// Turns run.
+    pub turns: u64,
+    /// Times it ran on another worker than before.
+    pub moves: u64,
+    /// Workers it ran on: bit `i` for worker `i`, bit 63 for all from 63 on.
+    pub workers_mask: u64,
+    /// How it is run.
+    pub kind: RoutineKind,
+    /// The home it is bound to; `None` before its first turn and between turns.
+    pub home: Option<u32>,
+    /// Whether it is new and waits for a stack, all being in use.
+    pub awaits_stack: bool,
+    /// Its stack; `None` when it has none.
+    pub stack: Option<StackView>,
+}
+
+impl RoutineView {
+    /// What the routine waits for: set for the blocked ones, and for new ones without a stack.
+    pub fn wait_reason(&self) -> Option<WaitReason> {
+        match self.state {
+            RoutineState::Blocked(reason) => Some(reason),
+            RoutineState::New if self.awaits_stack => Some(WaitReason::Stack),
+            _ => None,
+        }
+    }
+}
+
+/// The stack of one routine, as seen at its last suspension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StackView {
+    /// Size of the slot with its guard, in bytes.
+    pub size_bytes: u64,
+    /// Depth at the last suspension, in bytes; `None` before the first one.
+    pub depth_bytes: Option<u64>,
+    /// Deepest seen at a suspension, in bytes; `None` before the first one.
+    pub high_water_bytes: Option<u64>,
+}
+
+/// One turn that a worker ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnRecord {
+    /// When it began, in nanoseconds since process start.
+    pub start_ns: u64,
+    /// How long it took, in nanoseconds.
+    pub length_ns: u64,
+    /// Whose turn.
+    pub routine: RoutineId,
+    /// Where that routine was spawned.
+    pub site: &'static Location<'static>,
+    /// Where the worker found it.
+    pub source: Source,
+    /// What it belongs to.
+    pub workload: Option<WorkloadId>,
+}
+
+/// One theft that took something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StealRecord {
+    /// When, in nanoseconds since process start.
+    pub at_ns: u64,
+    /// Who took.
+    pub thief: WorkerId,
+    /// From whom.
+    pub victim: WorkerId,
+    /// How many routines.
+    pub moved: u32,
+    /// The one that the thief runs next.
+    pub first: RoutineId,
+}
+
+/// One panic that ended a routine.
+#[derive(Clone, Debug)]
+pub struct PanicRecord {
+    /// When, in nanoseconds since process start.
+    pub at_ns: u64,
+    /// Whose.
+    pub routine: RoutineId,
+    /// Its name.
+    pub name: Option<String>,
+    /// Where it was spawned.
+    pub site: &'static Location<'static>,
+    /// The panic's message, or a sentence that says why there is none.
+    pub message: String,
+    /// What it belonged to.
+    pub workload: Option<WorkloadId>,
+}
+
+/// What reading a bounded ring gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingRead {
+    /// The cursor to read from next time.
+    pub next: u64,
+    /// Records that were overwritten before they could be read.
+    pub lost: u64,
+}
+
+/// Memory that sampled routines' stacks occupy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResidencySample {
+    /// Routines that have a stack.
+    pub routines: u64,
+    /// Of these, the ones whose pages were counted.
+    pub sampled: u64,
+    /// Resident bytes of the sampled ones.
+    pub resident_bytes: u64,
+}

@@ -1,0 +1,384 @@
+//! Where routines are born.
+
+use std::future::Future;
+use std::panic::Location;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::fence;
+
+use crate::join::JoinHandle;
+use crate::routine::body::{self, VTable};
+use crate::routine::life::CancelLevel;
+use crate::routine::{Birth, RoutineRef, slab};
+use crate::runtime::Handle;
+use crate::scheduler::worker::{self, WorkerCore};
+use crate::scheduler::{Shared, stats};
+use crate::scope::ScopeData;
+use crate::snapshot::{RoutineKind, Source};
+use crate::stack::StackClass;
+use crate::time;
+use crate::turns::{Turn, TurnLoop};
+use crate::workload::Workload;
+
+/// Why a routine could not be spawned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// The caller is no routine, and no runtime was named with [`Builder::on`].
+    #[error("not inside a routine: name a runtime with `Builder::on`")]
+    NoRuntime,
+    /// The stack size is over the largest one, in bytes.
+    #[error("stack_size: {asked} bytes were asked for, at most {max} are possible")]
+    StackSize {
+        /// Bytes asked for.
+        asked: usize,
+        /// Most bytes possible.
+        max: usize,
+    },
+}
+
+/// Spawns a routine that runs `f` on a stack of its own, on the runtime of the calling routine.
+///
+/// Any worker may start it. From its first turn on it is bound to its home, an OS thread, because
+/// what `f` holds over a blocking call need not be `Send`; see `docs/hazards.md`. It inherits the
+/// caller's [`Workload`].
+///
+/// ```
+/// let rt = openwork::Runtime::builder().workers(2).build().unwrap();
+/// let answer = rt.block_on(|| openwork::spawn(|| 6 * 7).join().unwrap());
+/// assert_eq!(answer, 42);
+/// ```
+///
+/// What moves to another thread must be `Send`:
+///
+/// ```compile_fail,E0277
+/// let shared = std::rc::Rc::new(1);
+/// openwork::spawn(move || println!("{shared}"));
+/// ```
+///
+/// # Panics
+/// If called outside a routine; use [`Handle::spawn`](crate::Handle::spawn) there.
+#[track_caller]
+pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    Builder::new().spawn(f).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Spawns a routine that polls `future`, each poll being one turn on a borrowed stack.
+///
+/// Between polls it may move to another worker: the compiler has checked what lives across each
+/// `.await`.
+///
+/// # Panics
+/// As [`spawn`].
+#[track_caller]
+pub fn spawn_future<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    Builder::new()
+        .spawn_future(future)
+        .unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Spawns a routine that calls `step` with its state, one turn a call, until it says
+/// [`Turn::Done`].
+///
+/// Between turns it may move to another worker, so long loops written in this way are rebalanced
+/// while they run.
+///
+/// ```
+/// use openwork::Turn;
+/// let rt = openwork::Runtime::builder().workers(2).build().unwrap();
+/// let sum = rt.block_on(|| {
+///     openwork::spawn_turns((0u64, 0u64), |(next, sum)| {
+///         if *next == 1_000 {
+///             return Turn::Done(*sum);
+///         }
+///         *sum += *next;
+///         *next += 1;
+///         Turn::Again
+///     })
+///     .join()
+///     .unwrap()
+/// });
+/// assert_eq!(sum, 499_500);
+/// ```
+///
+/// # Panics
+/// As [`spawn`].
+#[track_caller]
+pub fn spawn_turns<S, T, F>(state: S, step: F) -> JoinHandle<T>
+where
+    S: Send + 'static,
+    T: Send + 'static,
+    F: FnMut(&mut S) -> Turn<T> + Send + 'static,
+{
+    Builder::new()
+        .spawn_turns(state, step)
+        .unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Properties of a routine to be spawned.
+///
+/// ```
+/// use openwork::{Builder, Runtime};
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let routine = Builder::new()
+///     .name("reader")
+///     .stack_size(256 << 10)
+///     .on(&rt.handle())
+///     .spawn(|| "read")
+///     .unwrap();
+/// assert_eq!(routine.join().unwrap(), "read");
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    name: String,
+    stack_bytes: Option<usize>,
+    workload: Option<Workload>,
+    runtime: Option<Handle>,
+}
+
+impl Builder {
+    /// Nothing set: no name, the runtime's stack size, the caller's workload and runtime.
+    pub fn new() -> Builder {
+        Builder::default()
+    }
+
+    /// A name for people: lists, profiles and reports show it. Its first 31 bytes are kept.
+    pub fn name(mut self, name: &str) -> Builder {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Size of the stack in bytes, guard page included: rounded up to a power of two and to 32 KiB.
+    pub fn stack_size(mut self, bytes: usize) -> Builder {
+        self.stack_bytes = Some(bytes);
+        self
+    }
+
+    /// What the routine, and whatever it spawns, belongs to.
+    pub fn workload(mut self, workload: &Workload) -> Builder {
+        self.workload = Some(workload.clone());
+        self
+    }
+
+    /// The runtime to spawn on. From outside its workers the routine enters by the injector.
+    pub fn on(mut self, runtime: &Handle) -> Builder {
+        self.runtime = Some(runtime.clone());
+        self
+    }
+
+    /// Spawns a closure; see [`spawn`].
+    ///
+    /// # Errors
+    /// See [`SpawnError`].
+    #[track_caller]
+    pub fn spawn<F, T>(self, f: F) -> Result<JoinHandle<T>, SpawnError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let seed = Seed::new(RoutineKind::Stackful, body::closure_vtable::<F, T>());
+        // SAFETY: the vtable is the one of `F` and `T`, and both are `Send` and `'static`.
+        unsafe { self.launch(seed, f) }
+    }
+
+    /// Spawns a future; see [`spawn_future`].
+    ///
+    /// # Errors
+    /// See [`SpawnError`].
+    #[track_caller]
+    pub fn spawn_future<F>(self, future: F) -> Result<JoinHandle<F::Output>, SpawnError>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let seed = Seed::new(RoutineKind::Turns, body::future_vtable::<F>());
+        // SAFETY: as in `spawn`.
+        unsafe { self.launch(seed, future) }
+    }
+
+    /// Spawns a turn loop; see [`spawn_turns`].
+    ///
+    /// # Errors
+    /// See [`SpawnError`].
+    #[track_caller]
+    pub fn spawn_turns<S, T, F>(self, state: S, step: F) -> Result<JoinHandle<T>, SpawnError>
+    where
+        S: Send + 'static,
+        T: Send + 'static,
+        F: FnMut(&mut S) -> Turn<T> + Send + 'static,
+    {
+        self.spawn_future(TurnLoop::new(state, step))
+    }
+
+    /// # Safety
+    /// 1. `B` is the body type of the seed's vtable and `T` its result type; both may go to
+    ///    another thread, and live long enough.
+    unsafe fn launch<'a, B, T>(
+        &'a self,
+        mut seed: Seed<'a>,
+        body: B,
+    ) -> Result<JoinHandle<T>, SpawnError> {
+        seed.name = &self.name;
+        if let Some(asked) = self.stack_bytes {
+            seed.class = Some(class_for(asked)?);
+        }
+        let spawn_on = |shared: &Shared| {
+            // SAFETY: 1 by the caller.
+            unsafe { born(shared, seed, self.workload.clone(), body) }
+        };
+        let routine = match &self.runtime {
+            Some(handle) => spawn_on(&handle.shared),
+            None => with_current(spawn_on)?,
+        };
+        Ok(JoinHandle::new(routine))
+    }
+}
+
+/// Spawns a closure that borrows from a scope.
+///
+/// # Safety
+/// 1. What `f` and its result borrow lives until `ScopeData::child_ended` was called.
+/// 2. `scope` is a strong reference that the routine takes over.
+#[track_caller]
+pub(crate) unsafe fn spawn_scoped<F, T>(f: F, scope: *mut ScopeData) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    let mut seed = Seed::new(RoutineKind::Stackful, body::closure_vtable::<F, T>());
+    seed.scope = scope;
+    let routine = with_current(|shared| {
+        // SAFETY: 1 by the caller; the vtable is the one of `F` and `T`.
+        unsafe { born(shared, seed, None, f) }
+    });
+    JoinHandle::new(routine.unwrap_or_else(|e| panic!("{e}")))
+}
+
+/// Spawns a closure for `f` that may borrow from the caller's frame.
+///
+/// # Safety
+/// 1. The caller waits for the routine's end, whatever happens, before what is borrowed dies.
+#[track_caller]
+pub(crate) unsafe fn spawn_borrowing<F, T>(shared: &Shared, f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    let seed = Seed::new(RoutineKind::Stackful, body::closure_vtable::<F, T>());
+    // SAFETY: 1 by the caller; the vtable is the one of `F` and `T`.
+    JoinHandle::new(unsafe { born(shared, seed, None, f) })
+}
+
+/// Spawns a routine of the runtime's own from scheduler context.
+pub(crate) fn spawn_internal(name: &'static str, f: impl FnOnce() + Send + 'static) {
+    if let Ok(handle) = Builder::new().name(name).spawn(f) {
+        handle.detach();
+    }
+}
+
+fn class_for(asked: usize) -> Result<StackClass, SpawnError> {
+    StackClass::for_bytes(asked).map_err(|_| SpawnError::StackSize {
+        asked,
+        max: StackClass::LARGEST.bytes(),
+    })
+}
+
+/// What is known of a routine before its block exists.
+struct Seed<'a> {
+    kind: RoutineKind,
+    vtable: &'static VTable,
+    site: &'static Location<'static>,
+    name: &'a str,
+    class: Option<StackClass>,
+    scope: *mut ScopeData,
+}
+
+impl<'a> Seed<'a> {
+    #[track_caller]
+    fn new(kind: RoutineKind, vtable: &'static VTable) -> Seed<'a> {
+        Seed {
+            kind,
+            vtable,
+            site: Location::caller(),
+            name: "",
+            class: None,
+            scope: std::ptr::null_mut(),
+        }
+    }
+}
+
+/// Runs `f` on the runtime whose worker this thread is.
+fn with_current<R>(f: impl FnOnce(&Shared) -> R) -> Result<R, SpawnError> {
+    worker::with_core(|core| core.map(|core| f(&core.shared))).ok_or(SpawnError::NoRuntime)
+}
+
+/// Makes the block, publishes it and queues the routine.
+///
+/// # Safety
+/// 1. As for [`Builder::launch`].
+unsafe fn born<B>(
+    shared: &Shared,
+    seed: Seed<'_>,
+    workload: Option<Workload>,
+    body: B,
+) -> RoutineRef {
+    let routine = slab::allocate(shared);
+    let header = routine.header();
+    // SAFETY: nobody else knows the block yet, and it holds no body.
+    unsafe { body::put(header, body) };
+    worker::with_core_of(shared, |core| {
+        let parent = core
+            .and_then(WorkerCore::running)
+            .map(|(parent, ..)| parent);
+        let workload =
+            workload.or_else(|| parent.and_then(|parent| parent.header().clone_workload()));
+        let workload_cancelled = |w: &Workload| w.inner.cancelled.load(SeqCst);
+        let counted = workload.clone();
+        header.init(Birth {
+            id: core.map_or_else(|| shared.next_id.fetch_add(1, Relaxed), WorkerCore::next_id),
+            name: seed.name,
+            site: seed.site,
+            kind: seed.kind,
+            class: seed.class.unwrap_or(shared.default_class),
+            parent: parent.map_or(0, |parent| parent.header().id.load(Relaxed)),
+            workload,
+            scope: seed.scope,
+            now: core.map_or_else(time::now_ns, |core| core.now.get()),
+            vtable: seed.vtable,
+            // One for the scheduler, one for the handle.
+            refs: 2,
+        });
+        if let Some(workload) = &counted {
+            workload.inner.spawned.fetch_add(1, Relaxed);
+        }
+        // SeqCst fence: block first, flags after; partners are the walks that follow the flags'
+        // stores in `cancel_all` and `Workload::cancel`.
+        fence(SeqCst);
+        if shared.end.is_cancelling()
+            || (core.is_none() && shared.end.is_closed())
+            || counted.as_ref().is_some_and(workload_cancelled)
+        {
+            let _ = header.life.ask_cancel(CancelLevel::Told);
+        }
+        match core {
+            Some(core) => {
+                stats::add(&core.stats().spawned, 1);
+                core.push_local(routine, Source::Local);
+            }
+            None => {
+                shared.foreign.spawned.fetch_add(1, Relaxed);
+                header.set_source(Source::Injector);
+                shared.injector.push(routine);
+                shared.notify_work();
+            }
+        }
+    });
+    routine
+}

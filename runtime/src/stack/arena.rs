@@ -8,7 +8,10 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::guard::{GuardError, Guards};
@@ -29,8 +32,9 @@ pub(crate) struct StackArena {
     default_class: StackClass,
     limit: Option<u64>,
     /// Slots in use, kept only where there is a limit: it would be one contended cache line in the
-    /// start and end of every routine. Relaxed: a count; the slot's memory is published by the
-    /// ledger's lock or never changes hands.
+    /// start and end of every routine. It publishes no slot (the ledger's lock does that, or the
+    /// slot never changes hands), so that only [`StackArena::release`] and [`StackArena::has_room`]
+    /// need an order, with those who wait for a stack.
     admitted: AtomicU64,
     ledger: Mutex<Ledger>,
 }
@@ -70,6 +74,10 @@ pub(crate) enum OutOfStacks {
     /// As many are in use as may be. One that is given back heals it.
     #[error("all stacks are in use")]
     Limit,
+    /// Guards are `mprotect`'s, and this process can have no more of them: other runtimes, or other
+    /// workers' warm slots, have the rest.
+    #[error("no guard to be had for another stack: too many mappings")]
+    Guards,
     /// The kernel refused address space or a guard.
     #[error("no memory for a stack: {}", io::Error::from_raw_os_error(*errno))]
     Kernel {
@@ -168,10 +176,21 @@ impl StackArena {
             .map_err(|_| OutOfStacks::Limit)
     }
 
-    /// Takes back what [`StackArena::admit`] counted.
+    /// Whether one more slot would be admitted now. To be asked again by who was refused with
+    /// [`OutOfStacks::Limit`] and has put itself where givers look.
+    ///
+    /// SeqCst, as is the store by which a waiter is queued before: its partners are the subtraction
+    /// in [`StackArena::release`] and the giver's look at the queue after it. Of the two, waiter and
+    /// giver, at least one sees the other.
+    pub(crate) fn has_room(&self) -> bool {
+        self.limit
+            .is_none_or(|limit| self.admitted.load(SeqCst) < limit)
+    }
+
+    /// Takes back what [`StackArena::admit`] counted. For the SeqCst see [`StackArena::has_room`].
     pub(super) fn release(&self) {
         if self.limit.is_some() {
-            let before = self.admitted.fetch_sub(1, Relaxed);
+            let before = self.admitted.fetch_sub(1, SeqCst);
             debug_assert!(before > 0, "more slots came back than went out");
         }
     }
@@ -220,7 +239,7 @@ impl StackArena {
                 Ok(()) => return Ok(()),
                 Err(GuardError::Kernel(e)) => return Err(kernel_refused(&e)),
                 Err(GuardError::Budget) if self.ledger().unguard_a_free_slot(self.guards) => {}
-                Err(GuardError::Budget) => return Err(OutOfStacks::Limit),
+                Err(GuardError::Budget) => return Err(OutOfStacks::Guards),
             }
         }
     }
@@ -507,13 +526,13 @@ mod tests {
         };
         for (now, then) in [(small, large), (large, small), (small, large)] {
             let slots = take(now, BUDGET);
-            assert_eq!(arena.take(now), Err(OutOfStacks::Limit));
-            assert_eq!(arena.take(then), Err(OutOfStacks::Limit));
+            assert_eq!(arena.take(now), Err(OutOfStacks::Guards));
+            assert_eq!(arena.take(then), Err(OutOfStacks::Guards));
             give_back(slots);
             let slots = take(then, BUDGET / 2);
             // Half of the guards went over, the other half is where it was.
             let rest = take(now, BUDGET / 2);
-            assert_eq!(arena.take(now), Err(OutOfStacks::Limit));
+            assert_eq!(arena.take(now), Err(OutOfStacks::Guards));
             give_back(slots);
             give_back(rest);
         }

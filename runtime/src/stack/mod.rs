@@ -16,7 +16,7 @@ mod slot;
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-pub(crate) use arena::{ArenaFigures, OutOfStacks, StackArena};
+pub(crate) use arena::{OutOfStacks, StackArena};
 pub(crate) use pool::StackPool;
 pub(crate) use slot::Slot;
 
@@ -54,6 +54,16 @@ impl StackClass {
     /// Bytes of address space of a slot, guard page included.
     pub(crate) const fn bytes(self) -> usize {
         1 << self.0
+    }
+
+    /// The class as it is kept in a routine's block.
+    pub(crate) const fn raw(self) -> u8 {
+        self.0
+    }
+
+    /// The class that [`raw`](Self::raw) gave.
+    pub(crate) const fn from_raw(raw: u8) -> StackClass {
+        StackClass(raw)
     }
 
     const fn log2(self) -> u8 {

@@ -102,7 +102,7 @@ impl Drop for StackPool {
 mod tests {
     use super::*;
     use crate::snapshot::GuardMode;
-    use crate::stack::{ArenaFigures, StackConfig, page_bytes, residency::resident_bytes};
+    use crate::stack::{StackConfig, arena::ArenaFigures, page_bytes, residency::resident_bytes};
 
     const SMALL: usize = 64 << 10;
 

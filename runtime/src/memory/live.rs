@@ -20,7 +20,7 @@ use super::sites::Site;
 const BUCKETS: usize = 4096;
 const ENTRIES: usize = 8;
 
-/// [`Entry::address`] of a free entry, and of one that is being written. No block lies at either.
+/// Address of a free entry, and of one that is being written. No block lies at either.
 const FREE: usize = 0;
 const TAKEN: usize = 1;
 
@@ -31,22 +31,30 @@ pub(super) struct Sampled {
     pub(super) weight: Weight,
 }
 
+/// The addresses fill the first cache line, which is all that a search reads.
+#[repr(align(64))]
+struct Bucket {
+    addresses: [AtomicUsize; ENTRIES],
+    entries: [Entry; ENTRIES],
+}
+
 struct Entry {
-    address: AtomicUsize,
     site: AtomicU32,
     objects: AtomicU64,
     bytes: AtomicU64,
 }
 
-static TABLE: [[Entry; ENTRIES]; BUCKETS] = [const {
-    [const {
-        Entry {
-            address: AtomicUsize::new(FREE),
-            site: AtomicU32::new(0),
-            objects: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-        }
-    }; ENTRIES]
+static TABLE: [Bucket; BUCKETS] = [const {
+    Bucket {
+        addresses: [const { AtomicUsize::new(FREE) }; ENTRIES],
+        entries: [const {
+            Entry {
+                site: AtomicU32::new(0),
+                objects: AtomicU64::new(0),
+                bytes: AtomicU64::new(0),
+            }
+        }; ENTRIES],
+    }
 }; BUCKETS];
 
 /// Entries in use in each bucket; raised before an entry is written, lowered after it is free again.
@@ -67,24 +75,24 @@ pub(super) fn surely_absent(address: usize) -> bool {
 
 /// Keeps a block; `false` if its bucket is full.
 pub(super) fn insert(address: usize, sampled: Sampled) -> bool {
-    let bucket = bucket(address);
-    FILTER[bucket].fetch_add(1, Relaxed);
-    for entry in &TABLE[bucket] {
+    let index = bucket(address);
+    let bucket = &TABLE[index];
+    FILTER[index].fetch_add(1, Relaxed);
+    for (place, entry) in bucket.addresses.iter().zip(&bucket.entries) {
         // Acquire: pairs with the Release in `remove`, whose reads of the entry are then over.
-        if entry.address.load(Relaxed) == FREE
-            && entry
-                .address
+        if place.load(Relaxed) == FREE
+            && place
                 .compare_exchange(FREE, TAKEN, Acquire, Relaxed)
                 .is_ok()
         {
             entry.site.store(sampled.site.index(), Relaxed);
             entry.objects.store(sampled.weight.objects, Relaxed);
             entry.bytes.store(sampled.weight.bytes, Relaxed);
-            entry.address.store(address, Release);
+            place.store(address, Release);
             return true;
         }
     }
-    FILTER[bucket].fetch_sub(1, Relaxed);
+    FILTER[index].fetch_sub(1, Relaxed);
     false
 }
 
@@ -92,10 +100,13 @@ pub(super) fn insert(address: usize, sampled: Sampled) -> bool {
 #[cold]
 #[inline(never)]
 pub(super) fn remove(address: usize) -> Option<Sampled> {
-    let bucket = bucket(address);
-    let entry = TABLE[bucket]
+    let index = bucket(address);
+    let bucket = &TABLE[index];
+    let at = bucket
+        .addresses
         .iter()
-        .find(|entry| entry.address.load(Relaxed) == address)?;
+        .position(|place| place.load(Relaxed) == address)?;
+    let entry = &bucket.entries[at];
     let sampled = Sampled {
         site: Site::at(entry.site.load(Relaxed)),
         weight: Weight {
@@ -103,8 +114,8 @@ pub(super) fn remove(address: usize) -> Option<Sampled> {
             bytes: entry.bytes.load(Relaxed),
         },
     };
-    entry.address.store(FREE, Release);
-    FILTER[bucket].fetch_sub(1, Relaxed);
+    bucket.addresses[at].store(FREE, Release);
+    FILTER[index].fetch_sub(1, Relaxed);
     Some(sampled)
 }
 

@@ -23,6 +23,7 @@
 //! or not it moved. Memory that does not come from Rust's global allocator (a C library's `malloc`,
 //! `mmap`) is not seen.
 
+mod charge;
 mod counters;
 mod divert;
 mod live;
@@ -31,10 +32,11 @@ mod sites;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt;
-use std::sync::atomic::Ordering::Relaxed;
 
 use crate::profile::frames;
 use crate::thread_state;
+
+pub(crate) use charge::{Uncharged, settle};
 
 /// Mean distance of two heap samples on a thread, in bytes, unless [`set_sample_interval_bytes`]
 /// changes it: Go's.
@@ -83,18 +85,8 @@ fn count_allocated(size: usize) -> bool {
         #[inline(always)]
         |thread| {
             counters::allocated(thread, size as u64);
-            if divert::is_inside(thread) {
-                return false;
-            }
-            let workload = thread.workload.load(Relaxed);
-            if !workload.is_null() {
-                // SAFETY: the routine whose turn runs on this thread keeps its workload alive, and
-                // the scheduler clears the pointer before the turn is over.
-                let workload = unsafe { &*workload };
-                workload.allocated_bytes.fetch_add(size as u64, Relaxed);
-                workload.allocated_objects.fetch_add(1, Relaxed);
-            }
-            sampler::due(thread, size)
+            charge::allocated(thread, size);
+            sampler::due(thread, size) && !divert::is_inside(thread)
         },
     )
 }
@@ -105,13 +97,7 @@ fn count_freed(size: usize) {
         #[inline(always)]
         |thread| {
             counters::freed(thread, size as u64);
-            let workload = thread.workload.load(Relaxed);
-            if !workload.is_null() && !divert::is_inside(thread) {
-                // SAFETY: as in `count_allocated`.
-                let workload = unsafe { &*workload };
-                workload.freed_bytes.fetch_add(size as u64, Relaxed);
-                workload.freed_objects.fetch_add(1, Relaxed);
-            }
+            charge::freed(thread, size);
         },
     );
 }

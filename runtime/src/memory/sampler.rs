@@ -111,8 +111,9 @@ pub(super) fn lost() -> u64 {
 
 /// Records the block at `address`, allocated by the function whose caller's frame `frame` is.
 ///
-/// Runs on whatever stack the allocation was made on, a routine's of 32 KiB perhaps: about 1.2 KiB,
-/// most of it the frames.
+/// Runs on whatever stack the allocation was made on, a routine's of 32 KiB perhaps. With the
+/// system's own part it needs 0.8 KiB, in a debug build 1.6; an allocation without a sample 0.3
+/// and 0.7.
 #[cold]
 #[inline(never)]
 pub(super) fn sample(address: usize, size: usize, frame: usize) {

@@ -9,3 +9,6 @@ pub mod cpu;
 pub(crate) mod frames;
 mod ring;
 mod signal;
+mod stacks;
+
+pub use stacks::{NoStack, RoutineStack, stacks};

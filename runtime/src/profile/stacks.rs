@@ -1,0 +1,104 @@
+//! Where every routine stands: a dump of all stacks, taken without running them.
+//!
+//! A blocked routine is claimed for the moment of the walk, so that nobody resumes it on the stack
+//! that is being read; a wake that comes meanwhile is carried out when the claim ends. Routines that
+//! are not blocked are not waited for: the answer for them is the reason why there is none.
+
+use std::fmt;
+
+use super::frames::{self, Bounds, MAX_FRAMES};
+use crate::routine::Header;
+use crate::runtime::Handle;
+use crate::scheduler::walk::InspectGuard;
+use crate::snapshot::{RoutineKind, RoutineState, RoutineView};
+
+/// One routine and its stack.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RoutineStack {
+    /// The routine, as it was when its stack was walked.
+    pub view: RoutineView,
+    /// Addresses within the call instructions of the functions it is in, innermost first, at most
+    /// 128; or why there are none.
+    pub frames: Result<Vec<usize>, NoStack>,
+}
+
+/// Why the stack of a routine was not walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NoStack {
+    /// It has never run.
+    NotStarted,
+    /// It is running now, on another thread or as the caller.
+    Running,
+    /// It can run and waits for its worker, to whom its stack belongs.
+    Runnable,
+    /// It runs turn by turn and keeps no stack in between.
+    BetweenTurns,
+    /// It changed its state while it was looked at, or another dump is looking at it.
+    Busy,
+}
+
+impl fmt::Display for NoStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NoStack::NotStarted => "not started",
+            NoStack::Running => "running",
+            NoStack::Runnable => "waits for its worker",
+            NoStack::BetweenTurns => "between turns, no stack",
+            NoStack::Busy => "changed while it was looked at",
+        })
+    }
+}
+
+/// The stacks of all routines of `handle`'s runtime that have not ended, in no particular order.
+/// Each is right for the moment it was looked at; together they are no snapshot.
+pub fn stacks(handle: &Handle) -> Vec<RoutineStack> {
+    let mut found = Vec::new();
+    handle.for_each_header(&mut |header| found.extend(look_at(header)));
+    found
+}
+
+fn look_at(header: &Header) -> Option<RoutineStack> {
+    let mut walked = [0; MAX_FRAMES];
+    let mut depth = 0;
+    // Nothing is allocated while the claim is held: it should be short.
+    let Some(claim) = InspectGuard::take(header) else {
+        let view = header.view()?;
+        let why = unclaimed(&view)?;
+        return Some(RoutineStack {
+            view,
+            frames: Err(why),
+        });
+    };
+    let stack = claim.facts;
+    if let Some(bounds) = Bounds::routine(stack.low, stack.base) {
+        // SAFETY: 1 the claim keeps the routine from being resumed; 2 its stack belongs to it until
+        // it ends, which it cannot do meanwhile, and above the saved frame pointer it is in use.
+        unsafe {
+            frames::walk(stack.saved_fp, bounds, |address| {
+                walked[depth] = address;
+                depth += 1;
+                depth < MAX_FRAMES
+            });
+        }
+    }
+    let view = header.view();
+    drop(claim);
+    Some(RoutineStack {
+        view: view?,
+        frames: Ok(walked[..depth].to_vec()),
+    })
+}
+
+/// Why a routine could not be claimed; `None` if it has ended.
+fn unclaimed(view: &RoutineView) -> Option<NoStack> {
+    Some(match (view.state, view.kind) {
+        (RoutineState::Ended, _) => return None,
+        (RoutineState::New, _) => NoStack::NotStarted,
+        (RoutineState::Running, _) => NoStack::Running,
+        (_, RoutineKind::Turns) if view.stack.is_none() => NoStack::BetweenTurns,
+        (RoutineState::Runnable, _) => NoStack::Runnable,
+        (RoutineState::Blocked(_), _) => NoStack::Busy,
+    })
+}

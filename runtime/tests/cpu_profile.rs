@@ -1,0 +1,211 @@
+//! What the CPU sampler promises: it names what runs and on whose behalf, survives any number of
+//! stack switches, and accounts for every signal.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use openwork::profile::cpu::{self, Profile, StartError};
+use openwork::{Builder, Runtime, Workload};
+
+/// There is one session at a time in the process.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn runtime() -> Runtime {
+    Runtime::builder().workers(2).build().unwrap()
+}
+
+fn mentions(frames: &[usize], name: &str) -> bool {
+    frames.iter().any(|&frame| {
+        let mut found = false;
+        backtrace::resolve(frame as *mut _, |symbol| {
+            found |= symbol
+                .name()
+                .is_some_and(|known| known.to_string().contains(name));
+        });
+        found
+    })
+}
+
+#[track_caller]
+fn check_sums(profile: &Profile) {
+    assert_eq!(
+        profile.taken,
+        profile.samples.len() as u64 + profile.skipped_in_switch + profile.lost
+    );
+}
+
+/// Computes until this much time has passed.
+#[inline(never)]
+fn marked_computation(length: Duration) {
+    let began = Instant::now();
+    let mut sum = 1_u64;
+    while began.elapsed() < length {
+        for i in 0..10_000 {
+            sum = black_box(sum.wrapping_mul(31) ^ i);
+        }
+    }
+}
+
+/// The profile of a routine that computes is mostly that computation, labelled, and ends at the
+/// routine's root.
+#[test]
+fn a_busy_routine_is_named() {
+    let _alone = alone();
+    let runtime = runtime();
+    let session = cpu::start(&runtime.handle(), 250).unwrap();
+    let routine = Builder::new()
+        .name("burner")
+        .workload(&Workload::new("burning for a test with a long name"))
+        .on(&runtime.handle())
+        .spawn(|| marked_computation(Duration::from_millis(500)))
+        .unwrap();
+    let id = routine.id();
+    routine.join().unwrap();
+    let profile = session.stop();
+    check_sums(&profile);
+    let mine: Vec<_> = profile
+        .samples
+        .iter()
+        .filter(|sample| sample.routine == Some(id))
+        .collect();
+    let named = mine
+        .iter()
+        .filter(|sample| mentions(&sample.frames, "marked_computation"))
+        .count();
+    // The machine may be busy with other things; all that came should be the computation.
+    assert!(mine.len() >= 10, "{} samples", mine.len());
+    assert!(named * 10 >= mine.len() * 9, "{named} of {}", mine.len());
+    for sample in mine {
+        assert_eq!(sample.name.as_deref(), Some("burner"));
+        assert_eq!(
+            sample.workload.as_deref(),
+            Some("burning for a test with a long n")
+        );
+        assert!(sample.cpu_ns >= 4_000_000);
+        assert!(!mentions(&sample.frames, "WorkerCore"), "past the root");
+    }
+    let sampled: u64 = profile.samples.iter().map(|sample| sample.cpu_ns).sum();
+    assert!(sampled as u128 <= profile.cpu.as_nanos() + 2 * 4_000_000);
+    assert!(profile.achieved_hz.unwrap() <= 275.0);
+}
+
+#[inline(never)]
+fn recurse(depth: usize, go: &AtomicBool) -> usize {
+    if depth > 0 {
+        return black_box(recurse(depth - 1, go) + 1);
+    }
+    for _ in 0..100 {
+        openwork::yield_now();
+        if !go.load(Relaxed) {
+            break;
+        }
+    }
+    depth
+}
+
+/// Deep and shallow routines that switch all the time, at the highest rate: in this setting handlers
+/// that unwind inside a switch, or on the routine's stack, crash within seconds.
+#[test]
+fn switching_routines_survive_being_sampled() {
+    let _alone = alone();
+    let runtime = runtime();
+    let go = Arc::new(AtomicBool::new(true));
+    let mut session = cpu::start(&runtime.handle(), 1000).unwrap();
+    let routines: Vec<_> = (0..8)
+        .map(|i| {
+            let go = go.clone();
+            runtime.spawn(move || {
+                while go.load(Relaxed) {
+                    recurse(if i % 2 == 0 { 3 } else { 150 }, &go);
+                }
+            })
+        })
+        .collect();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(2500) {
+        std::thread::park_timeout(Duration::from_millis(50));
+        session.drain();
+    }
+    let turns: u64 = runtime.snapshot().workers.iter().map(|w| w.turns()).sum();
+    let profile = session.stop();
+    go.store(false, Relaxed);
+    for routine in routines {
+        routine.join().unwrap();
+    }
+    check_sums(&profile);
+    assert!(turns > 100_000, "{turns} turns");
+    assert!(profile.samples.len() > 100, "{}", profile.samples.len());
+    assert!(profile.skipped_in_switch * 2 < profile.taken, "{profile:?}");
+    let deep = |sample: &&cpu::Sample| sample.frames.len() == 128;
+    assert!(profile.samples.iter().filter(deep).count() > 10);
+}
+
+#[test]
+fn one_session_at_a_time() {
+    let _alone = alone();
+    let runtime = runtime();
+    let handle = runtime.handle();
+    for hz in [0, 1001, u32::MAX] {
+        assert!(matches!(cpu::start(&handle, hz), Err(StartError::Rate { hz: h }) if h == hz));
+    }
+    let first = cpu::start(&handle, 100).unwrap();
+    assert!(matches!(
+        cpu::start(&handle, 100),
+        Err(StartError::AlreadyRunning)
+    ));
+    drop(first);
+    let second = cpu::start(&handle, 1).unwrap().stop();
+    assert_eq!(second.asked_hz, 1);
+    assert_eq!(second.achieved_hz, None, "idle workers have no rate");
+    check_sums(&second);
+}
+
+/// The threads that are sampled end before the session does.
+#[test]
+fn a_session_outlives_its_runtime() {
+    let _alone = alone();
+    let runtime = runtime();
+    let session = cpu::start(&runtime.handle(), 250).unwrap();
+    runtime
+        .spawn(|| marked_computation(Duration::from_millis(100)))
+        .join()
+        .unwrap();
+    runtime.shutdown(Duration::from_secs(5)).unwrap();
+    let profile = session.stop();
+    check_sums(&profile);
+    assert!(profile.taken > 0);
+}
+
+/// Sessions begun and dropped while signals are in flight, by a routine that is sampled itself.
+#[test]
+fn sessions_come_and_go_under_load() {
+    let _alone = alone();
+    let runtime = runtime();
+    let go = Arc::new(AtomicBool::new(true));
+    let busy = {
+        let go = go.clone();
+        runtime.spawn(move || {
+            while go.load(Relaxed) {
+                recurse(20, &go);
+            }
+        })
+    };
+    let handle = runtime.handle();
+    runtime
+        .spawn(move || {
+            for _ in 0..200 {
+                let session = cpu::start(&handle, 1000).unwrap();
+                marked_computation(Duration::from_millis(3));
+                check_sums(&session.stop());
+            }
+        })
+        .join()
+        .unwrap();
+    go.store(false, Relaxed);
+    busy.join().unwrap();
+}

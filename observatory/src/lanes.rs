@@ -10,6 +10,8 @@ use std::panic::Location;
 use openwork::snapshot::{Source, StealRecord, TurnRecord, WorkerSnapshot};
 use openwork::{Handle, RoutineId, WorkerId, WorkloadId};
 
+use crate::budget::Budget;
+
 /// Cells of one worker in one sample.
 pub const CELLS_PER_WORKER: usize = 100;
 /// Cells of all workers in one sample.
@@ -24,7 +26,8 @@ pub const CELL_NS: u64 = 1_000_000;
 pub struct Lane {
     /// Whose lane.
     pub worker: WorkerId,
-    /// In order of time, never overlapping.
+    /// In order of time. They do not overlap, but for some microseconds between two samples: a turn
+    /// may begin while a sample is taken.
     pub cells: Vec<Cell>,
 }
 
@@ -55,6 +58,13 @@ pub struct Cell {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Running {
     pub(crate) start_ns: u64,
+    /// `None` when the turn is too short to be asked about, or when the routine could not be asked.
+    pub(crate) whose: Option<Whose>,
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whose {
     pub(crate) source: Option<Source>,
     pub(crate) routine: RoutineId,
     pub(crate) site: &'static Location<'static>,
@@ -62,7 +72,7 @@ pub(crate) struct Running {
 }
 
 /// Records of one worker that have been read and not yet drawn, and what was drawn before.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Reel {
     /// Where to go on reading the worker's ring.
     pub(crate) cursor: u64,
@@ -72,6 +82,10 @@ pub(crate) struct Reel {
     drawn_ns: u64,
     /// Begin of the unfinished turn drawn last, to be replaced by its record.
     unfinished_ns: Option<u64>,
+    /// The long turn asked about last.
+    known: Option<Running>,
+    /// Asking is a walk over all routines.
+    asking: Budget,
 }
 
 /// Cells of one worker, and how many turns share a cell with another.
@@ -82,6 +96,46 @@ pub(crate) struct Drawn {
 }
 
 impl Reel {
+    pub(crate) const fn new() -> Reel {
+        Reel {
+            cursor: 0,
+            pending: Vec::new(),
+            drawn_ns: 0,
+            unfinished_ns: None,
+            known: None,
+            asking: Budget::every(0),
+        }
+    }
+
+    /// The turn that `worker` was in at `at_ns`. Whose it is, is asked only of turns that would be
+    /// seen, and once of each.
+    pub(crate) fn running(
+        &mut self,
+        handle: &Handle,
+        worker: &WorkerSnapshot,
+        at_ns: u64,
+    ) -> Option<Running> {
+        let start_ns = worker.turn_started_ns?;
+        let routine = worker.routine?;
+        if at_ns.saturating_sub(start_ns) < CELL_NS {
+            return Some(Running {
+                start_ns,
+                whose: None,
+            });
+        }
+        let known = self.known.filter(|known| {
+            known.start_ns == start_ns && known.whose.is_some_and(|whose| whose.routine == routine)
+        });
+        if known.is_none() {
+            let whose = self
+                .asking
+                .spend(at_ns, || Whose::ask(handle, routine))
+                .flatten();
+            self.known = Some(Running { start_ns, whose });
+        }
+        self.known
+    }
+
     /// Draws what ended by `until_ns` and the turn `running` then. A turn that ended later stays
     /// for the next call: the ring is read after the snapshot that names the moment.
     pub(crate) fn draw(
@@ -95,10 +149,12 @@ impl Reel {
         let running = match self.pending.get(ended) {
             Some(turn) => Some(Running {
                 start_ns: turn.start_ns,
-                source: Some(turn.source),
-                routine: turn.routine,
-                site: turn.site,
-                workload: turn.workload,
+                whose: Some(Whose {
+                    source: Some(turn.source),
+                    routine: turn.routine,
+                    site: turn.site,
+                    workload: turn.workload,
+                }),
             }),
             // Not one that ended since: its record was just read.
             None => running.filter(|running| {
@@ -133,9 +189,10 @@ impl Reel {
             .max(records.last().map_or(0, end))
             .max(from_ns);
         self.unfinished_ns = None;
-        if let Some(running) = running.filter(|running| until_ns - running.start_ns >= width_ns) {
-            self.unfinished_ns = Some(running.start_ns);
-            drawn.cells.push(running.cell(until_ns));
+        let visible = running.filter(|running| until_ns - running.start_ns >= width_ns);
+        if let Some(cell) = visible.and_then(|running| running.cell(until_ns)) {
+            self.unfinished_ns = Some(cell.start_ns);
+            drawn.cells.push(cell);
         }
         self.pending.drain(..ended);
         drawn
@@ -150,32 +207,30 @@ impl Reel {
 }
 
 impl Running {
-    /// The turn that `worker` was in. `None` when it was in none, or when the routine has ended
-    /// since and can no longer be asked for its site: then its record is in the ring.
-    pub(crate) fn of(handle: &Handle, worker: &WorkerSnapshot) -> Option<Running> {
-        let start_ns = worker.turn_started_ns?;
-        let routine = handle.routine(worker.routine?)?;
-        Some(Running {
-            start_ns,
+    /// As a cell up to `until_ns`, which is after its begin.
+    pub(crate) fn cell(&self, until_ns: u64) -> Option<Cell> {
+        self.whose.map(|whose| Cell {
+            start_ns: self.start_ns,
+            length_ns: until_ns - self.start_ns,
+            source: whose.source,
+            share: 1.0,
+            turns: 0,
+            routine: whose.routine,
+            site: whose.site,
+            workload: whose.workload,
+        })
+    }
+}
+
+impl Whose {
+    /// `None` when the routine has ended since: then the record of its turn is in the ring.
+    pub(crate) fn ask(handle: &Handle, routine: RoutineId) -> Option<Whose> {
+        handle.routine(routine).map(|routine| Whose {
             source: None,
             routine: routine.id,
             site: routine.site,
             workload: routine.workload,
         })
-    }
-
-    /// As a cell up to `until_ns`, which is after its begin.
-    pub(crate) fn cell(&self, until_ns: u64) -> Cell {
-        Cell {
-            start_ns: self.start_ns,
-            length_ns: until_ns - self.start_ns,
-            source: self.source,
-            share: 1.0,
-            turns: 0,
-            routine: self.routine,
-            site: self.site,
-            workload: self.workload,
-        }
     }
 }
 
@@ -336,6 +391,15 @@ mod tests {
         }
     }
 
+    fn whose(turn: &TurnRecord) -> Whose {
+        Whose {
+            source: None,
+            routine: turn.routine,
+            site: turn.site,
+            workload: None,
+        }
+    }
+
     /// Small and repeatable; a failure names the seed that made the turns.
     struct Random(u64);
 
@@ -375,7 +439,7 @@ mod tests {
     /// Gives back the cells that a viewer holds at the end.
     #[track_caller]
     fn play(turns: &[TurnRecord], tick_ns: u64, cells_max: usize, seed: u64) -> Vec<Cell> {
-        let mut reel = Reel::default();
+        let mut reel = Reel::new();
         reel.skip(1);
         let mut held: Vec<Cell> = Vec::new();
         let mut left = turns;
@@ -391,10 +455,7 @@ mod tests {
                 .filter(|turn| turn.start_ns < until_ns)
                 .map(|turn| Running {
                     start_ns: turn.start_ns,
-                    source: None,
-                    routine: turn.routine,
-                    site: turn.site,
-                    workload: None,
+                    whose: Some(whose(turn)),
                 });
             let drawn = reel.draw(until_ns, open, cells_max);
             assert!(
@@ -477,15 +538,12 @@ mod tests {
 
     #[test]
     fn an_unfinished_turn_is_shown_and_then_replaced() {
-        let mut reel = Reel::default();
+        let mut reel = Reel::new();
         reel.skip(5 * MS);
         let long = turn(10 * MS, 250 * MS, 4);
         let running = Running {
             start_ns: long.start_ns,
-            source: None,
-            routine: long.routine,
-            site: long.site,
-            workload: None,
+            whose: Some(whose(&long)),
         };
         for until_ns in [100 * MS, 200 * MS] {
             let drawn = reel.draw(until_ns, Some(running), 100);

@@ -387,7 +387,7 @@ impl<'a> Sampler<'a> {
             at_ns: 0,
             process: Process::open(),
             clock: ThreadClock::open(),
-            turns: (0..workers).map(|_| Reel::default()).collect(),
+            turns: (0..workers).map(|_| Reel::new()).collect(),
             steals: vec![0; workers],
             watched: false,
             turns_lost: 0,
@@ -403,12 +403,19 @@ impl<'a> Sampler<'a> {
         let shared = self.shared;
         let snapshot = shared.handle.snapshot();
         let at_ns = snapshot.at_ns;
-        let drained = self.drain(&snapshot, viewers > 0);
+        // Before the rings are read: a turn that ends meanwhile is then in a ring.
+        let running: Vec<_> = snapshot
+            .workers
+            .iter()
+            .zip(&mut self.turns)
+            .map(|(worker, reel)| reel.running(&shared.handle, worker, at_ns))
+            .collect();
+        let drained = self.drain(&snapshot, &running, viewers > 0);
         let waiting = self.walk.at(&shared.handle, at_ns, &snapshot.routines);
         let usage = self.process.read();
         self.slow.take(&shared.handle, &self.clock, at_ns);
 
-        let mut findings = self.findings(&snapshot);
+        let mut findings = self.findings(&snapshot, &running);
         findings.extend(waiting.and_then(finding::runnable_long));
         findings.extend(extra.findings.iter().cloned());
 
@@ -446,18 +453,17 @@ impl<'a> Sampler<'a> {
     }
 
     /// Reads the rings. Drawn only for viewers; read always, for the turns that were too long.
-    fn drain(&mut self, snapshot: &Snapshot, watched: bool) -> Drained {
+    fn drain(
+        &mut self,
+        snapshot: &Snapshot,
+        running: &[Option<Running>],
+        watched: bool,
+    ) -> Drained {
         let handle = &self.shared.handle;
         let mut drained = Drained::default();
         let cells_each = lanes::cells_each(snapshot.workers.len());
-        for ((worker, reel), steals) in snapshot
-            .workers
-            .iter()
-            .zip(&mut self.turns)
-            .zip(&mut self.steals)
-        {
-            // Before the ring is read: a turn that ends meanwhile is then in the ring.
-            let running = watched.then(|| Running::of(handle, worker)).flatten();
+        for (i, worker) in snapshot.workers.iter().enumerate() {
+            let (reel, steals) = (&mut self.turns[i], &mut self.steals[i]);
             let kept = reel.pending.len();
             let turns = handle.turns(worker.id, reel.cursor, &mut reel.pending);
             reel.cursor = turns.next;
@@ -469,7 +475,7 @@ impl<'a> Sampler<'a> {
                 self.steals_lost += stolen.lost;
             }
             if watched {
-                let drawn = reel.draw(snapshot.at_ns, running, cells_each);
+                let drawn = reel.draw(snapshot.at_ns, running[i], cells_each);
                 drained.merged += drawn.merged;
                 drained.lanes.push(Lane {
                     worker: worker.id,
@@ -487,19 +493,20 @@ impl<'a> Sampler<'a> {
         drained
     }
 
-    fn findings(&mut self, snapshot: &Snapshot) -> Vec<Finding> {
-        let handle = &self.shared.handle;
-        let stuck = |worker: &WorkerSnapshot| {
-            let for_ns = snapshot.at_ns.saturating_sub(worker.turn_started_ns?);
-            if for_ns <= finding::LONG_NS {
-                return None; // Before the routine is looked up, which is not free.
-            }
-            let routine = worker.routine?;
-            let site = handle.routine(routine).map(|routine| routine.site);
-            finding::worker_stuck(worker.id, routine, site, for_ns)
+    fn findings(&mut self, snapshot: &Snapshot, running: &[Option<Running>]) -> Vec<Finding> {
+        let stuck = |(worker, running): (&WorkerSnapshot, &Option<Running>)| {
+            let running = running.as_ref()?;
+            let for_ns = snapshot.at_ns.saturating_sub(running.start_ns);
+            let site = running.whose.map(|whose| whose.site);
+            finding::worker_stuck(worker.id, worker.routine?, site, for_ns)
         };
         let stacks = &snapshot.stacks;
-        let mut found: Vec<Finding> = snapshot.workers.iter().filter_map(stuck).collect();
+        let mut found: Vec<Finding> = snapshot
+            .workers
+            .iter()
+            .zip(running)
+            .filter_map(stuck)
+            .collect();
         found.extend(self.long_turns.found(snapshot.at_ns));
         found.extend(
             self.events_lost

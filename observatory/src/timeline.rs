@@ -3,7 +3,7 @@
 use openwork::snapshot::{StealRecord, TurnRecord};
 use openwork::{Handle, WorkerId};
 
-use crate::lanes::{Canvas, Cell, Lane, Running, end, thin};
+use crate::lanes::{Canvas, Cell, Lane, Running, Whose, end, thin};
 
 /// Cells of all workers in one answer. A merged cell and a rectangle can alternate, so there can be
 /// twice as many.
@@ -42,7 +42,13 @@ pub(crate) fn timeline(handle: &Handle, from_ns: u64, to_ns: u64, px: u32) -> Ti
     let mut steals = Vec::new();
     for worker in &snapshot.workers {
         // Before the ring is read: a turn that ends meanwhile is then in the ring.
-        let running = Running::of(handle, worker);
+        let running = worker
+            .turn_started_ns
+            .zip(worker.routine)
+            .map(|(start_ns, routine)| Running {
+                start_ns,
+                whose: Whose::ask(handle, routine),
+            });
         turns.clear();
         let lost = handle.turns(worker.id, 0, &mut turns).lost;
         timeline.add_lane(worker.id, &turns, lost, columns);
@@ -108,7 +114,7 @@ impl Timeline {
             .last()
             .map_or(0, |cell| cell.start_ns + cell.length_ns);
         if running.start_ns >= newest_ns && until_ns.saturating_sub(running.start_ns) >= width_ns {
-            lane.cells.push(running.cell(until_ns));
+            lane.cells.extend(running.cell(until_ns));
         }
     }
 
@@ -194,10 +200,12 @@ mod tests {
     fn the_turn_still_running_closes_the_lane() {
         let running = |start_ns| Running {
             start_ns,
-            source: None,
-            routine: RoutineId::new(2),
-            site: Location::caller(),
-            workload: None,
+            whose: Some(Whose {
+                source: None,
+                routine: RoutineId::new(2),
+                site: Location::caller(),
+                workload: None,
+            }),
         };
         let mut timeline = Timeline::empty(0, 1_000, 1);
         timeline.add_lane(WorkerId::new(0), &[turn(100, 50)], 0, 100);

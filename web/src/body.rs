@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde::de::{DeserializeOwned, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio_stream::StreamExt as _;
 
 use crate::error::{ApiError, Code};
@@ -81,7 +81,7 @@ fn accepts_as_json(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// The whole body, if it is within its limit and arrives in time.
-async fn read(body: HttpBody) -> Result<Vec<u8>, ApiError> {
+pub(crate) async fn read(body: HttpBody) -> Result<Vec<u8>, ApiError> {
     let collect = async {
         let mut bytes = Vec::new();
         let mut chunks = body.into_data_stream();
@@ -114,6 +114,13 @@ async fn read(body: HttpBody) -> Result<Vec<u8>, ApiError> {
 /// fraction or a string is a wrong type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Int(pub i128);
+
+/// For the descriptions of defaults; no answer holds one.
+impl Serialize for Int {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i128(self.0)
+    }
+}
 
 impl<'de> Deserialize<'de> for Int {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -189,6 +189,14 @@ table! {
     PPROF_HEAP_DEBUG = query("GET /debug/pprof/heap", "debug", 0, 2, Some(0), "form");
     /// Form of the allocation profile: 0 protobuf, otherwise text.
     PPROF_ALLOCS_DEBUG = query("GET /debug/pprof/allocs", "debug", 0, 2, Some(0), "form");
+    /// Time whose changes the profile shows; without it the state now.
+    PPROF_GOROUTINE_SECONDS = query("GET /debug/pprof/goroutine", "seconds", 1, 60, None, "s");
+    /// Time whose changes the profile shows; without it the state now.
+    PPROF_ROUTINE_SECONDS = query("GET /debug/pprof/routine", "seconds", 1, 60, None, "s");
+    /// Time whose changes the profile shows; without it the state now.
+    PPROF_HEAP_SECONDS = query("GET /debug/pprof/heap", "seconds", 1, 60, None, "s");
+    /// Time whose changes the profile shows; without it the state now.
+    PPROF_ALLOCS_SECONDS = query("GET /debug/pprof/allocs", "seconds", 1, 60, None, "s");
     /// First block listed.
     BLOCKS_OFFSET = query("GET /blocks", "offset", 0, u32::MAX as u64, Some(0), "blocks");
     /// Blocks listed; without it all.

@@ -14,7 +14,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -207,7 +206,7 @@ async fn end(
         .await
         .is_err()
     {
-        state.runs.cancel_all("the service is ending");
+        state.runs.cancel_all();
         if timeout_at(deadline - closing / 2, state.runs.idle())
             .await
             .is_err()

@@ -53,24 +53,24 @@ fn described() -> OpenApiRouter<AppState> {
 }
 
 /// The description of every route that is an API, with the bounds of [`crate::limits`] filled in.
-pub fn openapi() -> utoipa::openapi::OpenApi {
+pub fn openapi() -> serde_json::Value {
     docs::with_limits(described().into_openapi())
 }
 
 /// The service as a value: every route and every layer, without a socket.
 pub fn app(state: AppState) -> axum::Router {
-    let (router, description) = described().split_for_parts();
+    let (router, _) = described().split_for_parts();
     let layers = ServiceBuilder::new()
         .layer(from_fn(headers::add))
         .layer(from_fn(error::shape))
         .layer(from_fn_with_state(state.clone(), host::check))
         .layer(from_fn_with_state(state.clone(), token::check))
         .layer(from_fn(csrf::costly_reads))
-        .layer(csrf::layer())
-        .layer(CatchPanicLayer::custom(panicked));
+        .layer(csrf::layer());
     router
-        .merge(docs::pages(docs::with_limits(description)))
+        .merge(docs::pages())
         .merge(crate::page::routes())
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(layers)
         .with_state(state)
 }
@@ -78,5 +78,9 @@ pub fn app(state: AppState) -> axum::Router {
 /// A handler panicked: the panic hook has logged where; the client learns only that it did.
 fn panicked(_: Box<dyn std::any::Any + Send>) -> axum::response::Response {
     use axum::response::IntoResponse as _;
-    ApiError::new(Code::Internal, "the service failed to answer; its log has the cause").into_response()
+    ApiError::new(
+        Code::Internal,
+        "the service failed to answer; its log has the cause",
+    )
+    .into_response()
 }

@@ -140,11 +140,6 @@ impl StackArena {
         self.guards.mode()
     }
 
-    /// Most slots that may be in use at one time, over all classes.
-    pub(crate) fn limit(&self) -> Option<u64> {
-        self.limit
-    }
-
     /// The class that pools keep warm.
     pub(crate) fn default_class(&self) -> StackClass {
         self.default_class

@@ -207,7 +207,7 @@ mod tests {
         let burst = if arena.mode() == GuardMode::Light {
             BURST
         } else {
-            arena.limit().unwrap() as usize
+            arena.figures().limit.unwrap() as usize
         };
         let mut pool = StackPool::new(Arc::clone(&arena));
         let slots: Vec<Slot> = (0..burst)
@@ -259,7 +259,7 @@ mod tests {
     fn at_the_limit_one_slot_given_back_is_one_slot_to_be_had() {
         for guard in [GuardMode::Auto, GuardMode::Mprotect] {
             let arena = arena(guard, Some(3));
-            assert_eq!(arena.limit(), Some(3));
+            assert_eq!(arena.figures().limit, Some(3));
             let mut ours = StackPool::new(Arc::clone(&arena));
             let mut theirs = StackPool::new(Arc::clone(&arena));
             let mut held = vec![

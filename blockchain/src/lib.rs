@@ -20,21 +20,39 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod candidate;
+mod chain;
 mod difficulty;
+mod error;
+#[cfg(test)]
+mod faulty;
 mod hash;
 mod header;
+mod listing;
 mod meter;
 mod proof;
 mod reason;
+mod receipt;
 mod record;
+mod repair;
+mod store;
+mod verify;
+mod writer;
 
 pub use block::{Block, DATA_BYTES_MAX, GENESIS_DATA, MinedBy};
+pub use candidate::Candidate;
+pub use chain::{Chain, ChainOptions, Tip};
 pub use difficulty::Difficulty;
+pub use error::{AppendError, OpenError, ReadError, RepairError, StorageError};
 pub use hash::{Hash, ParseHashError};
 pub use header::{HEADER_BYTES, HEADER_VERSION, Header, HeaderBytes, NONCE_LIMIT};
+pub use listing::{Listing, Order, Pages};
 pub use meter::{HashMeter, baseline};
 pub use proof::Search;
 pub use reason::Reason;
+pub use receipt::{Appended, Receipt};
+pub use repair::{Damage, RepairReport, repair};
+pub use verify::{FirstBad, Verification, VerifyReport, verify};
 
 /// The Python 3 program that recomputes the hash of each block it gets as JSON on its standard
 /// input, one block or a list of them, and checks all that a header proves. For the guide; a test

@@ -1,5 +1,22 @@
 //! Blocks, proof of work and a durable chain, mined on Openwork routines.
 //!
+//! ```
+//! use std::sync::Arc;
+//! use openwork::{Runtime, Workload};
+//! use openwork_blockchain::{Chain, ChainOptions, Difficulty, HashMeter, MineRequest, mine, verify};
+//!
+//! let runtime = Runtime::builder().workers(2).build().unwrap();
+//! let chain = Chain::in_memory(ChainOptions::default()).unwrap();
+//! let meter = Arc::new(HashMeter::new(2));
+//!
+//! let request = MineRequest::chain("hello", 4, Difficulty::new(8).unwrap());
+//! let run = mine(&runtime.handle(), &chain, &meter, request, &Workload::new("mine")).unwrap();
+//! let outcome = run.wait().unwrap();
+//! assert_eq!(outcome.blocks.len(), 4);
+//! assert_eq!(chain.length(), 5); // genesis is the fifth
+//! assert!(verify(&chain).unwrap().valid);
+//! ```
+//!
 //! # Where to look
 //!
 //! | question                                     | file                        |
@@ -30,6 +47,7 @@ mod hash;
 mod header;
 mod listing;
 mod meter;
+mod miner;
 mod proof;
 mod reason;
 mod receipt;
@@ -37,6 +55,7 @@ mod record;
 mod repair;
 mod store;
 mod verify;
+mod verify_turns;
 mod writer;
 
 pub use block::{Block, DATA_BYTES_MAX, GENESIS_DATA, MinedBy};
@@ -48,11 +67,16 @@ pub use hash::{Hash, ParseHashError};
 pub use header::{HEADER_BYTES, HEADER_VERSION, Header, HeaderBytes, NONCE_LIMIT};
 pub use listing::{Listing, Order, Pages};
 pub use meter::{HashMeter, baseline};
+pub use miner::{
+    InvalidRequest, MineEnd, MineError, MineFailure, MineOutcome, MineProgress, MineRequest,
+    MineRun, MineStartError, MineWatch, Mode, Share, mine,
+};
 pub use proof::Search;
 pub use reason::Reason;
 pub use receipt::{Appended, Receipt};
 pub use repair::{Damage, RepairReport, repair};
 pub use verify::{FirstBad, Verification, VerifyReport, verify};
+pub use verify_turns::spawn_verify;
 
 /// The Python 3 program that recomputes the hash of each block it gets as JSON on its standard
 /// input, one block or a list of them, and checks all that a header proves. For the guide; a test

@@ -1,0 +1,98 @@
+//! A miner with a block of its own.
+
+use std::sync::Arc;
+
+use openwork::Turn;
+
+use crate::candidate::Candidate;
+use crate::error::AppendError;
+use crate::header::NONCE_LIMIT;
+use crate::receipt::Receipt;
+
+use super::Next;
+use super::ledger::{Ledger, Seat};
+use super::search::search;
+
+/// The state of one mining routine between two turns.
+pub(super) struct Solo {
+    seat: Seat,
+    /// `None` before the first turn.
+    candidate: Option<Candidate>,
+    next_nonce: u64,
+    /// A block was found and is on its way.
+    receipt: Option<Receipt>,
+}
+
+impl Solo {
+    pub(super) fn new(ledger: &Arc<Ledger>, number: u32) -> Solo {
+        Solo {
+            seat: Seat::new(ledger, number),
+            candidate: None,
+            next_nonce: 0,
+            receipt: None,
+        }
+    }
+
+    pub(super) fn turn(&mut self) -> Next {
+        self.seat.arrive();
+        if let Some(receipt) = &mut self.receipt {
+            match receipt.take() {
+                None => return Turn::Wait(Box::pin(receipt.answered())),
+                Some(Ok(_)) => {
+                    self.seat.count_block();
+                    return Turn::Done(());
+                }
+                Some(Err(AppendError::TipMoved { .. })) => self.receipt = None,
+                Some(Err(error)) => {
+                    self.seat.ledger().fail(error.into());
+                    return Turn::Done(());
+                }
+            }
+        }
+        if self.seat.ledger().is_stopped() {
+            return Turn::Done(());
+        }
+        self.search()
+    }
+
+    fn search(&mut self) -> Next {
+        let ledger = Arc::clone(self.seat.ledger());
+        let (chain, request) = (ledger.chain(), ledger.request());
+        let candidate = match &mut self.candidate {
+            Some(candidate) => {
+                let stale = candidate.is_stale(chain);
+                if stale || self.next_nonce == NONCE_LIMIT {
+                    candidate.rebase(chain);
+                    self.next_nonce = 0;
+                }
+                if stale {
+                    self.seat.count_rebase();
+                }
+                candidate
+            }
+            empty @ None => {
+                let data = format!("{}-worker-{}", request.data, self.seat.number());
+                empty.insert(Candidate::new(chain, data, request.difficulty))
+            }
+        };
+        let end = NONCE_LIMIT.min(self.next_nonce + request.yield_every);
+        let built_on = candidate.head_change();
+        let searched = search(candidate, self.next_nonce..end, || {
+            chain.head_changes() != built_on || ledger.is_stopped()
+        });
+        self.next_nonce += searched.attempts;
+        self.seat.count(&searched);
+        match searched.found {
+            Some(nonce) => {
+                let receipt = ledger.append(candidate.block(nonce, self.seat.mined_by()));
+                let answered = receipt.answered();
+                self.receipt = Some(receipt);
+                Turn::Wait(Box::pin(answered))
+            }
+            None => {
+                self.seat.count_yield();
+                Turn::Again
+            }
+        }
+    }
+}

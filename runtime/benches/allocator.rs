@@ -25,25 +25,25 @@ fn pair(allocator: &impl GlobalAlloc) {
     }
 }
 
-#[divan::bench(threads = [1, 2])]
+#[divan::bench(threads = [1, 2], sample_size = 1000)]
 fn system() {
     pair(&System);
 }
 
-#[divan::bench(threads = [1, 2])]
+#[divan::bench(threads = [1, 2], sample_size = 1000)]
 fn counting() {
     pair(&COUNTING);
 }
 
-/// In routines of one workload, which both workers charge.
-#[divan::bench(args = [1, 2], sample_count = 20)]
+/// In routines of one workload, which both workers charge when there are several.
+#[divan::bench(args = [1, 8], sample_count = 20)]
 fn counting_for_a_workload(bencher: divan::Bencher, routines: usize) {
     const PAIRS: usize = 100_000;
     let runtime = openwork::Runtime::builder().workers(2).build().unwrap();
     let handle = runtime.handle();
     let workload = openwork::Workload::new("allocator");
     bencher
-        .counter(divan::counter::ItemsCount::new(PAIRS))
+        .counter(divan::counter::ItemsCount::new(PAIRS * routines))
         .bench(|| {
             let running: Vec<_> = (0..routines)
                 .map(|_| {
@@ -58,10 +58,21 @@ fn counting_for_a_workload(bencher: divan::Bencher, routines: usize) {
         });
 }
 
-/// The samples' own price: one of them, with a stack of some 15 frames.
-#[divan::bench]
+/// The samples' own price: an allocation that is sampled, with a stack of some 15 frames, and its
+/// free, which is matched.
+#[divan::bench(sample_size = 1000)]
 fn one_sample(bencher: divan::Bencher) {
+    let usual = memory::sample_interval_bytes();
     memory::set_sample_interval_bytes(1);
-    bencher.bench(|| pair(&COUNTING));
-    memory::set_sample_interval_bytes(512 * 1024);
+    // The change is noticed at the next sample: bring it about.
+    let large = Layout::new::<[u8; 1 << 20]>();
+    for _ in 0..64 {
+        // SAFETY: the layout has a size, and the block is freed once, where it came from.
+        unsafe {
+            let block = black_box(COUNTING.alloc(large));
+            COUNTING.dealloc(block, large);
+        }
+    }
+    bencher.bench_local(|| pair(&COUNTING));
+    memory::set_sample_interval_bytes(usual);
 }

@@ -379,13 +379,86 @@ fn record(thread: &ThreadState, ring: &SampleRing, missed: u32, at: Registers) {
             visit(at.pc);
             return;
         };
-        if visit(at.pc) {
-            // SAFETY: 1 this is the thread's own stack, and it is interrupted; 2 the stack pointer
-            // is inside the bounds and the walk begins above it, where everything is in use up to
-            // the stack's top.
-            unsafe { frames::walk(at.frame, stack, visit) };
+        if !visit(at.pc) {
+            return;
         }
+        // SAFETY: 1 and 2: the interrupted code is about to execute at `pc`, and its stack pointer
+        // was found inside the bounds of the stack it runs on.
+        if let Some(caller) = unsafe { caller_without_frame(&at, stack) }
+            && !visit(caller)
+        {
+            return;
+        }
+        // SAFETY: 1 this is the thread's own stack, and it is interrupted; 2 the stack pointer is
+        // inside the bounds and the walk begins above it, where everything is in use up to the
+        // stack's top.
+        unsafe { frames::walk(at.frame, stack, visit) };
     });
+}
+
+/// The caller of a function that was interrupted while it has no frame: on its first two
+/// instructions, or its last. The frame pointer is the caller's then, and a walk from there begins
+/// with the caller's caller. In a debug build that was every eighth sample.
+///
+/// Only instructions of the program itself are looked at, which is built with frame pointers; in
+/// libraries that are not, a push of this register says nothing.
+///
+/// # Safety
+/// 1. Alive: the instruction at `at.pc` is mapped, and whole.
+/// 2. Alive: from `at.sp` to the end of `stack` memory is mapped.
+#[cfg(target_arch = "x86_64")]
+unsafe fn caller_without_frame(at: &Registers, stack: Bounds) -> Option<usize> {
+    const PUSH_FRAME: u8 = 0x55;
+    const RETURN: u8 = 0xc3;
+    const SET_FRAME: [u8; 3] = [0x48, 0x89, 0xe5];
+    if !in_program(at.pc) {
+        return None;
+    }
+    let code = at.pc as *const u8;
+    // SAFETY: 1. The second and third byte are read only where those before them say that the
+    // instruction has as many: 0x48 is a prefix, and 0x89 an opcode that has an operand.
+    let above = unsafe {
+        match code.read() {
+            PUSH_FRAME | RETURN => 0,
+            first
+                if first == SET_FRAME[0]
+                    && code.add(1).read() == SET_FRAME[1]
+                    && code.add(2).read() == SET_FRAME[2] =>
+            {
+                1
+            }
+            _ => return None,
+        }
+    };
+    let place = at.sp.checked_add(above * size_of::<usize>())?;
+    if !place.is_multiple_of(align_of::<usize>()) || !stack.contains(place + size_of::<usize>() - 1)
+    {
+        return None;
+    }
+    // SAFETY: aligned and inside the bounds, as just checked; mapped by 2.
+    let returns_to = unsafe { (place as *const usize).read_volatile() };
+    in_program(returns_to).then(|| returns_to - 1)
+}
+
+/// Elsewhere the return address may be in a register, which cannot be told from here.
+///
+/// # Safety
+/// None.
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn caller_without_frame(_: &Registers, _: Bounds) -> Option<usize> {
+    None
+}
+
+/// Whether an address lies in the code of the program or library that this crate is linked into.
+#[cfg(target_arch = "x86_64")]
+fn in_program(address: usize) -> bool {
+    // Names that every linker for ELF defines: the beginning of what is linked, and the end of its
+    // code.
+    unsafe extern "C" {
+        static __executable_start: u8;
+        static etext: u8;
+    }
+    (&raw const __executable_start as usize..&raw const etext as usize).contains(&address)
 }
 
 /// Who runs on this thread.

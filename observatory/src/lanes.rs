@@ -18,6 +18,8 @@ pub const CELLS_PER_WORKER: usize = 100;
 pub const CELLS_PER_SAMPLE: usize = 2_000;
 /// Steals in one sample.
 pub const STEALS_PER_SAMPLE: usize = 200;
+/// Between two samples while somebody watches.
+const SAMPLE_NS: u64 = 100_000_000;
 /// The shortest turn that stays a rectangle of its own.
 pub const CELL_NS: u64 = 1_000_000;
 
@@ -74,10 +76,12 @@ pub(crate) struct Whose {
 /// Records of one worker that have been read and not yet drawn, and what was drawn before.
 #[derive(Debug)]
 pub(crate) struct Reel {
-    /// Where to go on reading the worker's ring.
-    pub(crate) cursor: u64,
+    /// Room for one sample.
+    cells_max: usize,
     /// Read and not yet drawn, in order.
     pub(crate) pending: Vec<TurnRecord>,
+    /// Drawn since the sample before.
+    drawn: Drawn,
     /// Everything before is drawn.
     drawn_ns: u64,
     /// Begin of the unfinished turn drawn last, to be replaced by its record.
@@ -96,10 +100,11 @@ pub(crate) struct Drawn {
 }
 
 impl Reel {
-    pub(crate) const fn new() -> Reel {
+    pub(crate) fn new(cells_max: usize) -> Reel {
         Reel {
-            cursor: 0,
+            cells_max,
             pending: Vec::new(),
+            drawn: Drawn::default(),
             drawn_ns: 0,
             unfinished_ns: None,
             known: None,
@@ -136,14 +141,38 @@ impl Reel {
         self.known
     }
 
-    /// Draws what ended by `until_ns` and the turn `running` then. A turn that ended later stays
-    /// for the next call: the ring is read after the snapshot that names the moment.
-    pub(crate) fn draw(
-        &mut self,
-        until_ns: u64,
-        running: Option<Running>,
-        cells_max: usize,
-    ) -> Drawn {
+    /// Draws the records of whole columns that lie before `now_ns`, ahead of the sample.
+    pub(crate) fn digest(&mut self, now_ns: u64) {
+        let room = self.cells_max.saturating_sub(self.drawn.cells.len());
+        // A column that long turns have taken the room of is left to the sample, which has wider ones.
+        let width_ns = CELL_NS.max(SAMPLE_NS / self.cells_max as u64);
+        let columns = now_ns.saturating_sub(self.drawn_ns) / width_ns;
+        let until_ns = self.drawn_ns + columns * width_ns;
+        // A turn belongs to the column in which it begins; the newest one may still be running.
+        let begun = self
+            .pending
+            .partition_point(|turn| turn.start_ns < until_ns);
+        if begun == 0 || begun == self.pending.len() {
+            return;
+        }
+        let canvas = Canvas {
+            from_ns: self.drawn_ns,
+            until_ns,
+            unfinished_ns: self.unfinished_ns,
+        };
+        let drawn = canvas.draw(&self.pending[..begun], width_ns);
+        if drawn.cells.len() < room {
+            self.drawn_ns = until_ns.max(end(&self.pending[begun - 1]));
+            self.drawn.cells.extend(drawn.cells);
+            self.drawn.merged += drawn.merged;
+            self.pending.drain(..begun);
+        }
+    }
+
+    /// Draws what ended by `until_ns` and the turn `running` then, and gives out all that was drawn
+    /// since the sample before. A turn that ended later stays for the next call: the ring is read
+    /// after the snapshot that names the moment.
+    pub(crate) fn draw(&mut self, until_ns: u64, running: Option<Running>) -> Drawn {
         let ended = self.pending.partition_point(|turn| end(turn) <= until_ns);
         // Better than the snapshot: the same turn, but with its source.
         let running = match self.pending.get(ended) {
@@ -176,6 +205,11 @@ impl Reel {
             until_ns: running.map_or(until_ns, |running| running.start_ns),
             unfinished_ns: self.unfinished_ns,
         };
+        let Drawn {
+            mut cells,
+            mut merged,
+        } = std::mem::take(&mut self.drawn);
+        let cells_max = self.cells_max.saturating_sub(cells.len()).max(1);
         let span = until_ns.saturating_sub(from_ns);
         let mut width_ns = CELL_NS.max(span.div_ceil(cells_max as u64));
         let mut drawn = canvas.draw(records, width_ns);
@@ -189,18 +223,21 @@ impl Reel {
             .max(records.last().map_or(0, end))
             .max(from_ns);
         self.unfinished_ns = None;
+        cells.append(&mut drawn.cells);
+        merged += drawn.merged;
         let visible = running.filter(|running| until_ns - running.start_ns >= width_ns);
         if let Some(cell) = visible.and_then(|running| running.cell(until_ns)) {
             self.unfinished_ns = Some(cell.start_ns);
-            drawn.cells.push(cell);
+            cells.push(cell);
         }
         self.pending.drain(..ended);
-        drawn
+        Drawn { cells, merged }
     }
 
     /// Forgets what was read: nobody watches, or the picture begins anew at `at_ns`.
     pub(crate) fn skip(&mut self, at_ns: u64) {
         self.pending.clear();
+        self.drawn = Drawn::default();
         self.drawn_ns = at_ns;
         self.unfinished_ns = None;
     }
@@ -439,17 +476,23 @@ mod tests {
     /// Gives back the cells that a viewer holds at the end.
     #[track_caller]
     fn play(turns: &[TurnRecord], tick_ns: u64, cells_max: usize, seed: u64) -> Vec<Cell> {
-        let mut reel = Reel::new();
+        let mut reel = Reel::new(cells_max);
         reel.skip(1);
         let mut held: Vec<Cell> = Vec::new();
         let mut left = turns;
         let mut until_ns = 1;
         while !left.is_empty() || !reel.pending.is_empty() {
+            for part in 1..=5 {
+                // The ring is read a little after the moment that is drawn up to.
+                let now_ns = until_ns + tick_ns * part / 5;
+                let read = left.partition_point(|turn| end(turn) <= now_ns + tick_ns / 70);
+                reel.pending.extend_from_slice(&left[..read]);
+                left = &left[read..];
+                if part < 5 {
+                    reel.digest(now_ns);
+                }
+            }
             until_ns += tick_ns;
-            // The ring is read a little after the moment that the snapshot names.
-            let read = left.partition_point(|turn| end(turn) <= until_ns + tick_ns / 7);
-            reel.pending.extend_from_slice(&left[..read]);
-            left = &left[read..];
             let open = left
                 .first()
                 .filter(|turn| turn.start_ns < until_ns)
@@ -457,7 +500,7 @@ mod tests {
                     start_ns: turn.start_ns,
                     whose: Some(whose(turn)),
                 });
-            let drawn = reel.draw(until_ns, open, cells_max);
+            let drawn = reel.draw(until_ns, open);
             assert!(
                 drawn.cells.len() <= cells_max + 1,
                 "seed {seed}: {} cells",
@@ -538,7 +581,7 @@ mod tests {
 
     #[test]
     fn an_unfinished_turn_is_shown_and_then_replaced() {
-        let mut reel = Reel::new();
+        let mut reel = Reel::new(100);
         reel.skip(5 * MS);
         let long = turn(10 * MS, 250 * MS, 4);
         let running = Running {
@@ -546,7 +589,7 @@ mod tests {
             whose: Some(whose(&long)),
         };
         for until_ns in [100 * MS, 200 * MS] {
-            let drawn = reel.draw(until_ns, Some(running), 100);
+            let drawn = reel.draw(until_ns, Some(running));
             let [cell] = drawn.cells[..] else {
                 panic!("{drawn:?}")
             };
@@ -557,7 +600,7 @@ mod tests {
             assert_eq!((cell.turns, cell.source), (0, None));
         }
         reel.pending.push(long);
-        let drawn = reel.draw(300 * MS, None, 100);
+        let drawn = reel.draw(300 * MS, None);
         let [cell] = drawn.cells[..] else {
             panic!("{drawn:?}")
         };

@@ -20,14 +20,16 @@ pub mod catalogue;
 pub mod finding;
 mod history;
 pub mod lanes;
+mod observatory;
 mod process;
 pub mod profile;
 mod rate;
+mod rings;
 mod sample;
 mod sampler;
 pub mod timeline;
 mod waiting;
 
+pub use observatory::{Observatory, StartError, ViewerGuard};
 pub use rate::per_second;
 pub use sample::{Extra, Sample, Watching};
-pub use sampler::{Observatory, StartError, ViewerGuard};

@@ -61,21 +61,28 @@ pub enum RunError {
     /// A routine spawned by the root could not be started.
     #[error("a routine could not be spawned: {0}")]
     Spawn(#[from] SpawnError),
-    /// A routine spawned by the root panicked, or was cancelled without its siblings.
-    #[error("a routine of the run failed: {0}")]
-    Routine(String),
+    /// A routine of the run was cancelled, and the root saw that before its own cancel reached it.
+    #[error("the run was cancelled")]
+    Cancelled,
+    /// A routine spawned by the root panicked.
+    #[error("a routine of the run panicked: {0}")]
+    Panicked(String),
 }
 
 impl From<JoinError> for RunError {
     fn from(error: JoinError) -> RunError {
-        RunError::Routine(error.message())
+        match error {
+            JoinError::Cancelled => RunError::Cancelled,
+            other => RunError::Panicked(other.message()),
+        }
     }
 }
 
 /// A workload under way. Dropping it lets the workload run on.
 ///
 /// To cancel it, call [`Workload::cancel`] on the workload given at its start: joining then gives
-/// [`JoinError::Cancelled`], and what the run had kept is freed.
+/// [`JoinError::Cancelled`] or [`RunError::Cancelled`], whichever end the cancel reached first, and
+/// what the run had kept is freed.
 #[derive(Debug)]
 pub struct Run<T> {
     watch: Watch,

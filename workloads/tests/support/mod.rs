@@ -14,16 +14,26 @@ pub fn runtime() -> Runtime {
     Runtime::builder().workers(2).build().expect("a runtime")
 }
 
+/// How a run that gave no report ended.
+#[derive(Debug, PartialEq)]
+pub enum Ended {
+    Cancelled,
+    Failed(String),
+}
+
 /// Joins on a thread of its own, so that a run which never ends fails with a count of what is left.
 #[track_caller]
 pub fn join<T: Send + 'static>(
     handle: &Handle,
     root: JoinHandle<Result<T, RunError>>,
-) -> Result<T, JoinError> {
+) -> Result<T, Ended> {
     let (ended, wait) = mpsc::channel();
     thread::spawn(move || ended.send(root.join()));
     match wait.recv_timeout(PATIENCE) {
-        Ok(joined) => joined.map(|outcome| outcome.expect("a report")),
+        Ok(Ok(Ok(report))) => Ok(report),
+        Ok(Err(JoinError::Cancelled) | Ok(Err(RunError::Cancelled))) => Err(Ended::Cancelled),
+        Ok(Err(error)) => Err(Ended::Failed(error.message())),
+        Ok(Ok(Err(error))) => Err(Ended::Failed(error.to_string())),
         Err(_) => panic!("not ended in time: {:?}", handle.snapshot().routines),
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -391,6 +391,13 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// What a refusal says beside its body: the methods that would be allowed, the run that failed and how long it took.
+const KEPT_HEADERS: [HeaderName; 3] = [
+    header::ALLOW,
+    crate::runs::answer::RUN_HEADER,
+    HeaderName::from_static("server-timing"),
+];
+
 /// Outermost layer: gives every refusal the one body, whoever made it.
 ///
 /// Handlers answer with [`ApiError`]; the framework's own refusals (a wrong method, a broken path parameter) come
@@ -410,14 +417,15 @@ pub async fn shape(request: Request, next: Next) -> Response {
     // A path is foreign text: `{:?}` escapes control and bidirectional characters, so that it stays on its line.
     tracing::warn!(status = error.code.status().as_u16(), code = error.code.name(), %method, path = ?path,
         detail = ?error.detail, "request refused");
-    let allow = response.headers().get(header::ALLOW).cloned();
     let mut shaped = if pprof {
         error.plain()
     } else {
         error.into_response()
     };
-    if let Some(allow) = allow {
-        shaped.headers_mut().insert(header::ALLOW, allow);
+    for name in KEPT_HEADERS {
+        if let Some(value) = response.headers().get(&name) {
+            shaped.headers_mut().insert(name, value.clone());
+        }
     }
     if method == axum::http::Method::HEAD {
         *shaped.body_mut() = Body::empty();

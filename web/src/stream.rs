@@ -27,6 +27,8 @@ use crate::wire::{BlockEvent, Tick};
 pub const PROGRESS_TIME_MAX: Duration = Duration::from_secs(10);
 /// After this long without an event a comment is sent, so that a dead connection is noticed.
 const QUIET_TIME_MAX: Duration = Duration::from_secs(15);
+/// How long a viewer may take to get its `bye`.
+const BYE_TIME_MAX: Duration = Duration::from_secs(1);
 /// Events kept for a viewer that is behind; beyond, it gets a `reset` and reads runs and blocks anew.
 const EVENTS_BEHIND_MAX: usize = 256;
 /// Samples of a replay that are rendered in one go.
@@ -294,9 +296,9 @@ impl Viewer {
         match end {
             End::Gone => {}
             End::Bye => {
-                // A full connection cannot take a `bye`; it must not hold up the end either.
-                let bye = event("bye", &serde_json::json!({}));
-                if self.sender.try_send(Ok(bye)).is_err()
+                // A full connection cannot take a `bye`, and must not hold up the end of the service either.
+                let bye = self.sender.send(Ok(event("bye", &serde_json::json!({}))));
+                if timeout(BYE_TIME_MAX, bye).await.is_err()
                     && let Some(closer) = &self.closer
                 {
                     closer.close();

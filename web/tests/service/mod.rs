@@ -22,37 +22,37 @@ use tower::ServiceExt as _;
 const STUCK: Duration = Duration::from_secs(60);
 
 /// A service in memory, with two workers.
-pub struct Running {
-    pub state: AppState,
+pub(crate) struct Running {
+    pub(crate) state: AppState,
     service: Option<Service>,
 }
 
 /// An answer, read whole.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
     /// The body as JSON.
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error} in {}", String::from_utf8_lossy(&self.body)))
     }
 
     /// The id in the header `Openwork-Run`.
     #[track_caller]
-    pub fn run(&self) -> RunId {
+    pub(crate) fn run(&self) -> RunId {
         let id = self.headers.get("openwork-run").expect("a run's answer");
         id.to_str().unwrap().parse().unwrap()
     }
 }
 
 /// All defaults, in memory, two workers.
-pub fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut config = Config::with_data_dir("unused: the service is ephemeral".into());
     config.ephemeral = Setting::flag(true);
     config.workers = Setting::flag(Some(2));
@@ -61,7 +61,7 @@ pub fn config() -> Config {
 
 impl Running {
     /// Starts a service with [`config`] as changed by `change`.
-    pub fn with(change: impl FnOnce(&mut Config)) -> Running {
+    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Running {
         let mut config = config();
         change(&mut config);
         let listen = SocketAddr::from(([127, 0, 0, 1], 8080));
@@ -73,12 +73,12 @@ impl Running {
     }
 
     /// Starts a service with [`config`].
-    pub fn start() -> Running {
+    pub(crate) fn start() -> Running {
         Running::with(|_| {})
     }
 
     /// Sends a request as a client on this machine does.
-    pub async fn call(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn call(&self, request: Request<Body>) -> Answer {
         let (head, body) = self.open(request).await;
         Answer {
             status: head.status,
@@ -90,7 +90,10 @@ impl Running {
     }
 
     /// Sends a request and returns the answer's head and its body, unread.
-    pub async fn open(&self, mut request: Request<Body>) -> (axum::http::response::Parts, Body) {
+    pub(crate) async fn open(
+        &self,
+        mut request: Request<Body>,
+    ) -> (axum::http::response::Parts, Body) {
         let host = header::HeaderValue::from_static("127.0.0.1:8080");
         request.headers_mut().entry(header::HOST).or_insert(host);
         let app = openwork_web::app(self.state.clone());
@@ -100,16 +103,16 @@ impl Running {
             .into_parts()
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.call(Request::get(path).body(Body::empty()).unwrap())
             .await
     }
 
-    pub async fn post(&self, path: &str, body: &str) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
         self.call(post(path, body)).await
     }
 
-    pub async fn post_async(&self, path: &str, body: &str) -> Answer {
+    pub(crate) async fn post_async(&self, path: &str, body: &str) -> Answer {
         let mut request = post(path, body);
         let headers = request.headers_mut();
         headers.insert("prefer", "respond-async".parse().unwrap());
@@ -117,13 +120,13 @@ impl Running {
     }
 
     /// The run, once it has ended.
-    pub async fn ended(&self, id: RunId) -> RunRecord {
+    pub(crate) async fn ended(&self, id: RunId) -> RunRecord {
         within(self.state.runs.ended(id)).await;
         self.state.runs.get(id).expect("a run that was started")
     }
 
     /// Listens on a port of the kernel's choice, for tests that need a connection to break.
-    pub async fn listen(&self) -> SocketAddr {
+    pub(crate) async fn listen(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let app = openwork_web::app(self.state.clone());
@@ -141,7 +144,7 @@ impl Drop for Running {
 }
 
 /// A POST as a bare `curl -d` sends it.
-pub fn post(path: &str, body: &str) -> Request<Body> {
+pub(crate) fn post(path: &str, body: &str) -> Request<Body> {
     Request::post(path)
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(Body::from(body.to_owned()))
@@ -149,43 +152,43 @@ pub fn post(path: &str, body: &str) -> Request<Body> {
 }
 
 /// Awaits `what` under a watchdog.
-pub async fn within<T>(what: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(STUCK, what)
         .await
         .expect("stuck for a minute")
 }
 
 /// Sends raw bytes over a socket that stays open.
-pub async fn send(address: SocketAddr, request: &str) -> TcpStream {
+pub(crate) async fn send(address: SocketAddr, request: &str) -> TcpStream {
     let mut socket = within(TcpStream::connect(address)).await.unwrap();
     within(socket.write_all(request.as_bytes())).await.unwrap();
     socket
 }
 
 /// Reads what is left of a connection.
-pub async fn rest(mut socket: TcpStream) -> String {
+pub(crate) async fn rest(mut socket: TcpStream) -> String {
     let mut text = Vec::new();
     within(socket.read_to_end(&mut text)).await.unwrap();
     String::from_utf8_lossy(&text).into_owned()
 }
 
 /// An event stream, read event by event.
-pub struct Events {
+pub(crate) struct Events {
     chunks: axum::body::BodyDataStream,
     text: String,
 }
 
 /// One event.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Event {
-    pub id: Option<String>,
-    pub name: String,
-    pub data: Value,
+pub(crate) struct Event {
+    pub(crate) id: Option<String>,
+    pub(crate) name: String,
+    pub(crate) data: Value,
 }
 
 impl Events {
     /// Opens the stream, after the event with this id if there is one.
-    pub async fn open(service: &Running, last_event_id: Option<&str>) -> Events {
+    pub(crate) async fn open(service: &Running, last_event_id: Option<&str>) -> Events {
         let mut request = Request::get("/api/v1/events").body(Body::empty()).unwrap();
         if let Some(id) = last_event_id {
             request
@@ -202,7 +205,7 @@ impl Events {
     }
 
     /// The next event; `None` at the end of the stream. Comments and `retry` are passed over.
-    pub async fn next(&mut self) -> Option<Event> {
+    pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
             while let Some((event, rest)) = self.text.split_once("\n\n") {
                 let event = parse(event);
@@ -220,7 +223,7 @@ impl Events {
     }
 
     /// The next event with this name.
-    pub async fn next_named(&mut self, name: &str) -> Event {
+    pub(crate) async fn next_named(&mut self, name: &str) -> Event {
         loop {
             let event = self
                 .next()

@@ -19,6 +19,9 @@
 //!
 //! In a binary that did not, [`is_counting`] is `false` and every figure is 0 and means nothing.
 //!
+//! Counting costs 6 ns for each allocation and its free, in a routine with a workload 7, on any number
+//! of threads; a sample, one in 512 KiB, 85 ns more (`benches/allocator.rs`; x86-64, 64 bytes).
+//!
 //! A reallocation is counted as the free of the old block and the allocation of a new one, whether
 //! or not it moved. Memory that does not come from Rust's global allocator (a C library's `malloc`,
 //! `mmap`) is not seen.
@@ -33,7 +36,6 @@ mod sites;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt;
 
-use crate::profile::frames;
 use crate::thread_state;
 
 pub(crate) use charge::{Uncharged, settle};
@@ -102,12 +104,11 @@ fn count_freed(size: usize) {
     );
 }
 
-/// The block at `block`, of `size` bytes, was allocated: counts it, samples it perhaps. Inlined, so
-/// that the frame pointer is that of the allocator's own function and a site begins at its caller.
+/// The block at `block`, of `size` bytes, was allocated: counts it, samples it perhaps.
 #[inline(always)]
 fn born(block: *mut u8, size: usize) {
     if !block.is_null() && count_allocated(size) {
-        sampler::sample(block as usize, size, frames::frame_pointer());
+        sampler::sample(block as usize, size);
     }
 }
 
@@ -250,8 +251,8 @@ pub fn divert(on: bool) {
 #[derive(Clone, PartialEq, Eq)]
 pub struct HeapSite {
     /// Addresses in the calling functions, nearest first, each within its call instruction; the
-    /// first ones may belong to the standard library's allocation functions. At most 64, and empty
-    /// where a stack could not be walked.
+    /// first ones may belong to the allocator and the standard library's allocation functions. At
+    /// most 64, and empty where a stack could not be walked.
     pub frames: Vec<usize>,
     /// Estimated allocations since the start.
     pub allocated_objects: u64,

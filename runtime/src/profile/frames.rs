@@ -93,22 +93,38 @@ pub(crate) unsafe fn walk(frame: usize, bounds: Bounds, mut visit: impl FnMut(us
     }
 }
 
-/// The frame pointer of the function this is inlined into, 0 where it cannot be read.
+/// The frame pointer of the function this is inlined into, 0 where it cannot be read. `local` is a
+/// variable of that function: by its address the instruction stays behind the prologue, which the
+/// compiler otherwise may move down to where a frame is first needed.
 #[inline(always)]
-pub(crate) fn frame_pointer() -> usize {
+pub(crate) fn frame_pointer<T>(local: &T) -> usize {
+    let local = std::ptr::from_ref(local);
     let frame: usize;
     #[cfg(target_arch = "x86_64")]
     // SAFETY: copies a register; touches neither memory, stack nor flags.
     unsafe {
-        std::arch::asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags));
+        std::arch::asm!(
+            "mov {}, rbp",
+            "/* {} */",
+            lateout(reg) frame,
+            in(reg) local,
+            options(nomem, nostack, preserves_flags),
+        );
     }
     #[cfg(target_arch = "aarch64")]
     // SAFETY: copies a register; touches neither memory, stack nor flags.
     unsafe {
-        std::arch::asm!("mov {}, x29", out(reg) frame, options(nomem, nostack, preserves_flags));
+        std::arch::asm!(
+            "mov {}, x29",
+            "/* {} */",
+            lateout(reg) frame,
+            in(reg) local,
+            options(nomem, nostack, preserves_flags),
+        );
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {
+        _ = local;
         frame = 0;
     }
     frame
@@ -229,6 +245,47 @@ mod tests {
             });
         }
         assert_eq!(seen, [0x10_0000, 0x10_0001]);
+    }
+
+    /// The record at the frame pointer leads back into the caller, in optimised code too.
+    #[test]
+    fn the_frame_pointer_is_the_functions_own() {
+        #[inline(never)]
+        fn callee(early: bool) -> usize {
+            if std::hint::black_box(early) {
+                return 0;
+            }
+            let mut words = [0_usize; 64];
+            std::hint::black_box(&mut words);
+            let frame = frame_pointer(&words);
+            let above = words.as_ptr_range().end as usize;
+            assert!(
+                (above..above + 256).contains(&frame),
+                "{frame:#x}, {above:#x}"
+            );
+            let (low, high) = thread_stack().unwrap();
+            let mut nearest = 0;
+            // SAFETY: 1 and 2: it is this thread's own stack, and `frame` lies above `words`.
+            unsafe {
+                walk(frame, Bounds::native(low, high).unwrap(), |address| {
+                    nearest = address;
+                    false
+                });
+            }
+            nearest
+        }
+        #[inline(never)]
+        fn caller() -> usize {
+            // Not the last thing it does, or there would be no return into it.
+            std::hint::black_box(callee(false)) + 1
+        }
+        let start = caller as fn() -> usize as usize;
+        let called_at = caller() - 1;
+        assert!(
+            (start..start + 4096).contains(&called_at),
+            "{called_at:#x}, {start:#x}"
+        );
+        assert_eq!(callee(true), 0);
     }
 
     #[test]

@@ -63,15 +63,15 @@ fn range_len(range: &str) -> Option<usize> {
 
 /// A process that listens on a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub(crate) struct Holder {
     /// Its id.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// Its name, as in `/proc/<pid>/comm`.
-    pub name: String,
+    pub(crate) name: String,
 }
 
 /// Who listens on the port of `address`, as far as `/proc` lets us see: the processes of others stay hidden.
-pub fn holder_of(address: SocketAddr) -> Option<Holder> {
+pub(crate) fn holder_of(address: SocketAddr) -> Option<Holder> {
     let inodes: Vec<u64> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|file| fs::read_to_string(file).ok())

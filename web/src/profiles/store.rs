@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -135,6 +135,23 @@ impl Store {
         self.inner.dir.join(format!("{id}.part"))
     }
 
+    /// A new id for a profile of this kind taken at `at`: kind, second, and four random digits to tell two apart.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub fn new_id(&self, kind: Kind, at: SystemTime) -> io::Result<String> {
+        let timestamp = jiff::Timestamp::try_from(at).map_err(io::Error::other)?;
+        let stamp = timestamp.strftime("%Y%m%dt%H%M%S");
+        loop {
+            let mut bits = [0; 2];
+            getrandom::fill(&mut bits).map_err(io::Error::other)?;
+            let id = format!("{}-{stamp}-{:04x}", kind.name(), u16::from_ne_bytes(bits));
+            if self.get(&id).is_none() {
+                return Ok(id);
+            }
+        }
+    }
+
     /// Keeps a profile and forgets the oldest ones until all bounds hold. Sizes in `record` are filled in.
     ///
     /// # Errors
@@ -245,34 +262,6 @@ fn over_bounds(records: &mut BTreeMap<(u64, String), Record>) -> Vec<Record> {
         forgotten.push(oldest);
     }
     forgotten
-}
-
-/// A new id: kind, second and four random digits. Two in one second differ by the digits, and a clash would be refused
-/// by the look-up below.
-///
-/// # Errors
-/// The system has no randomness.
-pub fn new_id(kind: Kind, at: SystemTime, dir: &Path) -> io::Result<String> {
-    let timestamp = jiff::Timestamp::try_from(at).map_err(io::Error::other)?;
-    let stamp = timestamp.strftime("%Y%m%dt%H%M%S");
-    loop {
-        let mut bits = [0; 2];
-        getrandom::fill(&mut bits).map_err(io::Error::other)?;
-        let id = format!("{}-{stamp}-{:04x}", kind.name(), u16::from_ne_bytes(bits));
-        if !dir.join(format!("{id}.json")).exists() {
-            return Ok(id);
-        }
-    }
-}
-
-impl Store {
-    /// A new id for a profile of this kind taken at `at`.
-    ///
-    /// # Errors
-    /// The system has no randomness.
-    pub fn new_id(&self, kind: Kind, at: SystemTime) -> io::Result<String> {
-        new_id(kind, at, &self.inner.dir)
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
 
 use crossbeam_deque::{Injector, Worker as LocalQueue};
@@ -151,8 +151,6 @@ impl RuntimeBuilder {
                     parker: Parker::new(),
                     stats: WorkerStats::new(count),
                     recorder: Recorder::new(),
-                    thread_state: AtomicPtr::new(std::ptr::null_mut()),
-                    pthread: AtomicU64::new(0),
                 })
                 .collect(),
             injector: Injector::new(),

@@ -153,10 +153,6 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    pub(crate) fn routine(&self) -> RoutineRef {
-        self.routine
-    }
-
     /// The routine's number.
     pub fn id(&self) -> RoutineId {
         self.routine.header().routine_id()
@@ -184,7 +180,7 @@ impl<T> JoinHandle<T> {
     pub fn join(mut self) -> Result<T, JoinError> {
         self.wait(Interrupt::ByCancel)?;
         // SAFETY: the routine is done, and `self` is consumed.
-        Ok(unsafe { self.take_result() }?)
+        unsafe { self.take_result() }
     }
 
     /// As [`join`](Self::join), but a cancel of the caller does not end the wait: something is on

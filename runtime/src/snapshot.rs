@@ -229,6 +229,8 @@ pub struct WorkerSnapshot {
     pub routine: Option<RoutineId>,
     /// When that turn began, in nanoseconds since process start.
     pub turn_started_ns: Option<u64>,
+    /// More of that turn; `None` between turns, or if it changed while it was read.
+    pub turn: Option<RunningTurn>,
     /// Routines in the LIFO slot: 0 or 1.
     pub lifo: u64,
     /// Routines in the deque, open to thieves.
@@ -275,6 +277,21 @@ impl WorkerSnapshot {
     pub fn turns(&self) -> u64 {
         self.turns_by_source.iter().sum()
     }
+}
+
+/// The turn that a worker runs now: what its [`TurnRecord`] will say once it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunningTurn {
+    /// When it began, in nanoseconds since process start.
+    pub start_ns: u64,
+    /// Whose turn.
+    pub routine: RoutineId,
+    /// Where that routine was spawned.
+    pub site: &'static Location<'static>,
+    /// Where the worker found it.
+    pub source: Source,
+    /// What it belongs to.
+    pub workload: Option<WorkloadId>,
 }
 
 /// Routines by state. `new + runnable + running + blocked + ended = spawned`.

@@ -160,3 +160,35 @@ fn shutdown_cancels_what_does_not_end() {
     }
     rt.shutdown(Duration::ZERO).unwrap();
 }
+
+/// Pages that a parked routine no longer uses go back; what it still needs stays.
+#[test]
+fn a_parked_stack_is_trimmed_once() {
+    #[inline(never)]
+    fn deep(levels: u32) -> u64 {
+        let filler = std::hint::black_box([u64::from(levels); 64]);
+        if levels == 0 {
+            return filler[0];
+        }
+        deep(levels - 1) + filler[63]
+    }
+    let rt = runtime(1);
+    let handle = rt.handle();
+    let sleeper = rt.spawn(|| {
+        let before = deep(20);
+        time::sleep(Duration::from_secs(3600));
+        before
+    });
+    let asleep = |rt: &Runtime| rt.snapshot().routines.blocked == 1;
+    while !asleep(&rt) {
+        std::thread::yield_now();
+    }
+    let before = handle.sample_residency(10).unwrap();
+    assert_eq!((before.routines, before.sampled), (1, 1));
+    assert_eq!(handle.trim_parked_stacks(Duration::ZERO, 10), 1);
+    assert_eq!(handle.trim_parked_stacks(Duration::ZERO, 10), 0, "once in a wait");
+    let after = handle.sample_residency(10).unwrap();
+    assert!(after.resident_bytes < before.resident_bytes, "{before:?} {after:?}");
+    sleeper.abort();
+    assert!(sleeper.join().is_err());
+}

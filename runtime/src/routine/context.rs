@@ -161,6 +161,7 @@ pub(crate) struct StackFacts {
     pub(crate) low: usize,
     pub(crate) base: usize,
     pub(crate) saved_fp: usize,
+    pub(crate) saved_sp: usize,
     pub(crate) depth: usize,
 }
 
@@ -175,6 +176,7 @@ pub(crate) unsafe fn facts(part: *mut StackPart) -> StackFacts {
             low: (*part).low,
             base: (*part).base,
             saved_fp: (*part).saved_fp,
+            saved_sp: (*part).saved_sp,
             depth: (*part).base + PART_BYTES - (*part).saved_sp,
         }
     }

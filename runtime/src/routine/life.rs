@@ -126,11 +126,6 @@ impl Life {
         self.word.store((word & !PHASE) | RUNNABLE, Relaxed);
     }
 
-    /// Running back to New, for a routine that found no stack.
-    pub(crate) fn unstart(&self) {
-        self.word.store(NEW, Relaxed);
-    }
-
     /// Running to Blocked, by the worker after the switch away from the routine.
     ///
     /// From here on whoever holds the ticket may make it runnable, so everything that the next

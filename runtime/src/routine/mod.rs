@@ -23,7 +23,7 @@ use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, fence};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, fence};
 use std::task::Waker;
 
 use crate::id::{RoutineId, WorkerId, WorkloadId};
@@ -65,6 +65,8 @@ pub(crate) struct Header {
     turns: AtomicU32,
     moves: AtomicU16,
     pub(crate) outcome: AtomicU8,
+    /// Whether the unused pages of its stack were given back since its last turn.
+    trimmed: AtomicBool,
     pub(crate) vtable: Cell<Option<&'static body::VTable>>,
     /// What the routine has only while it has a stack, at the top of that stack; null otherwise.
     pub(crate) stack: AtomicPtr<StackPart>,
@@ -179,6 +181,7 @@ impl Header {
         self.turns.store(0, Relaxed);
         self.moves.store(0, Relaxed);
         self.outcome.store(body::PENDING, Relaxed);
+        self.trimmed.store(false, Relaxed);
         self.vtable.set(Some(birth.vtable));
         self.stack.store(std::ptr::null_mut(), Relaxed);
         self.depth.store(0, Relaxed);
@@ -313,6 +316,19 @@ impl Header {
         self.state_since.store(now, Relaxed);
     }
 
+    /// When the state changed last, in nanoseconds since process start.
+    pub(crate) fn state_since(&self) -> u64 {
+        self.state_since.load(Relaxed)
+    }
+
+    pub(crate) fn is_trimmed(&self) -> bool {
+        self.trimmed.load(Relaxed)
+    }
+
+    pub(crate) fn set_trimmed(&self, trimmed: bool) {
+        self.trimmed.store(trimmed, Relaxed);
+    }
+
     /// A turn begins on `worker`. Only the thread that runs it calls this.
     pub(crate) fn note_turn(&self, worker: u32, now: u64) {
         let last = self.last_worker.load(Relaxed);
@@ -326,6 +342,7 @@ impl Header {
             self.workers_mask
                 .store(self.workers_mask.load(Relaxed) | bit, Relaxed);
         }
+        self.trimmed.store(false, Relaxed);
         let turns = self.turns.load(Relaxed);
         self.turns.store(turns.saturating_add(1), Relaxed);
         self.state_since.store(now, Relaxed);

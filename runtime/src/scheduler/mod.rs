@@ -20,7 +20,7 @@ pub(crate) mod worker;
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, fence};
 use std::sync::{Arc, Mutex};
 
 use crossbeam_deque::{Injector, Stealer};
@@ -29,7 +29,6 @@ use crate::routine::RoutineRef;
 use crate::routine::slab::Slabs;
 use crate::snapshot::{PanicRecord, RingRead};
 use crate::stack::{StackArena, StackClass};
-use crate::thread_state::ThreadState;
 use crate::trace::Recorder;
 use idle::Idle;
 use inbox::Inbox;
@@ -64,9 +63,6 @@ pub(crate) struct WorkerShared {
     pub(crate) parker: Parker,
     pub(crate) stats: WorkerStats,
     pub(crate) recorder: Recorder,
-    /// The state of the thread that holds the worker, null until it runs.
-    pub(crate) thread_state: AtomicPtr<ThreadState>,
-    pub(crate) pthread: AtomicU64,
 }
 
 /// Routines that found no stack, oldest first.

@@ -1,7 +1,8 @@
 //! A worker's counters. One writer each: a load and a store, no read-modify-write.
 
+use std::panic::Location;
 use std::sync::atomic::Ordering::{Relaxed, Release};
-use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU8, AtomicU64};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU64};
 
 use crate::snapshot::{Source, WaitReason, WorkerState};
 
@@ -15,6 +16,10 @@ pub(crate) struct WorkerStats {
     /// 0 between turns.
     pub(crate) routine: AtomicU64,
     pub(crate) turn_started: AtomicU64,
+    /// Address of a `&'static Location`, null before the first turn.
+    pub(crate) turn_site: AtomicPtr<Location<'static>>,
+    pub(crate) turn_source: AtomicU8,
+    pub(crate) turn_workload: AtomicU64,
     pub(crate) lifo: AtomicU64,
     pub(crate) ring: AtomicU64,
     pub(crate) turns: [AtomicU64; 6],
@@ -53,6 +58,9 @@ impl WorkerStats {
             thread_id: AtomicI32::new(0),
             routine: AtomicU64::new(0),
             turn_started: AtomicU64::new(0),
+            turn_site: AtomicPtr::new(std::ptr::null_mut()),
+            turn_source: AtomicU8::new(0),
+            turn_workload: AtomicU64::new(0),
             lifo: AtomicU64::new(0),
             ring: AtomicU64::new(0),
             turns: Default::default(),

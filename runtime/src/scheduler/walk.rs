@@ -1,6 +1,7 @@
 //! Looking at a runtime from outside: snapshots, the walk over all routines, inspected stacks.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::fence;
 
 use crate::id::{RoutineId, WorkerId, WorkloadId};
 use crate::routine::context::{self, StackFacts};
@@ -9,11 +10,12 @@ use crate::routine::{Header, RoutineRef};
 use crate::scheduler::stats::WorkerStats;
 use crate::scheduler::{Shared, ready};
 use crate::snapshot::{
-    ResidencySample, RoutineCounts, RoutineState, RoutineView, Snapshot, Source, StackFigures,
-    WaitReason, WorkerSnapshot, WorkerState,
+    ResidencySample, RoutineCounts, RoutineState, RoutineView, RunningTurn, Snapshot, Source,
+    StackFigures, WaitReason, WorkerSnapshot, WorkerState,
 };
 use crate::stack::residency;
 use crate::time;
+use std::time::Duration;
 
 /// What the counters of all workers and foreign threads add up to.
 #[derive(Default)]
@@ -61,6 +63,7 @@ impl Shared {
             state,
             routine: (routine != 0).then(|| RoutineId::new(routine)),
             turn_started_ns: (routine != 0).then(|| s.turn_started.load(Relaxed)),
+            turn: running_turn(s, routine),
             lifo: s.lifo.load(Relaxed),
             local: worker.stealer.len() as u64,
             inbox: worker.inbox.len() + s.ring.load(Relaxed),
@@ -249,6 +252,49 @@ impl Shared {
         });
         (!failed).then_some(sample)
     }
+}
+
+impl Shared {
+    /// Gives back the pages below the stack pointer of up to `max` routines that have been blocked
+    /// for longer than `parked_for`, once in a wait. Returns how many stacks were trimmed.
+    pub(crate) fn trim_parked(&self, parked_for: Duration, max: usize) -> usize {
+        let before = time::now_ns().saturating_sub(parked_for.as_nanos() as u64);
+        let mut trimmed = 0;
+        self.slabs.for_each(|header| {
+            if trimmed >= max || header.is_trimmed() || header.state_since() > before {
+                return;
+            }
+            let Some(guard) = InspectGuard::take(header) else {
+                return;
+            };
+            let sp = guard.facts.saved_sp;
+            // SAFETY: the routine is held inspected, so nobody uses its stack below the frame it
+            // suspended in; `saved_sp` lies in that frame, and `trim` keeps a page below it.
+            unsafe { residency::trim(guard.facts.low, sp) };
+            header.set_trimmed(true);
+            trimmed += 1;
+        });
+        trimmed
+    }
+}
+
+/// The turn of `routine`, if it is still the one that runs.
+fn running_turn(s: &WorkerStats, routine: u64) -> Option<RunningTurn> {
+    let start_ns = s.turn_started.load(Relaxed);
+    // SAFETY: null or the address of a `&'static Location`.
+    let site = unsafe { s.turn_site.load(Relaxed).as_ref() }?;
+    let source = Source::from_u8(s.turn_source.load(Relaxed));
+    let workload = s.turn_workload.load(Relaxed);
+    fence(Acquire);
+    // The words belong to one turn if neither its start nor its routine has changed.
+    let same = s.turn_started.load(Relaxed) == start_ns && s.routine.load(Relaxed) == routine;
+    (routine != 0 && same).then(|| RunningTurn {
+        start_ns,
+        routine: RoutineId::new(routine),
+        site,
+        source,
+        workload: (workload != 0).then(|| WorkloadId::new(workload)),
+    })
 }
 
 /// A reference to a block that a walker took while the block was in use.

@@ -157,20 +157,15 @@ impl WorkerCore {
             t.native_low.store(low, Relaxed);
             t.native_high.store(high, Relaxed);
             t.core.store(std::ptr::from_ref(self).cast_mut(), Relaxed);
-            // Release pairs with the acquire load in `Handle::worker_threads`.
-            mine.thread_state
-                .store(std::ptr::from_ref(t).cast_mut(), Release);
         });
         // SAFETY: no arguments, no failure.
-        let (tid, me) = unsafe { (libc::gettid(), libc::pthread_self()) };
+        let tid = unsafe { libc::gettid() };
         mine.stats.thread_id.store(tid, Relaxed);
-        mine.pthread.store(me as u64, Release);
         self.shared.end.thread_started();
     }
 
     fn leave_thread(&self) {
         let mine = &self.shared.workers[self.index as usize];
-        mine.thread_state.store(null_mut(), Release);
         mine.stats.set_state(WorkerState::Parked);
         thread_state::with(|t| {
             t.core.store(null_mut(), Relaxed);
@@ -321,12 +316,25 @@ impl WorkerCore {
                 return Some(routine);
             }
         }
+        // Home and deque take turns: a routine that yields while it waits for others would come
+        // before them each time if its home always went first.
+        let (first, second) = if turns.is_multiple_of(2) {
+            (
+                WorkerCore::pop_home as fn(&Self) -> _,
+                WorkerCore::pop_local as fn(&Self) -> _,
+            )
+        } else {
+            (
+                WorkerCore::pop_local as fn(&Self) -> _,
+                WorkerCore::pop_home as fn(&Self) -> _,
+            )
+        };
         self.pop_lifo()
-            .or_else(|| self.pop_home())
-            .or_else(|| self.local.pop())
+            .or_else(|| first(self))
+            .or_else(|| second(self))
             .or_else(|| self.serve_timers().then(|| self.pop_home()).flatten())
-            .or_else(|| self.local.pop())
-            .or_else(|| self.from_injector())
+            .or_else(|| self.pop_local())
+            .or_else(|| self.take_injected())
     }
 
     /// One of the sources that others could starve, in rotation.
@@ -335,7 +343,7 @@ impl WorkerCore {
         let turn = self.fair_next.get();
         self.fair_next.set(turn.wrapping_add(1));
         match turn % 3 {
-            0 => self.from_injector(),
+            0 => self.take_injected(),
             1 => self.local.pop(),
             _ => self.pop_unhurried(),
         }
@@ -366,6 +374,10 @@ impl WorkerCore {
         Some(routine)
     }
 
+    fn pop_local(&self) -> Option<RoutineRef> {
+        self.local.pop()
+    }
+
     /// The home's queue without those that go before it.
     fn pop_unhurried(&self) -> Option<RoutineRef> {
         let routine = self.home.pop_front()?;
@@ -383,7 +395,7 @@ impl WorkerCore {
         next <= now && self.timers().serve(now) > 0
     }
 
-    fn from_injector(&self) -> Option<RoutineRef> {
+    fn take_injected(&self) -> Option<RoutineRef> {
         let share = self.shared.injector.len() / self.shared.workers.len() + 1;
         loop {
             match self
@@ -419,7 +431,7 @@ impl WorkerCore {
     /// Looks at every place where there could be work for this worker.
     fn search(&self) -> Option<RoutineRef> {
         for _ in 0..SEARCH_ROUNDS {
-            if let Some(routine) = self.from_injector().or_else(|| self.steal()) {
+            if let Some(routine) = self.take_injected().or_else(|| self.steal()) {
                 return Some(routine);
             }
             self.drain_inbox();
@@ -630,6 +642,10 @@ impl WorkerCore {
         });
         let stats = self.stats();
         stats.turn_started.store(began, Relaxed);
+        let site = std::ptr::from_ref(header.site()).cast_mut();
+        stats.turn_site.store(site, Relaxed);
+        stats.turn_source.store(header.source() as u8, Relaxed);
+        stats.turn_workload.store(header.workload_id(), Relaxed);
         // Release pairs with the acquire load of the snapshot: who sees the routine sees its start.
         stats.routine.store(header.id.load(Relaxed), Release);
     }

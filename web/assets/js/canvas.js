@@ -1,0 +1,75 @@
+// A canvas that is sharp: its pixels are the device's, its units CSS pixels.
+
+export class Canvas {
+  constructor(element, onResize) {
+    this.element = element;
+    this.context = element.getContext('2d', { alpha: true });
+    this.width = 0;
+    this.height = 0;
+    this.ratio = 1;
+    this.visible = true;
+    this.#measure();
+    new ResizeObserver(() => {
+      if (this.#measure()) onResize();
+    }).observe(element);
+    new IntersectionObserver(([entry]) => {
+      const before = this.visible;
+      this.visible = entry.isIntersecting;
+      if (this.visible && !before) onResize();
+    }, { rootMargin: '100px' }).observe(element);
+  }
+
+  #measure() {
+    const { clientWidth, clientHeight } = this.element;
+    const ratio = window.devicePixelRatio || 1;
+    if (clientWidth === this.width && clientHeight === this.height && ratio === this.ratio) return false;
+    this.width = clientWidth;
+    this.height = clientHeight;
+    this.ratio = ratio;
+    this.element.width = Math.round(clientWidth * ratio);
+    this.element.height = Math.round(clientHeight * ratio);
+    return true;
+  }
+
+  /** Clears and returns the context, in CSS pixels. */
+  begin() {
+    const { context, ratio } = this;
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.clearRect(0, 0, this.width, this.height);
+    return context;
+  }
+
+  /** The nearest coordinate at which a line one device pixel wide is sharp. */
+  crisp(coordinate) {
+    return (Math.round(coordinate * this.ratio) + 0.5) / this.ratio;
+  }
+}
+
+/** Diagonal hatch in a colour, as a pattern that stays put while the picture scrolls. */
+const hatches = new Map();
+export function hatch(context, ground, ink, ratio, step = 6) {
+  const key = `${ground}|${ink}|${ratio}|${step}`;
+  let tile = hatches.get(key);
+  if (!tile) {
+    const size = Math.round(step * ratio);
+    tile = document.createElement('canvas');
+    tile.width = tile.height = size;
+    const c = tile.getContext('2d');
+    if (ground) {
+      c.fillStyle = ground;
+      c.fillRect(0, 0, size, size);
+    }
+    c.strokeStyle = ink;
+    c.lineWidth = Math.max(1, size / 4.5);
+    c.beginPath();
+    for (const shift of [-size, 0, size]) {
+      c.moveTo(shift - 1, size + 1);
+      c.lineTo(shift + size + 1, -1);
+    }
+    c.stroke();
+    hatches.set(key, tile);
+  }
+  const pattern = context.createPattern(tile, 'repeat');
+  pattern.setTransform(new DOMMatrix().scale(1 / ratio));
+  return pattern;
+}

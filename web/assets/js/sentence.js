@@ -1,0 +1,110 @@
+// The state of the whole in one sentence, each number a link to where it comes from, and under it the lines that
+// stand there only when something is wrong.
+
+import { $, el } from './dom.js';
+import { count, hashRate, plural, short, visible } from './format.js';
+import { COLUMN, grownBetween, rateAt } from './columns.js';
+
+/** At most as often as this: the sentence is read aloud by screen readers. */
+const PAUSE_MS = 2000;
+
+/** What the sentence says, as a list of words and [words, anchor] links. Pure: it can be tested. */
+export function sentenceParts({ tick, stolen, going, rate, verified }) {
+  const { routines, workers, chain } = tick;
+  const busy = workers.filter((w) => w.state === 'running').length;
+  const parts = [
+    [`${busy} of ${workers.length}`, '#lanes'], ` ${workers.length === 1 ? 'worker' : 'workers'} busy. `,
+    [plural(routines.live, 'routine'), '#waiting'], ': ',
+    [count(routines.running), '#waiting'], ' running, ',
+    [short(routines.runnable + routines.new), '#queues'], ' waiting for a worker, ',
+    [short(routines.blocked), '#waiting'], ' blocked. ',
+    [short(stolen), '#steals'], going === 0 ? ' stolen since the start. ' : going === 1 ? ' stolen in this run. ' : ` stolen in these ${going} runs. `,
+  ];
+  if (rate > 0) parts.push([hashRate(rate), '#rate'], '. ');
+  if (chain && chain.length > 0) {
+    const newest = chain.length - 1;
+    parts.push([`Block ${count(newest)}`, '#chain']);
+    if (verified && verified.valid === false) parts.push(', ', ['chain damaged', '#chain'], '.');
+    else if (verified && verified.blocks >= chain.length) parts.push(', chain verified.');
+    else if (verified) parts.push(`, verified to block ${count(verified.blocks - 1)}.`);
+    else parts.push('.');
+  }
+  return parts;
+}
+
+export class Sentence {
+  constructor({ store, connection }) {
+    this.store = store;
+    this.connection = connection;
+    this.said = '';
+    this.at = -Infinity;
+    this.lines = '';
+    this.dismissed = null;
+    store.on('tick', () => this.#update());
+  }
+
+  #update() {
+    const now = performance.now();
+    if (now - this.at < PAUSE_MS) return;
+    const { store } = this;
+    const { ring, latest } = store;
+    const last = ring.length - 1;
+    const going = store.going();
+    const parts = sentenceParts({
+      tick: latest,
+      stolen: going.length > 0 ? this.#stolenBy(going) : ring.at(last, COLUMN.stolen),
+      going: going.length,
+      rate: rateAt(ring, last, COLUMN.hashes),
+      verified: store.verified,
+    });
+    const said = parts.map((part) => (Array.isArray(part) ? part[0] : part)).join('');
+    if (said !== this.said) {
+      this.said = said;
+      this.at = now;
+      const target = $('#sentence');
+      // A link that holds the focus keeps it: only the words are changed where the shape is the same.
+      const links = [...target.querySelectorAll('a')];
+      const wanted = parts.filter(Array.isArray);
+      if (links.length === wanted.length && target.childNodes.length === parts.length) {
+        parts.forEach((part, i) => {
+          const node = target.childNodes[i];
+          const words = Array.isArray(part) ? part[0] : part;
+          if (node.textContent !== words) node.textContent = words;
+          if (Array.isArray(part)) node.setAttribute('href', part[1]);
+        });
+      } else {
+        target.replaceChildren(...parts.map((part) => (Array.isArray(part) ? el('a', { href: part[1] }, part[0]) : document.createTextNode(part))));
+      }
+    }
+    this.#findings(latest.findings ?? []);
+  }
+
+  /** Routines stolen by the runs going on: by their own counters, or else by what was stolen since they began. */
+  #stolenBy(going) {
+    const { store } = this;
+    const counted = going.map((run) => run.counters?.stolen);
+    if (counted.every((value) => typeof value === 'number')) return counted.reduce((a, b) => a + b, 0);
+    const span = store.runSpan(store.presentRun());
+    return span ? grownBetween(store.ring, COLUMN.stolen, span.from, store.latestTime) : NaN;
+  }
+
+  #findings(findings) {
+    const list = $('#findings');
+    const key = JSON.stringify(findings);
+    if (key === this.lines) return;
+    this.lines = key;
+    list.hidden = findings.length === 0;
+    list.replaceChildren(...findings.map(({ kind, text: words, link }) => el('li', {},
+      link?.startsWith('#') ? el('a', { href: link }, visible(words, 400)) : visible(words, 400),
+      kind === 'last_crash' ? el('button', { type: 'button', class: 'link', onclick: () => this.#dismiss() }, 'Dismiss') : null)));
+  }
+
+  async #dismiss() {
+    try {
+      await fetch('/api/v1/runtime/last-crash/dismiss', { method: 'POST' });
+      this.at = -Infinity;
+    } catch {
+      // The line stays, and with it the button.
+    }
+  }
+}

@@ -1,0 +1,215 @@
+//! What the template shows: plain values, and the four things a visitor can start with one click.
+
+use askama::Template;
+
+use crate::limits::{self, Limit};
+
+/// The page as it is sent. Every text is escaped by askama.
+#[derive(Debug, Template)]
+#[template(path = "page.html")]
+pub(super) struct Page {
+    pub(super) version: &'static str,
+    pub(super) commit: Option<&'static str>,
+    /// Names of the script modules, announced so that the browser need not find them one behind the other.
+    pub(super) modules: Vec<&'static str>,
+    pub(super) launchers: Vec<Launcher>,
+    pub(super) workers: usize,
+    pub(super) workers_source: String,
+    pub(super) sentence: String,
+    pub(super) worker_rows: Vec<WorkerRow>,
+    pub(super) queue_rows: Vec<Row>,
+    pub(super) waiting_rows: Vec<Row>,
+    pub(super) rate_rows: Vec<Row>,
+    pub(super) memory_rows: Vec<Row>,
+    pub(super) stack_rows: Vec<Row>,
+}
+
+/// A named figure of a table twin.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) now: String,
+}
+
+/// A worker's line in the lanes' table twin: its cells in the order of the header.
+#[derive(Debug)]
+pub(super) struct WorkerRow {
+    pub(super) worker: u32,
+    pub(super) cells: Vec<String>,
+}
+
+/// A button that starts a run, and the form behind it.
+#[derive(Debug)]
+pub(super) struct Launcher {
+    pub(super) id: &'static str,
+    pub(super) title: &'static str,
+    pub(super) about: &'static str,
+    pub(super) verb: &'static str,
+    pub(super) path: &'static str,
+    pub(super) fields: Vec<Field>,
+}
+
+/// One input of a form. Its bounds come from the table that also checks the request.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) label: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) value: String,
+    pub(super) min: u64,
+    pub(super) max: u64,
+    pub(super) hint: String,
+}
+
+fn text(name: &'static str, label: &'static str, value: &str, limit: &Limit) -> Field {
+    Field {
+        name,
+        label,
+        kind: "text",
+        value: value.to_owned(),
+        min: limit.min,
+        max: limit.max,
+        hint: format!("up to {} KiB", limit.max >> 10),
+    }
+}
+
+fn number(name: &'static str, label: &'static str, value: u64, limit: &Limit) -> Field {
+    Field {
+        name,
+        label,
+        kind: "number",
+        value: value.to_string(),
+        min: limit.min,
+        max: limit.max,
+        hint: format!(
+            "{} to {} {}",
+            grouped(limit.min),
+            grouped(limit.max),
+            limit.unit
+        ),
+    }
+}
+
+/// The four starts. Their values are safe on a small machine; a difficulty the page may raise to what takes a few
+/// seconds at the rate this machine was measured to hash.
+pub(super) fn launchers() -> Vec<Launcher> {
+    vec![
+        Launcher {
+            id: "mine",
+            title: "Mine 4 blocks",
+            about: "4 routines, difficulty 22",
+            verb: "Mine",
+            path: "/mine",
+            fields: vec![
+                text(
+                    "data",
+                    "Data of the blocks",
+                    "from the page",
+                    &limits::MINE_DATA,
+                ),
+                number(
+                    "goroutines",
+                    "Routines, one block each",
+                    4,
+                    &limits::MINE_ROUTINES,
+                ),
+                number("difficulty", "Difficulty", 22, &limits::MINE_DIFFICULTY),
+                number(
+                    "yield_every",
+                    "Gives way every",
+                    100_000,
+                    &limits::MINE_YIELD_EVERY,
+                ),
+            ],
+        },
+        Launcher {
+            id: "race",
+            title: "Race for one block",
+            about: "16 routines, difficulty 24",
+            verb: "Race",
+            path: "/mine",
+            fields: vec![
+                text(
+                    "data",
+                    "Data of the block",
+                    "won by one of sixteen",
+                    &limits::MINE_DATA,
+                ),
+                number(
+                    "goroutines",
+                    "Routines in the race",
+                    16,
+                    &limits::MINE_ROUTINES,
+                ),
+                number("difficulty", "Difficulty", 24, &limits::MINE_DIFFICULTY),
+                number(
+                    "yield_every",
+                    "Gives way every",
+                    100_000,
+                    &limits::MINE_YIELD_EVERY,
+                ),
+            ],
+        },
+        Launcher {
+            id: "stress",
+            title: "Allocate 200 MB",
+            about: "8 routines, held for 4 s",
+            verb: "Allocate",
+            path: "/stress",
+            fields: vec![
+                number("goroutines", "Routines", 8, &limits::STRESS_ROUTINES),
+                number(
+                    "allocations",
+                    "Allocations of each",
+                    25,
+                    &limits::STRESS_ALLOCATIONS,
+                ),
+                number(
+                    "block_kb",
+                    "Size of an allocation",
+                    1024,
+                    &limits::STRESS_BLOCK_KB,
+                ),
+                number(
+                    "hold_ms",
+                    "Kept ones are held for",
+                    4000,
+                    &limits::STRESS_HOLD_MS,
+                ),
+                Field {
+                    name: "pattern",
+                    label: "Pattern",
+                    kind: "pattern",
+                    value: String::new(),
+                    min: 0,
+                    max: 0,
+                    hint: "what happens to a block".to_owned(),
+                },
+            ],
+        },
+        Launcher {
+            id: "crowd",
+            title: "100,000 sleepers",
+            about: "asleep for 5 s, each with a stack",
+            verb: "Spawn",
+            path: "/api/v1/crowd",
+            fields: vec![
+                number("routines", "Routines", 100_000, &limits::CROWD_ROUTINES),
+                number("sleep_ms", "Each sleeps for", 5000, &limits::CROWD_SLEEP_MS),
+            ],
+        },
+    ]
+}
+
+/// `1234567` as `1,234,567`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

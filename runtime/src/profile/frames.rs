@@ -98,7 +98,7 @@ pub(crate) unsafe fn walk(frame: usize, bounds: Bounds, mut visit: impl FnMut(us
 /// compiler otherwise may move down to where a frame is first needed.
 #[inline(always)]
 pub(crate) fn frame_pointer<T>(local: &T) -> usize {
-    let local = std::ptr::from_ref(local);
+    let local = std::ptr::from_ref(local).addr();
     let frame: usize;
     #[cfg(target_arch = "x86_64")]
     // SAFETY: copies a register; touches neither memory, stack nor flags.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use openwork::WorkerId;
 use openwork::profile::cpu::Profile;
 
-use super::fold::{Fold, Frame, Label, Report, ValueKind, cut_at_root};
+use super::fold::{Fold, Label, Report, ValueKind, cut_at_root};
 use super::symbol::Symbols;
 
 /// What each stack of a CPU report has.
@@ -20,8 +20,8 @@ pub const VALUES: &[ValueKind] = &[
     },
 ];
 
-/// The report of a profile that has just been stopped. Looks up addresses, to cut the runtime's
-/// frames at each routine's root.
+/// The report of a profile that has just been stopped. Looks up addresses, to cut what starts a
+/// routine or a thread off each stack.
 ///
 /// Labels: `worker`; `routine`, its name or its number; `workload`, likewise. Samples without
 /// `routine` were taken in the scheduler.
@@ -75,10 +75,7 @@ pub(super) fn fold<'a>(
 ) -> Report {
     let mut fold = Fold::default();
     for sample in samples {
-        let frames = match sample.routine {
-            Some(_) => cut_at_root(sample.frames, symbols),
-            None => sample.frames.iter().copied().map(Frame::Code).collect(),
-        };
+        let frames = cut_at_root(sample.frames, symbols);
         let mut labels = vec![Label::new("worker", sample.worker.to_string())];
         labels.extend(sample.routine.map(|routine| Label::new("routine", routine)));
         labels.extend(
@@ -89,6 +86,7 @@ pub(super) fn fold<'a>(
         let cpu_ns = i64::try_from(sample.cpu_ns).unwrap_or(i64::MAX);
         fold.add(frames, labels, &[1, cpu_ns]);
     }
+    symbols.release();
 
     let mut report = Report::new(VALUES, 1);
     report.stacks = fold.stacks(1);

@@ -162,19 +162,50 @@ impl Fold {
     }
 }
 
-/// Frames with what the runtime needs to start a routine cut off at the root: trampoline, catch of
-/// panics, boxed closure. A stack that is nothing but runtime stays whole: it is what was measured.
+/// What stands below a program's own code: the library that starts threads, and the runtime that
+/// starts routines.
+const LIBRARY: &[&str] = &["", "std", "core", "alloc"];
+const RUNTIME: &[&str] = &["openwork", "corosensei"];
+
+/// How much of a stack is worth showing, counted from the leaf: up to the outermost function of the
+/// program's own; where there is none, up to the runtime's; where there is neither, all.
+///
+/// `any` says whether one of an item's crates is as wanted.
+fn shown<T>(stack: &[T], any: impl Fn(&T, &dyn Fn(&str) -> bool) -> bool) -> usize {
+    let own = |package: &str| !LIBRARY.contains(&package) && !RUNTIME.contains(&package);
+    let runtime = |package: &str| RUNTIME.contains(&package);
+    let outermost =
+        |wanted: &dyn Fn(&str) -> bool| stack.iter().rposition(|item| any(item, wanted));
+    outermost(&own)
+        .or_else(|| outermost(&runtime))
+        .map_or(stack.len(), |at| at + 1)
+}
+
+/// Frames without what starts a thread or a routine at the root: trampoline, catch of panics, boxed
+/// closure.
 pub(crate) fn cut_at_root(frames: &[usize], symbols: &Symbols) -> Vec<Frame> {
-    const MACHINERY: &[&str] = &["", "openwork", "corosensei", "core", "std", "alloc"];
-    let machinery = |address: &usize| {
+    let shown = shown(frames, |address, wanted| {
         symbols
             .at(*address)
             .iter()
-            .all(|function| MACHINERY.contains(&function.package.as_str()))
+            .any(|function| wanted(&function.package))
+    });
+    frames[..shown].iter().copied().map(Frame::Code).collect()
+}
+
+/// The functions of a stack from the leaf on, inlined ones apart, each with its frame. The outermost
+/// ones that only start a routine are left out, also where they and the routine's code are inlined
+/// into one.
+pub(crate) fn functions<'a>(frames: &'a [Frame], symbols: &Symbols) -> Vec<(&'a Frame, Function)> {
+    let with_frame = |frame: &'a Frame| {
+        let functions = frame.functions(symbols);
+        functions.into_iter().map(move |function| (frame, function))
     };
-    let own = frames.iter().rposition(|address| !machinery(address));
-    let kept = own.map_or(frames, |own| &frames[..=own]);
-    kept.iter().copied().map(Frame::Code).collect()
+    let mut functions: Vec<_> = frames.iter().flat_map(with_frame).collect();
+    functions.truncate(shown(&functions, |(_, function), wanted| {
+        wanted(&function.package)
+    }));
+    functions
 }
 
 #[cfg(test)]
@@ -210,6 +241,32 @@ mod tests {
             .iter()
             .map(|stack| (leaf(stack), stack.values[0]))
             .collect()
+    }
+
+    #[track_caller]
+    fn check_shown(leaf_first: &[&str], expected: usize) {
+        let shown = shown(leaf_first, |package, wanted| wanted(package));
+        assert_eq!(shown, expected, "{leaf_first:?}");
+    }
+
+    #[test]
+    fn what_starts_a_thread_or_a_routine_is_not_shown() {
+        check_shown(
+            &[
+                "core",
+                "mine",
+                "openwork",
+                "std",
+                "openwork",
+                "corosensei",
+                "",
+            ],
+            2,
+        );
+        check_shown(&["openwork", "mine", "core", "other", "openwork"], 4);
+        check_shown(&["core", "openwork", "std", ""], 2);
+        check_shown(&["core", "std", ""], 3);
+        check_shown(&[], 0);
     }
 
     #[test]

@@ -73,6 +73,7 @@ fn fold(sites: &[HeapSite], view: View, symbols: &Symbols) -> Report {
         ];
         fold.add(cut_at_root(&site.frames, symbols), vec![], &values);
     }
+    symbols.release();
     let mut report = Report::new(VALUES, default_value);
     report.stacks = fold.stacks(default_value);
     report

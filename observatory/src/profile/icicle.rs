@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fold::Report;
+use super::fold::{Report, functions};
 use super::symbol::{Function, Symbols};
 
 /// A child below this part of the whole is folded into its parent's `other`.
@@ -51,15 +51,17 @@ impl Report {
             };
             root.total += value;
             let mut branch = &mut root;
-            let functions = stack.frames.iter().rev().flat_map(|frame| {
-                // Inlined functions come deepest first; the tree grows from the root.
-                frame.functions(symbols).into_iter().rev()
-            });
-            for Function { name, package, .. } in functions.take(DEPTH) {
+            for (_, function) in functions(&stack.frames, symbols)
+                .into_iter()
+                .rev()
+                .take(DEPTH)
+            {
+                let Function { name, package, .. } = function;
                 branch = branch.children.entry((name, package)).or_default();
                 branch.total += value;
             }
         }
+        symbols.release();
         let smallest = (root.total as f64 * PRUNE_BELOW).ceil() as u64;
         Icicle {
             unit: self.values[index].unit,

@@ -8,7 +8,7 @@ use openwork::profile::RoutineStack;
 use openwork::snapshot::RoutineState;
 use openwork::{Handle, RoutineId, profile, time};
 
-use super::fold::{Fold, Frame, Label, Report, ValueKind, cut_at_root};
+use super::fold::{Fold, Frame, Label, Report, ValueKind, cut_at_root, functions};
 use super::symbol::{Function, Symbols};
 use crate::finding::spoken;
 
@@ -70,6 +70,7 @@ impl Routines {
         for routine in &self.routines {
             fold.add(frames(routine, symbols), labels(routine.view.state), &[1]);
         }
+        symbols.release();
         let mut report = Report::new(VALUES, 0);
         report.stacks = fold.stacks(0);
         let unread = self
@@ -102,9 +103,9 @@ impl Routines {
                 Group {
                     count: members.len() as u64,
                     state,
-                    functions: frames
-                        .iter()
-                        .flat_map(|frame| frame.functions(symbols))
+                    functions: functions(&frames, symbols)
+                        .into_iter()
+                        .map(|(_, function)| function)
                         .collect(),
                     site: oldest.site,
                     longest_ns: self.at_ns.saturating_sub(oldest.state_since_ns),
@@ -116,6 +117,7 @@ impl Routines {
                 }
             })
             .collect();
+        symbols.release();
         groups.sort_by_key(|group| (std::cmp::Reverse(group.count), group.some[0]));
         groups
     }
@@ -130,6 +132,7 @@ impl Routines {
             self.write_routine(&mut text, routine, symbols)
                 .expect("writing to memory does not fail");
         }
+        symbols.release();
         if routines.len() > max {
             text.push_str(&format!("... and {} more routines\n", routines.len() - max));
         }
@@ -158,10 +161,9 @@ impl Routines {
         )?;
         match &routine.frames {
             Ok(addresses) => {
-                for frame in cut_at_root(addresses, symbols) {
-                    for function in frame.functions(symbols) {
-                        writeln!(text, "{}\n\t{}", function.name, function.place())?;
-                    }
+                let frames = cut_at_root(addresses, symbols);
+                for (_, function) in functions(&frames, symbols) {
+                    writeln!(text, "{}\n\t{}", function.name, function.place())?;
                 }
             }
             Err(reason) => writeln!(text, "({reason})")?,

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::fold::{Frame, Report, Stack};
+use super::fold::{Frame, Report, Stack, functions};
 use super::symbol::Symbols;
 
 impl Report {
@@ -12,6 +12,7 @@ impl Report {
         let mut text = String::new();
         self.write(&mut text, symbols)
             .expect("writing to memory does not fail");
+        symbols.release();
         text
     }
 
@@ -54,16 +55,14 @@ fn write_stack(text: &mut String, stack: &Stack, symbols: &Symbols) -> fmt::Resu
             .collect();
         writeln!(text, "# labels: {{{}}}", labels.join(", "))?;
     }
-    for frame in &stack.frames {
-        for function in frame.functions(symbols) {
-            writeln!(
-                text,
-                "#\t{:#x}\t{}\t{}",
-                address(frame),
-                function.name,
-                function.place()
-            )?;
-        }
+    for (frame, function) in functions(&stack.frames, symbols) {
+        writeln!(
+            text,
+            "#\t{:#x}\t{}\t{}",
+            address(frame),
+            function.name,
+            function.place()
+        )?;
     }
     Ok(())
 }

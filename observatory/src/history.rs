@@ -77,7 +77,7 @@ mod tests {
     use std::panic::Location;
     use std::time::SystemTime;
 
-    use openwork::snapshot::{GuardMode, RoutineCounts, Snapshot, StackFigures};
+    use openwork::snapshot::{GuardMode, RoutineCounts, Snapshot, Source, StackFigures};
     use openwork::{RoutineId, WorkerId};
 
     use super::*;
@@ -90,7 +90,7 @@ mod tests {
         let cell = Cell {
             start_ns: at_ns,
             length_ns: 1,
-            source: None,
+            source: Source::Local,
             share: 1.0,
             turns: 1,
             routine: RoutineId::new(1),

@@ -7,10 +7,8 @@
 
 use std::panic::Location;
 
-use openwork::snapshot::{Source, StealRecord, TurnRecord, WorkerSnapshot};
-use openwork::{Handle, RoutineId, WorkerId, WorkloadId};
-
-use crate::budget::Budget;
+use openwork::snapshot::{RunningTurn, Source, StealRecord, TurnRecord};
+use openwork::{RoutineId, WorkerId, WorkloadId};
 
 /// Cells of one worker in one sample.
 pub const CELLS_PER_WORKER: usize = 100;
@@ -41,9 +39,8 @@ pub struct Cell {
     pub start_ns: u64,
     /// Length in nanoseconds.
     pub length_ns: u64,
-    /// Where the worker found the routine; of a merged cell, the longest turn's. `None` for a turn
-    /// still running whose source is only recorded at its end.
-    pub source: Option<Source>,
+    /// Where the worker found the routine; of a merged cell, the longest turn's.
+    pub source: Source,
     /// Part of the length in which a routine ran, from 0 to 1.
     pub share: f32,
     /// Turns that ended in the cell; 0 for the one still running.
@@ -54,23 +51,6 @@ pub struct Cell {
     pub site: &'static Location<'static>,
     /// What it was spawned for.
     pub workload: Option<WorkloadId>,
-}
-
-/// A turn that has begun and not ended.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Running {
-    pub(crate) start_ns: u64,
-    /// `None` when the turn is too short to be asked about, or when the routine could not be asked.
-    pub(crate) whose: Option<Whose>,
-}
-
-/// Whose turn it is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Whose {
-    pub(crate) source: Option<Source>,
-    pub(crate) routine: RoutineId,
-    pub(crate) site: &'static Location<'static>,
-    pub(crate) workload: Option<WorkloadId>,
 }
 
 /// Records of one worker that have been read and not yet drawn, and what was drawn before.
@@ -86,10 +66,6 @@ pub(crate) struct Reel {
     drawn_ns: u64,
     /// Begin of the unfinished turn drawn last, to be replaced by its record.
     unfinished_ns: Option<u64>,
-    /// The long turn asked about last.
-    known: Option<Running>,
-    /// Asking is a walk over all routines.
-    asking: Budget,
 }
 
 /// Cells of one worker, and how many turns share a cell with another.
@@ -107,38 +83,7 @@ impl Reel {
             drawn: Drawn::default(),
             drawn_ns: 0,
             unfinished_ns: None,
-            known: None,
-            asking: Budget::every(0),
         }
-    }
-
-    /// The turn that `worker` was in at `at_ns`. Whose it is, is asked only of turns that would be
-    /// seen, and once of each.
-    pub(crate) fn running(
-        &mut self,
-        handle: &Handle,
-        worker: &WorkerSnapshot,
-        at_ns: u64,
-    ) -> Option<Running> {
-        let start_ns = worker.turn_started_ns?;
-        let routine = worker.routine?;
-        if at_ns.saturating_sub(start_ns) < CELL_NS {
-            return Some(Running {
-                start_ns,
-                whose: None,
-            });
-        }
-        let known = self.known.filter(|known| {
-            known.start_ns == start_ns && known.whose.is_some_and(|whose| whose.routine == routine)
-        });
-        if known.is_none() {
-            let whose = self
-                .asking
-                .spend(at_ns, || Whose::ask(handle, routine))
-                .flatten();
-            self.known = Some(Running { start_ns, whose });
-        }
-        self.known
     }
 
     /// Draws the records of whole columns that lie before `now_ns`, ahead of the sample.
@@ -172,18 +117,16 @@ impl Reel {
     /// Draws what ended by `until_ns` and the turn `running` then, and gives out all that was drawn
     /// since the sample before. A turn that ended later stays for the next call: the ring is read
     /// after the snapshot that names the moment.
-    pub(crate) fn draw(&mut self, until_ns: u64, running: Option<Running>) -> Drawn {
+    pub(crate) fn draw(&mut self, until_ns: u64, running: Option<RunningTurn>) -> Drawn {
         let ended = self.pending.partition_point(|turn| end(turn) <= until_ns);
-        // Better than the snapshot: the same turn, but with its source.
+        // A turn that ended since is the one that ran, whatever the snapshot caught.
         let running = match self.pending.get(ended) {
-            Some(turn) => Some(Running {
+            Some(turn) => Some(RunningTurn {
                 start_ns: turn.start_ns,
-                whose: Some(Whose {
-                    source: Some(turn.source),
-                    routine: turn.routine,
-                    site: turn.site,
-                    workload: turn.workload,
-                }),
+                routine: turn.routine,
+                site: turn.site,
+                source: turn.source,
+                workload: turn.workload,
             }),
             // Not one that ended since: its record was just read.
             None => running.filter(|running| {
@@ -226,9 +169,9 @@ impl Reel {
         cells.append(&mut drawn.cells);
         merged += drawn.merged;
         let visible = running.filter(|running| until_ns - running.start_ns >= width_ns);
-        if let Some(cell) = visible.and_then(|running| running.cell(until_ns)) {
-            self.unfinished_ns = Some(cell.start_ns);
-            cells.push(cell);
+        if let Some(running) = visible {
+            self.unfinished_ns = Some(running.start_ns);
+            cells.push(unfinished(&running, until_ns));
         }
         self.pending.drain(..ended);
         Drawn { cells, merged }
@@ -240,34 +183,6 @@ impl Reel {
         self.drawn = Drawn::default();
         self.drawn_ns = at_ns;
         self.unfinished_ns = None;
-    }
-}
-
-impl Running {
-    /// As a cell up to `until_ns`, which is after its begin.
-    pub(crate) fn cell(&self, until_ns: u64) -> Option<Cell> {
-        self.whose.map(|whose| Cell {
-            start_ns: self.start_ns,
-            length_ns: until_ns - self.start_ns,
-            source: whose.source,
-            share: 1.0,
-            turns: 0,
-            routine: whose.routine,
-            site: whose.site,
-            workload: whose.workload,
-        })
-    }
-}
-
-impl Whose {
-    /// `None` when the routine has ended since: then the record of its turn is in the ring.
-    pub(crate) fn ask(handle: &Handle, routine: RoutineId) -> Option<Whose> {
-        handle.routine(routine).map(|routine| Whose {
-            source: None,
-            routine: routine.id,
-            site: routine.site,
-            workload: routine.workload,
-        })
     }
 }
 
@@ -375,9 +290,23 @@ fn whole(turn: &TurnRecord) -> Cell {
     Cell {
         start_ns: turn.start_ns,
         length_ns: turn.length_ns,
-        source: Some(turn.source),
+        source: turn.source,
         share: 1.0,
         turns: 1,
+        routine: turn.routine,
+        site: turn.site,
+        workload: turn.workload,
+    }
+}
+
+/// A turn that goes on at `until_ns`, which is after its begin.
+pub(crate) fn unfinished(turn: &RunningTurn, until_ns: u64) -> Cell {
+    Cell {
+        start_ns: turn.start_ns,
+        length_ns: until_ns - turn.start_ns,
+        source: turn.source,
+        share: 1.0,
+        turns: 0,
         routine: turn.routine,
         site: turn.site,
         workload: turn.workload,
@@ -428,12 +357,13 @@ mod tests {
         }
     }
 
-    fn whose(turn: &TurnRecord) -> Whose {
-        Whose {
-            source: None,
+    fn running(turn: &TurnRecord) -> RunningTurn {
+        RunningTurn {
+            start_ns: turn.start_ns,
             routine: turn.routine,
             site: turn.site,
-            workload: None,
+            source: turn.source,
+            workload: turn.workload,
         }
     }
 
@@ -496,10 +426,7 @@ mod tests {
             let open = left
                 .first()
                 .filter(|turn| turn.start_ns < until_ns)
-                .map(|turn| Running {
-                    start_ns: turn.start_ns,
-                    whose: Some(whose(turn)),
-                });
+                .map(running);
             let drawn = reel.draw(until_ns, open);
             assert!(
                 drawn.cells.len() <= cells_max + 1,
@@ -572,7 +499,7 @@ mod tests {
         );
         assert_eq!(
             drawn.cells[0].source,
-            Some(Source::Stolen),
+            Source::Stolen,
             "the longest of the merged ones"
         );
         assert_eq!(drawn.cells[1].share, 1.0);
@@ -584,10 +511,7 @@ mod tests {
         let mut reel = Reel::new(100);
         reel.skip(5 * MS);
         let long = turn(10 * MS, 250 * MS, 4);
-        let running = Running {
-            start_ns: long.start_ns,
-            whose: Some(whose(&long)),
-        };
+        let running = running(&long);
         for until_ns in [100 * MS, 200 * MS] {
             let drawn = reel.draw(until_ns, Some(running));
             let [cell] = drawn.cells[..] else {
@@ -597,7 +521,7 @@ mod tests {
                 (cell.start_ns, cell.length_ns),
                 (10 * MS, until_ns - 10 * MS)
             );
-            assert_eq!((cell.turns, cell.source), (0, None));
+            assert_eq!((cell.turns, cell.source), (0, Source::Stolen));
         }
         reel.pending.push(long);
         let drawn = reel.draw(300 * MS, None);
@@ -605,7 +529,7 @@ mod tests {
             panic!("{drawn:?}")
         };
         assert_eq!((cell.start_ns, cell.length_ns), (10 * MS, 250 * MS));
-        assert_eq!((cell.turns, cell.source), (1, Some(Source::Stolen)));
+        assert_eq!((cell.turns, cell.source), (1, Source::Stolen));
     }
 
     #[test]

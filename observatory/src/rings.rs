@@ -4,7 +4,7 @@ use openwork::snapshot::{Snapshot, StealRecord};
 use openwork::{Handle, WorkerId};
 
 use crate::finding::LongTurns;
-use crate::lanes::{self, Lane, Reel, Running, STEALS_PER_SAMPLE};
+use crate::lanes::{self, Lane, Reel, STEALS_PER_SAMPLE};
 
 /// Where all workers' rings have been read up to, and what was read and not yet drawn.
 pub(crate) struct Rings {
@@ -54,13 +54,6 @@ impl Rings {
         }
     }
 
-    /// The turn that each worker was in.
-    pub(crate) fn running(&mut self, handle: &Handle, snapshot: &Snapshot) -> Vec<Option<Running>> {
-        let both = self.workers.iter_mut().zip(&snapshot.workers);
-        both.map(|(followed, worker)| followed.reel.running(handle, worker, snapshot.at_ns))
-            .collect()
-    }
-
     /// Reads what was written since the last time.
     pub(crate) fn read(&mut self, handle: &Handle) {
         for Followed {
@@ -92,12 +85,12 @@ impl Rings {
         }
     }
 
-    /// Draws what happened up to `at_ns`.
-    pub(crate) fn draw(&mut self, at_ns: u64, running: &[Option<Running>]) -> Picture {
+    /// Draws what happened up to `snapshot`, which was taken before the rings were read last.
+    pub(crate) fn draw(&mut self, snapshot: &Snapshot) -> Picture {
         self.watched = true;
         let mut picture = Picture::default();
-        for (followed, running) in self.workers.iter_mut().zip(running) {
-            let drawn = followed.reel.draw(at_ns, *running);
+        for (followed, worker) in self.workers.iter_mut().zip(&snapshot.workers) {
+            let drawn = followed.reel.draw(snapshot.at_ns, worker.turn);
             picture.merged += drawn.merged;
             picture.lanes.push(Lane {
                 worker: followed.worker,

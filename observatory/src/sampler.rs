@@ -8,7 +8,6 @@ use openwork::{Handle, memory, time};
 
 use crate::budget::Budget;
 use crate::finding::{self, EventsLost, Finding};
-use crate::lanes::Running;
 use crate::process::{Process, ThreadClock};
 use crate::rate::per_second;
 use crate::rings::Rings;
@@ -83,18 +82,17 @@ impl<'a> Sampler<'a> {
         } = reports;
         let snapshot = self.handle.snapshot();
         let at_ns = snapshot.at_ns;
-        // Before the rings are read: a turn that ends meanwhile is then in a ring.
-        let running = self.rings.running(self.handle, &snapshot);
+        // After the snapshot: a turn that ends meanwhile is then in a ring.
         self.rings.read(self.handle);
         let picture = match viewers {
             0 => self.rings.skip(at_ns),
-            _ => self.rings.draw(at_ns, &running),
+            _ => self.rings.draw(&snapshot),
         };
         let waiting = self.walk.at(self.handle, at_ns, &snapshot.routines);
         let usage = self.process.read();
         self.slow.take(self.handle, &self.clock, at_ns);
 
-        let mut findings = self.findings(&snapshot, &running);
+        let mut findings = self.findings(&snapshot);
         findings.extend(waiting.and_then(finding::runnable_long));
         findings.extend(extra.findings.iter().cloned());
 
@@ -130,20 +128,12 @@ impl<'a> Sampler<'a> {
         sample
     }
 
-    fn findings(&mut self, snapshot: &Snapshot, running: &[Option<Running>]) -> Vec<Finding> {
-        let stuck = |(worker, running): (&WorkerSnapshot, &Option<Running>)| {
-            let running = running.as_ref()?;
-            let for_ns = snapshot.at_ns.saturating_sub(running.start_ns);
-            let site = running.whose.map(|whose| whose.site);
-            finding::worker_stuck(worker.id, worker.routine?, site, for_ns)
+    fn findings(&mut self, snapshot: &Snapshot) -> Vec<Finding> {
+        let stuck = |worker: &WorkerSnapshot| {
+            finding::worker_stuck(worker.id, worker.turn.as_ref()?, snapshot.at_ns)
         };
         let stacks = &snapshot.stacks;
-        let mut found: Vec<Finding> = snapshot
-            .workers
-            .iter()
-            .zip(running)
-            .filter_map(stuck)
-            .collect();
+        let mut found: Vec<Finding> = snapshot.workers.iter().filter_map(stuck).collect();
         found.extend(self.rings.long_turns.found(snapshot.at_ns));
         let lost = self.rings.turns_lost + self.rings.steals_lost;
         found.extend(self.events_lost.at(snapshot.at_ns, lost));

@@ -1,9 +1,9 @@
 //! A stretch of the past from the runtime's own rings, at the reader's resolution.
 
-use openwork::snapshot::{StealRecord, TurnRecord};
+use openwork::snapshot::{RunningTurn, StealRecord, TurnRecord};
 use openwork::{Handle, WorkerId};
 
-use crate::lanes::{Canvas, Cell, Lane, Running, Whose, end, thin};
+use crate::lanes::{Canvas, Cell, Lane, end, thin, unfinished};
 
 /// Cells of all workers in one answer. A merged cell and a rectangle can alternate, so there can be
 /// twice as many.
@@ -41,18 +41,10 @@ pub(crate) fn timeline(handle: &Handle, from_ns: u64, to_ns: u64, px: u32) -> Ti
     let mut turns = Vec::new();
     let mut steals = Vec::new();
     for worker in &snapshot.workers {
-        // Before the ring is read: a turn that ends meanwhile is then in the ring.
-        let running = worker
-            .turn_started_ns
-            .zip(worker.routine)
-            .map(|(start_ns, routine)| Running {
-                start_ns,
-                whose: Whose::ask(handle, routine),
-            });
         turns.clear();
         let lost = handle.turns(worker.id, 0, &mut turns).lost;
         timeline.add_lane(worker.id, &turns, lost, columns);
-        timeline.add_running(running, snapshot.at_ns, columns);
+        timeline.add_running(worker.turn, snapshot.at_ns, columns);
         handle.steals(worker.id, 0, &mut steals);
     }
     steals.retain(|steal| (timeline.from_ns..timeline.to_ns).contains(&steal.at_ns));
@@ -103,7 +95,7 @@ impl Timeline {
     }
 
     /// Adds the turn that the worker of the newest lane was in at `now_ns`, unless it ended since.
-    fn add_running(&mut self, running: Option<Running>, now_ns: u64, columns: u64) {
+    fn add_running(&mut self, running: Option<RunningTurn>, now_ns: u64, columns: u64) {
         let until_ns = now_ns.min(self.to_ns);
         let width_ns = (self.to_ns - self.from_ns).div_ceil(columns);
         let (Some(running), Some(lane)) = (running, self.lanes.last_mut()) else {
@@ -114,7 +106,7 @@ impl Timeline {
             .last()
             .map_or(0, |cell| cell.start_ns + cell.length_ns);
         if running.start_ns >= newest_ns && until_ns.saturating_sub(running.start_ns) >= width_ns {
-            lane.cells.extend(running.cell(until_ns));
+            lane.cells.push(unfinished(&running, until_ns));
         }
     }
 
@@ -198,14 +190,12 @@ mod tests {
 
     #[test]
     fn the_turn_still_running_closes_the_lane() {
-        let running = |start_ns| Running {
+        let running = |start_ns| RunningTurn {
             start_ns,
-            whose: Some(Whose {
-                source: None,
-                routine: RoutineId::new(2),
-                site: Location::caller(),
-                workload: None,
-            }),
+            routine: RoutineId::new(2),
+            site: Location::caller(),
+            source: Source::Local,
+            workload: None,
         };
         let mut timeline = Timeline::empty(0, 1_000, 1);
         timeline.add_lane(WorkerId::new(0), &[turn(100, 50)], 0, 100);

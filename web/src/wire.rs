@@ -482,7 +482,7 @@ impl CellWire {
         CellWire {
             start_ns: cell.start_ns,
             length_ns: cell.length_ns,
-            source: cell.source.map(|source| source as usize),
+            source: Some(cell.source as usize),
             share: cell.share,
             turns: cell.turns,
             routine: cell.routine.get(),

@@ -85,7 +85,7 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
 mod tests {
     use std::panic::Location;
 
-    use openwork::snapshot::{Source, TurnRecord};
+    use openwork::snapshot::{RunningTurn, Source, TurnRecord};
     use openwork::{RoutineId, WorkerId};
 
     use super::*;
@@ -103,7 +103,14 @@ mod tests {
     #[test]
     fn a_worker_is_stuck_after_a_second_in_one_turn() {
         let site = Location::caller();
-        let stuck = |for_ns| worker_stuck(WorkerId::new(1), RoutineId::new(17), Some(site), for_ns);
+        let turn = RunningTurn {
+            start_ns: S,
+            routine: RoutineId::new(17),
+            site,
+            source: Source::Local,
+            workload: None,
+        };
+        let stuck = |for_ns| worker_stuck(WorkerId::new(1), &turn, S + for_ns);
         check(stuck(LONG_NS), &[]);
         let text =
             format!("Worker 1 has been in one turn for 3.2 s: routine 17, spawned at {site}.");

@@ -1,23 +1,17 @@
 //! A worker that has been in one turn for long. What is bound to its thread waits meanwhile.
 
-use std::panic::Location;
-
-use openwork::{RoutineId, WorkerId};
+use openwork::WorkerId;
+use openwork::snapshot::RunningTurn;
 
 use super::{Finding, Kind, LONG_NS, spoken};
 
-/// `site` is `None` when the routine could not be asked any more.
-pub(crate) fn worker_stuck(
-    worker: WorkerId,
-    routine: RoutineId,
-    site: Option<&'static Location<'static>>,
-    for_ns: u64,
-) -> Option<Finding> {
-    let place = site.map_or(String::new(), |site| format!(", spawned at {site}"));
+pub(crate) fn worker_stuck(worker: WorkerId, turn: &RunningTurn, now_ns: u64) -> Option<Finding> {
+    let for_ns = now_ns.saturating_sub(turn.start_ns);
+    let RunningTurn { routine, site, .. } = turn;
     (for_ns > LONG_NS).then(|| Finding {
         kind: Kind::WorkerStuck,
         text: format!(
-            "Worker {worker} has been in one turn for {}: routine {routine}{place}.",
+            "Worker {worker} has been in one turn for {}: routine {routine}, spawned at {site}.",
             spoken(for_ns)
         ),
         link: "#lanes",

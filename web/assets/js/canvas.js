@@ -17,6 +17,11 @@ export class Canvas {
       this.visible = entry.isIntersecting;
       if (this.visible && !before) onResize();
     }, { rootMargin: '100px' }).observe(element);
+    // A print shows the whole page, also what was never scrolled to.
+    window.addEventListener('beforeprint', () => {
+      this.visible = true;
+      onResize();
+    });
   }
 
   #measure() {

@@ -72,9 +72,8 @@ export class Cards {
   #make(run) {
     const cancel = el('button', { type: 'button', class: 'tool', 'aria-label': `Cancel run ${run.id}` }, 'Cancel');
     const part = { title: el('b'), line: el('span', { class: 'line' }), time: el('span', { class: 'note' }), cancel };
-    const picture = svg('svg', { class: 'progress', 'aria-hidden': 'true', viewBox: `0 0 ${W} ${H}`, preserveAspectRatio: 'none' });
-    part.root = el('li', { class: 'card' }, el('div', { class: 'words' }, el('span', {}, part.title, ' ', part.time), part.line), picture, cancel);
-    part.picture = picture;
+    part.picture = svg('svg', { class: 'progress', 'aria-hidden': 'true', preserveAspectRatio: 'none' });
+    part.root = el('li', { class: 'card' }, el('div', { class: 'words' }, el('span', { class: 'title' }, part.title, ' ', part.time), part.line), part.picture, cancel);
     cancel.addEventListener('click', async () => {
       cancel.disabled = true;
       try {
@@ -101,19 +100,21 @@ export class Cards {
     const p = run.progress ?? {};
     const search = (run.kind === 'mine' || run.kind === 'block') && p.expected_attempts > 0;
     let line = run.error ? visible(run.error.detail ?? run.error.error ?? run.error, 120) : progressLine(run);
-    if (search && isRace(run) && !run.error) line += `; chance to have found by now ${percent(chance(p.attempts ?? 0, p.expected_attempts))}`;
+    if (search && isRace(run) && !run.error) line += `, chance to have found by now ${percent(chance(p.attempts ?? 0, p.expected_attempts))}`;
     text(card.line, line);
     if (search && isRace(run)) this.#curve(card.picture, p);
     else if (typeof p.total === 'number' && p.total > 0) this.#bar(card.picture, p);
     else card.picture.replaceChildren();
   }
 
+  /** A thin line along the foot of the card. */
   #bar(picture, { done, total }) {
     if (picture.dataset.kind !== 'bar') {
       picture.dataset.kind = 'bar';
-      picture.replaceChildren(svg('rect', { class: 'rail', x: '0', y: '14', width: String(W), height: '6' }), svg('rect', { class: 'done', x: '0', y: '14', width: '0', height: '6' }));
+      picture.setAttribute('viewBox', '0 0 100 4');
+      picture.replaceChildren(svg('rect', { class: 'rail', width: '100', height: '4' }), svg('rect', { class: 'done', width: '0', height: '4' }));
     }
-    picture.lastChild.setAttribute('width', String(Math.min(1, done / total) * W));
+    picture.lastChild.setAttribute('width', String(Math.min(1, done / total) * 100));
   }
 
   /** The chance as a curve over attempts, and where the search is on it. */
@@ -122,6 +123,7 @@ export class Cards {
     const points = curve(attempts, expected).map(([px, value]) => `${(px * W).toFixed(1)},${y(value)}`).join(' ');
     if (picture.dataset.kind !== 'curve') {
       picture.dataset.kind = 'curve';
+      picture.setAttribute('viewBox', `0 0 ${W} ${H}`);
       picture.replaceChildren(
         svg('line', { class: 'rail', x1: '0', x2: String(W), y1: y(1), y2: y(1) }),
         svg('line', { class: 'expected', y1: '2', y2: String(H - 2) }),

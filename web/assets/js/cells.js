@@ -25,8 +25,10 @@ export class Lanes {
 
   /** Adds what one message brought: `lanes`, `sites` and `steals` as on the wire, times moved by `offset`. */
   add({ lanes = [], sites = {}, steals = [] }, offset) {
-    lanes.forEach((cells, worker) => {
+    lanes.forEach((all, worker) => {
       const chunks = (this.lanes[worker] ??= []);
+      // A turn that is not over (0 turns) comes again when it is; until then the worker's own line says so.
+      const cells = all.some((cell) => cell[4] === 0) ? all.filter((cell) => cell[4] > 0) : all;
       if (cells.length === 0) return;
       const last = cells[cells.length - 1];
       chunks.push({

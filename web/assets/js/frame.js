@@ -10,6 +10,10 @@ export class Frames {
     this.last = 0;
     this.asked = false;
     document.addEventListener('visibilitychange', () => this.ask());
+    // Printing waits for no animation frame. Registered late, so that every canvas has been told before.
+    setTimeout(() => window.addEventListener('beforeprint', () => {
+      for (const part of this.parts) part.step(false);
+    }));
   }
 
   /** @param part has `step(moved)`: draws when it has something new to show */

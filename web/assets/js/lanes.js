@@ -42,11 +42,12 @@ export class LanesChart {
     this.order = [];
     this.seen = 0;
     this.names = new Map();
+    this.asked = new Set();
 
     store.on('tick', () => this.#tick());
     store.on('history', () => this.dirty(true));
     store.on('backfill', () => this.dirty(true));
-    store.on('restart', () => { this.order = []; this.dirty(true); });
+    store.on('restart', () => { this.order = []; this.names.clear(); this.asked.clear(); this.dirty(true); });
     store.on('runs', () => { if (this.mode === 'run') this.#legend(); });
     view.onChange(() => {
       this.dirty();
@@ -76,6 +77,7 @@ export class LanesChart {
       onLeave: () => { this.tooltip.hidden = true; },
       onPress: (x, y, time) => {
         const found = this.#cellAt(y, time);
+        this.tooltip.hidden = true;
         if (found) this.openRoutine(found.cell.routine, found);
       },
     });
@@ -517,7 +519,7 @@ export class LanesChart {
     this.panel.canvas.classList.toggle('pointing', Boolean(found));
     if (!found) return;
     const { cell, worker } = found;
-    const name = this.#nameOf(cell.routine);
+    const name = this.#nameOf(cell);
     const run = cell.workload === null ? null : this.store.runOfWorkload(cell.workload);
     const lines = cell.turns > 1
       ? [['Worker', `${worker}, busy ${percent(cell.share)} of ${duration(cell.length)}`], ['Turns', `${count(cell.turns)}, most from: ${cell.source}`], ['Longest by', `routine ${cell.routine}${name}`]]
@@ -530,19 +532,23 @@ export class LanesChart {
     this.tooltip.style.top = `${Math.min(y + 14, this.canvas.height - this.tooltip.offsetHeight)}px`;
   }
 
-  /** A routine's name as ", name"; asked for once, when the pointer has rested on it. */
-  #nameOf(routine) {
+  /**
+   * A routine's name as ", name". Names of a whole run are asked for once, when the pointer has rested on one of its
+   * turns; what has ended by then has none to show.
+   */
+  #nameOf({ routine, workload }) {
     const known = this.names.get(routine);
     if (known !== undefined) return known;
+    if (workload === null || this.asked.has(workload)) return '';
     clearTimeout(this.asking);
     this.asking = setTimeout(async () => {
+      this.asked.add(workload);
       try {
-        const found = await get(`/api/v1/routines/${encodeURIComponent(routine)}`);
-        this.names.set(routine, found.name ? `, ${visible(found.name, 40)}` : '');
+        const { routines } = await get(`/api/v1/routines?workload=${encodeURIComponent(workload)}&limit=1000`);
+        for (const { id, name } of routines) this.names.set(id, name ? `, ${visible(name, 40)}` : '');
       } catch {
-        this.names.set(routine, '');
+        // The number alone will do.
       }
-      if (this.names.size > 500) this.names.clear();
     }, 120);
     return '';
   }

@@ -16,7 +16,7 @@ pub const DATA_BYTES_MAX: usize = 64 << 10;
 ///
 /// `index`, `timestamp_ns`, `difficulty`, `previous_hash` and `nonce` stand in `header` too, and so
 /// does the digest of `data`: the header is what the hash covers, the fields are there to be read.
-/// [`verify`](crate::verify) checks that they agree.
+/// [`verify`](crate::verify()) checks that they agree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     /// Place in the chain; genesis is 0.

@@ -29,6 +29,7 @@ use crate::proof::Search;
 use crate::reason::Reason;
 use crate::receipt::{Appended, Receipt, receipt};
 use crate::record::{Previous, check_place, decode, encode, record_bytes};
+use crate::salvage::Salvage;
 use crate::store::{
     Fault, Opener, Snapshot, Store, TipRecord, file_creator, file_opener, memory_opener,
 };
@@ -39,7 +40,7 @@ use crate::writer;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainOptions {
     /// The chain may not grow beyond this sum of record sizes, in bytes. A record is the block's
-    /// data and 210 bytes. The file is larger: redb's pages are partly empty, and it grows in steps.
+    /// data and 217 bytes. The file is larger: redb's pages are partly empty, and it grows in steps.
     pub max_bytes: u64,
     /// Difficulty of the genesis block, when one has to be mined.
     pub genesis_difficulty: Difficulty,
@@ -172,10 +173,13 @@ impl Chain {
 
     fn verified(path: &Path, store: Store, options: ChainOptions) -> Result<Chain, OpenError> {
         let tip = walk_all(&store).map_err(|broken| match broken {
-            Broken::Bad(bad) => OpenError::Damaged {
+            Broken::Bad(FirstBad { index, reason }) => OpenError::Damaged {
                 path: path.to_owned(),
-                index: Some(bad.index),
-                reason: bad.reason,
+                index: match reason {
+                    Reason::Database { .. } => first_lost(path).or(Some(index)),
+                    _ => Some(index),
+                },
+                reason,
             },
             Broken::Fault(fault) => opening(path, fault),
         })?;
@@ -540,12 +544,10 @@ fn walk_all(store: &Store) -> Result<Head, Broken> {
     let snapshot = store.snapshot().map_err(Broken::Fault)?;
     let mut walk = Walk::new(&snapshot);
     while walk.advance(&snapshot, u64::MAX)? == Stretch::More {}
-    let last = walk.last().ok_or_else(|| {
-        Broken::Bad(FirstBad {
-            index: 0,
-            reason: Reason::Missing { length: 0 },
-        })
-    })?;
+    let last = walk.last().ok_or(Broken::Bad(FirstBad {
+        index: 0,
+        reason: Reason::Missing { length: 0 },
+    }))?;
     Ok(Head {
         length: walk.good(),
         hash: last.hash,
@@ -568,11 +570,18 @@ fn opening(path: &Path, fault: Fault) -> OpenError {
         },
         Fault::Damaged(message) => OpenError::Damaged {
             path: path.to_owned(),
-            index: None,
+            index: first_lost(path),
             reason: Reason::Database { message },
         },
         Fault::Failed(error) => storage(path, error),
     }
+}
+
+/// The first block that a file does not hold any more. A damaged database cannot say which one it
+/// lost, but those that are still there can. `None` when there is none at all.
+fn first_lost(path: &Path) -> Option<u64> {
+    let found = Salvage::scan(path).ok()?.len();
+    (found > 0).then_some(found)
 }
 
 /// A fault met while reading the block at `index`.

@@ -70,7 +70,7 @@ pub enum OpenError {
     Damaged {
         /// The chain's file.
         path: PathBuf,
-        /// The first bad block; `None` when the file as a whole cannot be read.
+        /// The first bad block; `None` when there is no block in the file at all.
         index: Option<u64>,
         /// What is wrong.
         reason: Reason,

@@ -27,7 +27,7 @@
 //! | who decides which block comes first?         | `chain`                     |
 //! | when is a block durable, what if the disk fails? | `writer`                |
 //! | what is wrong with this chain?               | `verify`, `reason`          |
-//! | how do I get it back?                        | `repair`                    |
+//! | how do I get it back?                        | `repair`, `salvage`         |
 //! | how do routines share the search?            | `miner`                     |
 //!
 //! **Invariants.** Only the writer thread commits; no routine, worker or HTTP thread ever waits in a
@@ -53,6 +53,7 @@ mod reason;
 mod receipt;
 mod record;
 mod repair;
+mod salvage;
 mod store;
 mod verify;
 mod verify_turns;

@@ -2,25 +2,27 @@
 //!
 //! ```text
 //! offset  size  field
-//!      0     1  version of this layout, 1
-//!      1     8  index
-//!      9     8  timestamp, ns since the Unix epoch
-//!     17     4  difficulty, bits
-//!     21     8  nonce
-//!     29    32  previous hash
-//!     61    32  hash
-//!     93    96  header
-//!    189     1  1 when the next two fields are known, else 0
-//!    190     8  by_routine
-//!    198     4  by_worker
-//!    202     8  seal: the first 8 bytes of SHA-256(hash, bytes 189..202)
-//!    210        data, to the end
+//!      0     4  mark: the letters OWB and the version of this layout, 1
+//!      4     4  length of the data in bytes
+//!      8     8  index
+//!     16     8  timestamp, ns since the Unix epoch
+//!     24     4  difficulty, bits
+//!     28     8  nonce
+//!     36    32  previous hash
+//!     68    32  hash
+//!    100    96  header
+//!    196     1  1 when the next two fields are known, else 0
+//!    197     8  by_routine
+//!    205     4  by_worker
+//!    209     8  seal: the first 8 bytes of SHA-256(hash, bytes 196..209)
+//!    217        data, to the end
 //! ```
 //!
 //! Numbers are big-endian. The header's fields are stored twice on purpose. With one copy a damaged
 //! block can only be said not to fit its hash; with two copies and a hash there are three witnesses,
 //! so one that was changed is outvoted by the other two and can be named. It costs 92 bytes a block.
-//! `mined_by` is no part of the header, so it has a witness of its own, the seal.
+//! `mined_by` is no part of the header, so it has a witness of its own, the seal. Mark and length make
+//! a record recognisable where the database that held it is lost (`salvage`).
 
 use crate::block::{Block, MinedBy};
 use crate::difficulty::Difficulty;
@@ -28,19 +30,22 @@ use crate::hash::Hash;
 use crate::header::{HEADER_BYTES, HEADER_VERSION, Header, HeaderBytes, NONCE_LIMIT};
 use crate::reason::Reason;
 
-const RECORD_VERSION: u8 = 1;
-const INDEX: usize = 1;
-const TIMESTAMP: usize = 9;
-const DIFFICULTY: usize = 17;
-const NONCE: usize = 21;
-const PREVIOUS_HASH: usize = 29;
-const HASH: usize = 61;
-const HEADER: usize = 93;
-const MINED_BY: usize = 189;
-const BY_ROUTINE: usize = 190;
-const BY_WORKER: usize = 198;
-const SEAL: usize = 202;
-const DATA: usize = 210;
+/// The first bytes of every record.
+pub(crate) const MARK: [u8; 4] = *b"OWB\x01";
+
+const DATA_LENGTH: usize = 4;
+const INDEX: usize = 8;
+const TIMESTAMP: usize = 16;
+const DIFFICULTY: usize = 24;
+const NONCE: usize = 28;
+const PREVIOUS_HASH: usize = 36;
+const HASH: usize = 68;
+const HEADER: usize = 100;
+const MINED_BY: usize = 196;
+const BY_ROUTINE: usize = 197;
+const BY_WORKER: usize = 205;
+const SEAL: usize = 209;
+const DATA: usize = 217;
 
 const SEAL_BYTES: usize = DATA - SEAL;
 
@@ -52,7 +57,10 @@ pub(crate) fn record_bytes(data_bytes: usize) -> u64 {
 /// The record of `block`.
 pub(crate) fn encode(block: &Block) -> Vec<u8> {
     let mut bytes = vec![0; DATA];
-    bytes[0] = RECORD_VERSION;
+    bytes[..DATA_LENGTH].copy_from_slice(&MARK);
+    // Data comes from requests of at most 1 MiB and a short suffix.
+    let length = u32::try_from(block.data.len()).expect("data is shorter than 4 GiB");
+    bytes[DATA_LENGTH..INDEX].copy_from_slice(&length.to_be_bytes());
     bytes[INDEX..TIMESTAMP].copy_from_slice(&block.index.to_be_bytes());
     bytes[TIMESTAMP..DIFFICULTY].copy_from_slice(&block.timestamp_ns.to_be_bytes());
     bytes[DIFFICULTY..NONCE].copy_from_slice(&u32::from(block.difficulty.get()).to_be_bytes());
@@ -71,12 +79,26 @@ pub(crate) fn encode(block: &Block) -> Vec<u8> {
     bytes
 }
 
+/// The size of the record that begins with `bytes`, as far as mark and length tell; `None` when no
+/// record begins there.
+pub(crate) fn announced_bytes(bytes: &[u8]) -> Option<usize> {
+    let (mark, rest) = bytes.split_first_chunk()?;
+    let (length, _) = rest.split_first_chunk()?;
+    (*mark == MARK).then_some(DATA + u32::from_be_bytes(*length) as usize)
+}
+
 /// A block that was read from `bytes` and whose parts agree with each other.
 ///
 /// Whether it fits its place in a chain is [`check_place`]'s question.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Block, Reason> {
     let stored = Stored::split(bytes)?;
     stored.check_against_header()?;
+    // After the vote: if data was added or lost, the data is to blame, not the length.
+    if announced_bytes(bytes) != Some(bytes.len()) {
+        return Err(Reason::Unreadable {
+            what: "its length is wrong",
+        });
+    }
     if u64::from_be_bytes(take(bytes, NONCE)) >= NONCE_LIMIT {
         return Err(Reason::NonceOutOfRange);
     }
@@ -166,9 +188,9 @@ impl Stored<'_> {
                 what: "it is too short",
             });
         }
-        if bytes[0] != RECORD_VERSION {
+        if bytes[..DATA_LENGTH] != MARK {
             return Err(Reason::Unreadable {
-                what: "its version is unknown",
+                what: "its mark is unknown",
             });
         }
         let header: HeaderBytes = take(bytes, HEADER);
@@ -277,7 +299,7 @@ mod tests {
     fn every_byte_of_a_record_is_guarded_and_its_field_named() {
         let bytes = encode(&mined());
         let name = |at: usize| match at {
-            0 => "record",
+            0..INDEX => "record",
             INDEX..TIMESTAMP => "index",
             TIMESTAMP..DIFFICULTY => "timestamp",
             DIFFICULTY..NONCE => "difficulty",

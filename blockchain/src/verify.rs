@@ -162,16 +162,6 @@ impl Walk {
 
     /// Looks at up to `count` further blocks.
     pub(crate) fn advance(&mut self, snapshot: &Snapshot, count: u64) -> Result<Stretch, Broken> {
-        self.advance_with(snapshot, count, |_| {})
-    }
-
-    /// As `advance`, and hands each good record to `keep`.
-    pub(crate) fn advance_with(
-        &mut self,
-        snapshot: &Snapshot,
-        count: u64,
-        mut keep: impl FnMut(&[u8]),
-    ) -> Result<Stretch, Broken> {
         let stop_at = self.good().saturating_add(count);
         let mut bad = None;
         let mut paused = false;
@@ -186,7 +176,6 @@ impl Walk {
             }
             match self.check(index, record) {
                 Ok(block) => {
-                    keep(record);
                     self.bytes += record.len() as u64;
                     self.last = Some(block);
                     true

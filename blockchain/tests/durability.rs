@@ -75,9 +75,9 @@ fn a_block_that_lies_about_itself_is_refused() {
 
 #[test]
 fn a_full_chain_refuses_and_says_its_limit() {
-    let genesis = 210 + GENESIS_DATA.len() as u64;
+    let genesis = 217 + GENESIS_DATA.len() as u64;
     let options = ChainOptions {
-        max_bytes: genesis + 2 * (210 + 4),
+        max_bytes: genesis + 2 * (217 + 4),
         ..easy()
     };
     let chain = Chain::in_memory(options.clone()).unwrap();

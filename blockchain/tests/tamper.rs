@@ -61,26 +61,26 @@ fn check(place: &Place, index: u64, field: &str) -> Reason {
 fn each_stored_field_is_guarded() {
     for (field, at) in [
         ("record", 0),
-        ("index", 8),
-        ("timestamp", 16),
-        ("difficulty", 20),
-        ("nonce", 28),
-        ("previous_hash", 29),
-        ("previous_hash", 60),
-        ("hash", 61),
-        ("hash", 92),
-        ("header", 93),      // version
-        ("header", 93 + 7),  // difficulty
-        ("header", 93 + 15), // index
-        ("header", 93 + 23), // timestamp
-        ("header", 93 + 24), // previous hash
-        ("header", 93 + 56), // SHA-256 of the data
-        ("header", 93 + 95), // nonce
-        ("mined_by", 189),   // known or not
-        ("mined_by", 197),   // by_routine
-        ("mined_by", 201),   // by_worker
-        ("mined_by", 209),   // seal
-        ("data", 210),
+        ("index", 15),
+        ("timestamp", 23),
+        ("difficulty", 27),
+        ("nonce", 35),
+        ("previous_hash", 36),
+        ("previous_hash", 67),
+        ("hash", 68),
+        ("hash", 99),
+        ("header", 100),      // version
+        ("header", 100 + 7),  // difficulty
+        ("header", 100 + 15), // index
+        ("header", 100 + 23), // timestamp
+        ("header", 100 + 24), // previous hash
+        ("header", 100 + 56), // SHA-256 of the data
+        ("header", 100 + 95), // nonce
+        ("mined_by", 196),    // known or not
+        ("mined_by", 204),    // by_routine
+        ("mined_by", 208),    // by_worker
+        ("mined_by", 216),    // seal
+        ("data", 217),
     ] {
         let place = chain();
         tamper_record(&place, VICTIM, |record| record[at] ^= 1);

@@ -35,7 +35,7 @@ pub struct MineWatch {
 }
 
 /// How a run ended.
-pub type MineEnd = Result<MineOutcome, MineFailure>;
+pub type MineEnd = Result<MineOutcome, Box<MineFailure>>;
 
 /// The figures of a run that has ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -175,10 +175,12 @@ impl MineRun {
             shares,
         };
         match ledger.error() {
-            Some(error) if outcome.blocks.len() as u64 != request.blocks() => Err(MineFailure {
-                error,
-                so_far: outcome,
-            }),
+            Some(error) if outcome.blocks.len() as u64 != request.blocks() => {
+                Err(Box::new(MineFailure {
+                    error,
+                    so_far: outcome,
+                }))
+            }
             _ => Ok(outcome),
         }
     }

@@ -59,25 +59,34 @@ export class Lanes {
     this.steals = [];
   }
 
-  /** Puts older chunks (a reload's backfill) in front of what is here, leaving out what would lie twice. */
-  backfill(message, offset) {
-    const older = new Lanes();
-    older.add(message, offset);
-    older.lanes.forEach((chunks, worker) => {
-      const here = (this.lanes[worker] ??= []);
-      const limit = here.length > 0 ? here[0].from : Infinity;
-      const kept = [];
-      for (const chunk of chunks) {
+  /**
+   * Takes the server's word for everything of this boot (told by its `offset`) up to `until`: what was before the
+   * page opened, or while it did not listen. What came by the stream since then stays, and nothing is there twice.
+   */
+  backfill(message, offset, until) {
+    const fresh = new Lanes();
+    fresh.add(message, offset);
+    const merge = (kept, filled, endOf, startOf) => {
+      const later = kept.filter((item) => endOf(item) > until);
+      const limit = later.length > 0 ? startOf(later[0]) : Infinity;
+      return [...filled(limit), ...later];
+    };
+    fresh.lanes.forEach((chunks, worker) => {
+      const here = this.lanes[worker] ?? [];
+      const cut = (limit) => chunks.flatMap((chunk) => {
         const cells = chunk.cells.filter((cell) => cell[0] + cell[1] + offset <= limit);
-        if (cells.length > 0) {
-          const last = cells[cells.length - 1];
-          kept.push({ ...chunk, cells, to: last[0] + last[1] + offset });
-        }
-      }
-      here.unshift(...kept);
+        if (cells.length === 0) return [];
+        const last = cells[cells.length - 1];
+        return [{ ...chunk, cells, to: last[0] + last[1] + offset }];
+      });
+      const earlier = here.filter((chunk) => chunk.offset !== offset);
+      const own = here.filter((chunk) => chunk.offset === offset);
+      this.lanes[worker] = [...earlier, ...merge(own, cut, (chunk) => chunk.to, (chunk) => chunk.from)];
     });
-    const limit = this.steals.length > 0 ? this.steals[0].at : Infinity;
-    this.steals.unshift(...older.steals.filter((steal) => steal.at < limit));
+    const first = message.from_ns + offset;
+    const earlier = this.steals.filter((steal) => steal.at < first);
+    const own = this.steals.filter((steal) => steal.at >= first);
+    this.steals = [...earlier, ...merge(own, (limit) => fresh.steals.filter((steal) => steal.at < limit), (steal) => steal.at, (steal) => steal.at)];
   }
 
   /** Calls `visit(cell, startOnAxis, chunk)` for each cell of a lane that touches [from, to). */

@@ -7,16 +7,17 @@ export class Frames {
   constructor(moving) {
     this.moving = moving;
     this.parts = [];
+    this.failed = new Set();
     this.last = 0;
     this.asked = false;
     document.addEventListener('visibilitychange', () => this.ask());
     // Printing waits for no animation frame. Registered late, so that every canvas has been told before.
     setTimeout(() => window.addEventListener('beforeprint', () => {
-      for (const part of this.parts) part.step(false);
+      for (const part of this.parts) this.#step(part, false);
     }));
   }
 
-  /** @param part has `step(moved)`: draws when it has something new to show */
+  /** @param part has `step(moving)`, which draws when there is something new to show, `dirty()` and a `panel` */
   add(part) {
     this.parts.push(part);
   }
@@ -37,7 +38,23 @@ export class Frames {
     }
     this.last = now;
     const moving = this.moving();
-    for (const part of this.parts) part.step(moving);
+    for (const part of this.parts) this.#step(part, moving);
     if (moving) this.ask();
+  }
+
+  /** A part that cannot draw keeps its last picture and says why; the others go on. */
+  #step(part, moving) {
+    if (this.failed.has(part)) return;
+    try {
+      part.step(moving);
+    } catch (error) {
+      this.failed.add(part);
+      part.panel.fail(`This picture could not be drawn: ${error.message}.`, () => {
+        this.failed.delete(part);
+        part.panel.recover();
+        part.dirty();
+      });
+      reportError(error);
+    }
   }
 }

@@ -21,6 +21,7 @@ const TILES_KEPT = 40;
 const MOST_LANES = 64;
 const SMALL_LANES = 16;
 const ARROWS = 50;
+const BACKFILL_NS = 60e9;
 
 export class LanesChart {
   constructor({ store, view, frames, openRoutine }) {
@@ -46,8 +47,8 @@ export class LanesChart {
 
     store.on('tick', () => this.#tick());
     store.on('history', () => this.dirty(true));
-    store.on('backfill', () => this.dirty(true));
-    store.on('restart', () => { this.order = []; this.names.clear(); this.asked.clear(); this.dirty(true); });
+    store.on('missed', () => this.backfill());
+    store.on('restart', () => { this.order = []; this.names.clear(); this.asked.clear(); this.dirty(true); this.backfill(); });
     store.on('runs', () => { if (this.mode === 'run') this.#legend(); });
     view.onChange(() => {
       this.dirty();
@@ -232,8 +233,11 @@ export class LanesChart {
   #ground(c, x, from, to) {
     const { canvas, view, store } = this;
     const scale = theme.scale;
-    c.fillStyle = theme.ground;
-    this.order.forEach((_, row) => c.fillRect(this.left, this.#laneTop(row), this.right - this.left, this.bar));
+    for (const [start, end] of this.#seenBetween(from, to)) {
+      const [left, right] = [Math.max(this.left, x(start)), Math.min(this.right, x(end))];
+      c.fillStyle = theme.ground;
+      this.order.forEach((_, row) => c.fillRect(left, this.#laneTop(row), right - left, this.bar));
+    }
     c.font = theme.font(11);
     c.textBaseline = 'alphabetic';
     c.textAlign = 'center';
@@ -259,6 +263,20 @@ export class LanesChart {
       c.textAlign = 'right';
       c.fillText('now', this.right, foot);
     }
+  }
+
+  /** Stretches of time that were watched: where nothing was seen there is no lane, rather than an idle one. */
+  #seenBetween(from, to) {
+    const { ring, latestTime } = this.store;
+    const list = [];
+    let start = ring.time(0);
+    for (let i = Math.max(1, ring.find(from)); i < ring.length && ring.time(i - 1) < to; i += 1) {
+      if (ring.at(i, COLUMN.gap) !== 1) continue;
+      list.push([start, ring.time(i - 1)]);
+      start = ring.time(i);
+    }
+    list.push([start, latestTime]);
+    return list.filter(([a, b]) => b > from && a < to);
   }
 
   /** The depth of the injector, as a strip above the lanes. */
@@ -344,7 +362,9 @@ export class LanesChart {
       c.lineWidth = 3 * ratio;
       c.lineJoin = 'round';
       c.strokeStyle = colours[key];
-      c.fillStyle = theme.dark ? '#0d1013' : '#ffffff';
+      // White is legible on the dark colours of the light theme only.
+      const white = !theme.dark && (this.mode !== 'source' || GROUPS[key] === 'local');
+      c.fillStyle = white ? '#ffffff' : '#0d1013';
       c.strokeText(cell[5], x + 5 * ratio, top + bar - height + 5 * ratio);
       c.fillText(cell[5], x + 5 * ratio, top + bar - height + 5 * ratio);
     }
@@ -595,18 +615,18 @@ export class LanesChart {
     }
   }
 
-  /** What ran before the page was opened, from the server's ring. */
+  /** What ran before the page was opened, or while it did not listen, from the server's ring. */
   async backfill() {
     const { store } = this;
-    if (!store.boot) return;
     const { boot } = store;
+    if (!boot) return;
     const to = Math.round(store.latestTime - boot.offset);
-    const from = Math.max(0, to - 60e9);
+    const from = Math.max(0, to - BACKFILL_NS);
     try {
       const timeline = await get(`/api/v1/timeline?from_ns=${from}&to_ns=${to}&px=6000`);
       if (store.boot !== boot) return;
-      store.lanes.backfill(timeline, boot.offset);
-      store.emit('backfill');
+      store.lanes.backfill({ ...timeline, from_ns: from }, boot.offset, to + boot.offset);
+      this.dirty(true);
     } catch {
       // The lanes then begin when the page did.
     }

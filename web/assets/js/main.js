@@ -103,7 +103,13 @@ store.on('connection', () => {
 const everySecond = [header, lanes, steals, stacks, chain, profile, foot, ...charts.map((chart) => chart.panel)];
 setInterval(() => {
   if (document.hidden) return;
-  for (const part of everySecond) part.second();
+  for (const part of everySecond) {
+    try {
+      part.second();
+    } catch (error) {
+      reportError(error);
+    }
+  }
   if (!view.frozen) routine.refresh();
 }, 1000);
 

@@ -7,6 +7,7 @@ import { TimeChart } from './timechart.js';
 
 export function memory(context) {
   const { store } = context;
+  const unknown = () => (store.latest?.memory.live_bytes === null ? ' (this build does not count allocations)' : '');
   const column = (name) => (ring, index) => ring.at(index, COLUMN[name]);
   return new TimeChart({
     id: 'memory',
@@ -19,7 +20,7 @@ export function memory(context) {
         floor: 16 << 20,
         format: bytes,
         series: () => [
-          { label: 'live', draw: 'area', colour: () => theme.accent, value: column('live_bytes') },
+          { label: 'live', draw: 'area', colour: () => theme.accent, unknown, value: column('live_bytes') },
           { label: 'resident', draw: 'line', dash: [4, 3], colour: () => theme.muted, value: column('rss_bytes') },
         ],
       },
@@ -29,7 +30,7 @@ export function memory(context) {
         floor: 1 << 20,
         draw: 'line',
         format: bytesPerSecond,
-        series: () => [{ label: 'allocated', colour: () => theme.ink, value: (ring, index) => rateAt(ring, index, COLUMN.allocated_bytes) }],
+        series: () => [{ label: 'allocated', colour: () => theme.ink, unknown, value: (ring, index) => rateAt(ring, index, COLUMN.allocated_bytes) }],
       },
     ],
   });

@@ -43,7 +43,14 @@ export class Store {
   }
 
   emit(event, detail) {
-    for (const listener of this.listeners.get(event) ?? []) listener(detail);
+    for (const listener of this.listeners.get(event) ?? []) {
+      try {
+        listener(detail);
+      } catch (error) {
+        // One panel that cannot go on must not take the others with it; the error still shows in the console.
+        reportError(error);
+      }
+    }
   }
 
   get workers() {

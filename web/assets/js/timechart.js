@@ -21,7 +21,7 @@ const READOUT_SERIES = 8;
  * @typedef Series
  * @property {string} label  @property {() => string} colour  @property {'step'|'line'|'area'} [draw]
  * @property {(ring, index) => number} value  NaN where unknown
- * @property {number[]} [dash]  @property {boolean} [thick]
+ * @property {number[]} [dash]  @property {boolean} [thick]  @property {() => string} [unknown] why a value is missing
  *
  * @typedef Plot
  * @property {(value) => string} format  @property {() => Series[]} series  @property {number} share of the height
@@ -280,7 +280,7 @@ export class TimeChart {
         item.children[0].style.setProperty('--swatch', series.colour());
         item.children[0].classList.toggle('dashed', Boolean(series.dash));
         text(item.children[1], series.label);
-        text(item.children[2], Number.isNaN(value) ? UNKNOWN : plot.format(value));
+        text(item.children[2], Number.isNaN(value) ? `${UNKNOWN}${series.unknown?.() ?? ''}` : plot.format(value));
       });
       if (all.length > shown.length) {
         const rest = list.lastChild;

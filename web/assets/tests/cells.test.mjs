@@ -62,14 +62,19 @@ test('cells are found across chunks, moved by the boot, and forgotten when old',
   assert.equal(lanes.find(0, 1025).cell.routine, '8');
 });
 
-test('a backfill adds what was before and nothing twice', () => {
+test('a backfill fills holes, keeps what came since, and has nothing twice', () => {
   const lanes = new Lanes();
-  lanes.add(message([cell(50, 10)], [[55, 1, 0, 1]]), 0);
-  lanes.backfill(message([cell(30, 10), cell(50, 10)], [[35, 0, 1, 2], [55, 1, 0, 1]]), 0);
-  let seen = 0;
-  lanes.each(0, 0, 100, () => { seen += 1; });
-  assert.equal(seen, 2);
-  assert.deepEqual(lanes.steals.map((s) => s.at), [35, 55]);
+  lanes.add(message([cell(5, 5)], [[6, 1, 0, 9]]), 0);
+  const boot = 1000;
+  lanes.add(message([cell(10, 10)], [[12, 1, 0, 1]]), boot);
+  lanes.add(message([cell(50, 10)], [[55, 1, 0, 1]]), boot);
+  lanes.add(message([cell(58, 12)], [[65, 1, 0, 1]]), boot);
+  const past = message([cell(10, 10), cell(30, 10), cell(50, 8)], [[12, 1, 0, 1], [35, 0, 1, 2], [55, 1, 0, 1]]);
+  lanes.backfill({ ...past, from_ns: 0 }, boot, boot + 60);
+  const starts = [];
+  lanes.each(0, 0, 2000, (_, start) => starts.push(start));
+  assert.deepEqual(starts, [5, 1010, 1030, 1050, 1058]);
+  assert.deepEqual(lanes.steals.map((s) => s.at), [6, 1012, 1035, 1055, 1065]);
 });
 
 test('few steals are arrows of their own, many are bundled and none is lost from the sum', () => {

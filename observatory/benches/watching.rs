@@ -22,27 +22,85 @@ const WORKERS: usize = 2;
 fn main() {
     println!("{WORKERS} workers, {SECONDS} s each; parts of one processor");
     println!(
-        "{:<28}{:>10}{:>10}{:>14}{:>14}",
+        "{:<30}{:>10}{:>10}{:>14}{:>14}",
         "", "sampler", "process", "turns/s", "lost/s"
     );
-    for (name, busy, watched, sleepers) in [
-        ("idle", false, false, 0),
-        ("idle, viewer", false, true, 0),
-        ("10,000 asleep, viewer", false, true, 10_000),
-        ("busy", true, false, 0),
-        ("busy, viewer", true, true, 0),
+    for situation in [
+        Situation {
+            name: "idle",
+            ..IDLE
+        },
+        Situation {
+            name: "idle, viewer",
+            watched: true,
+            ..IDLE
+        },
+        Situation {
+            name: "idle after a million, viewer",
+            watched: true,
+            crowd: 1_000_000,
+            ..IDLE
+        },
+        Situation {
+            name: "10,000 asleep, viewer",
+            watched: true,
+            sleepers: 10_000,
+            ..IDLE
+        },
+        Situation {
+            name: "busy",
+            busy: true,
+            ..IDLE
+        },
+        Situation {
+            name: "busy, viewer",
+            busy: true,
+            watched: true,
+            ..IDLE
+        },
     ] {
-        measure(name, busy, watched, sleepers);
+        measure(&situation);
     }
 }
 
-fn measure(name: &str, busy: bool, watched: bool, sleepers: usize) {
+struct Situation {
+    name: &'static str,
+    busy: bool,
+    watched: bool,
+    /// Routines that have come and gone before.
+    crowd: usize,
+    /// Routines that sleep meanwhile.
+    sleepers: usize,
+}
+
+const IDLE: Situation = Situation {
+    name: "",
+    busy: false,
+    watched: false,
+    crowd: 0,
+    sleepers: 0,
+};
+
+fn measure(situation: &Situation) {
+    let &Situation {
+        name,
+        busy,
+        watched,
+        crowd,
+        sleepers,
+    } = situation;
     let runtime = Runtime::builder()
         .workers(WORKERS)
         .build()
         .expect("a runtime");
     let observatory = Observatory::start(runtime.handle(), Extra::default).expect("a thread");
     let _viewer = watched.then(|| observatory.viewer());
+    runtime.block_on(|| {
+        let crowd: Vec<_> = (0..crowd).map(|_| openwork::spawn(|| ())).collect();
+        for routine in crowd {
+            routine.join().expect("no panic");
+        }
+    });
     let stop = Arc::new(AtomicBool::new(false));
     if busy {
         for _ in 0..8 {
@@ -85,7 +143,7 @@ fn measure(name: &str, busy: bool, watched: bool, sleepers: usize) {
     let process = after.process_cpu_ns.zip(before.process_cpu_ns);
     let process = process.map(|(after, before)| (after - before) as f64 / 1e9 / seconds);
     println!(
-        "{name:<28}{:>10}{:>10}{:>14.0}{:>14.0}",
+        "{name:<30}{:>10}{:>10}{:>14.0}{:>14.0}",
         share(sampler),
         share(process),
         (turns(&after) - turns(&before)) as f64 / seconds,

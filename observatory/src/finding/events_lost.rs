@@ -33,7 +33,7 @@ impl EventsLost {
         Some(Finding {
             kind: Kind::EventsLost,
             text: format!("{} {rest}", counted(recent, "event")),
-            link: "#watching",
+            link: "#lanes",
         })
     }
 }

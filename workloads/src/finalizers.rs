@@ -117,10 +117,10 @@ fn root(count: u64, watch: &Watch, workload: &Workload) -> Report {
     }
     drop(objects);
     let duration = begun.elapsed();
-    let latencies = std::mem::replace(
-        &mut *register.lock().unwrap_or_else(PoisonError::into_inner),
-        Latencies::new(),
-    );
+    let latencies = Arc::into_inner(register)
+        .expect("the objects that shared it are gone")
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     Report {
         created,
         executed: latencies.len(),

@@ -506,6 +506,25 @@ mod tests {
         assert_eq!(drawn.merged, 2);
     }
 
+    /// Merged under a wider cell, the record would leave the unfinished rectangle standing.
+    #[test]
+    fn a_turn_that_replaces_a_rectangle_is_one_whatever_the_width() {
+        let turns = [turn(100, 50, 1), turn(200, 50, 2), turn(300, 50, 3)];
+        let canvas = Canvas {
+            from_ns: 0,
+            until_ns: MS,
+            unfinished_ns: Some(200),
+        };
+        let cells = canvas.draw(&turns, MS).cells;
+        assert!(
+            cells
+                .iter()
+                .any(|cell| (cell.start_ns, cell.length_ns) == (200, 50)),
+            "{cells:?}"
+        );
+        assert_eq!(cells.len(), 3);
+    }
+
     #[test]
     fn an_unfinished_turn_is_shown_and_then_replaced() {
         let mut reel = Reel::new(100);

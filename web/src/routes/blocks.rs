@@ -32,6 +32,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 /// A block to append.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = BlockRequest)]
 struct Asked {
     /// What the block holds; required.
     #[schema(required, value_type = String)]

@@ -27,6 +27,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 /// How many, and for how long.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = CrowdRequest)]
 struct Asked {
     /// How many routines.
     #[schema(value_type = Option<u64>)]
@@ -45,6 +46,7 @@ struct Resolved {
 
 /// What the crowd took.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CrowdAnswer)]
 struct Answer {
     /// How many routines.
     routines: u64,

@@ -24,6 +24,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 /// What to break.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = FaultRequest)]
 struct Asked {
     /// `panic`: one routine ends. `overflow`: the process reports which routine ran out of stack, and aborts. Required.
     #[schema(required, value_type = String)]
@@ -32,6 +33,7 @@ struct Asked {
 
 /// What happened.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FaultAnswer)]
 struct Answer {
     /// What was asked for.
     kind: &'static str,

@@ -30,6 +30,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 /// What to mine.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = MineRequest)]
 struct Asked {
     /// What the blocks hold; required. In mode `chain` each has `-worker-<i>` after it.
     #[schema(required, value_type = String)]
@@ -62,6 +63,7 @@ struct Resolved<'a> {
 
 /// Mined blocks.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MineAnswer)]
 struct Answer {
     /// In order of appending.
     blocks: Vec<BlockWire>,
@@ -300,7 +302,7 @@ pub(super) fn launch(
         let own = move |allocated: u64, freed: u64| counting.then_some(allocated.wrapping_sub(freed).cast_signed());
         // Ten thousand blocks are several megabytes of JSON.
         let rendered = crate::bridge::off_thread(move || {
-            let (outcome, error) = match &end {
+            let (outcome, error): (&MineOutcome, _) = match &end {
                 Ok(outcome) => (outcome, None),
                 Err(failure) => (&failure.so_far, Some(mine_error(&failure.error))),
             };

@@ -35,6 +35,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 /// What to allocate.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = StressRequest)]
 struct Asked {
     /// Blocks that each routine makes.
     #[schema(value_type = Option<u64>)]
@@ -67,6 +68,7 @@ struct Resolved {
 
 /// What the allocations did.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StressAnswer)]
 struct Answer {
     /// From the first allocation to the release of the last block, as Go writes it.
     duration: String,

@@ -1,0 +1,19 @@
+//! What the service shows, as JSON: the only place where measured things become field names.
+//!
+//! Every page, stream and table that shows a figure of a sample renders it through [`Tick`], so equal sample numbers
+//! give equal figures by construction. A figure that could not be measured is `null`.
+
+mod block;
+mod extra;
+mod lanes;
+mod tick;
+mod words;
+
+pub use block::{BlockEvent, BlockWire};
+pub use extra::extra;
+pub use lanes::{CellWire, Lanes, Sites, StealWire};
+pub use tick::{
+    ByReason, BySource, ChainTip, FindingWire, Memory, Mining, Routines, RunsNow, Stacks, Tick,
+    WatchingNow, Worker, steal_matrix, workers,
+};
+pub use words::{go_duration, mb, mb_per_sec, ms, rfc3339, site};

@@ -123,7 +123,7 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
         io::stdout()
             .flush()
             .map_err(|e| ServeError::Internal(format!("cannot print the URL: {e}")))?;
-        let connections = Connections::new();
+        let connections = Connections::new(limits::CONNECTIONS.max as usize);
         let accepting = tokio::spawn(
             connections
                 .clone()
@@ -237,15 +237,17 @@ async fn end(
 /// The connections, counted. A cheap handle.
 #[derive(Clone)]
 struct Connections {
+    limit: usize,
     places: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     closing: watch::Sender<bool>,
 }
 
 impl Connections {
-    fn new() -> Self {
+    fn new(limit: usize) -> Self {
         Connections {
-            places: Arc::new(Semaphore::new(limits::CONNECTIONS.max as usize)),
+            limit,
+            places: Arc::new(Semaphore::new(limit)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             closing: watch::Sender::new(false),
         }
@@ -258,9 +260,8 @@ impl Connections {
 
     /// Waits until no connection is left.
     async fn closed(&self) {
-        let all = limits::CONNECTIONS.max as u32;
         // Err would mean that the semaphore was closed, which nobody does.
-        let _ = self.places.acquire_many(all).await;
+        let _ = self.places.acquire_many(self.limit as u32).await;
     }
 
     async fn accept(self, listener: TcpListener, app: Router) {
@@ -288,7 +289,7 @@ impl Connections {
                     Code::TooManyConnections,
                     "as many connections as allowed are open",
                 )
-                .limit(limits::CONNECTIONS.max);
+                .limit(self.limit as u64);
                 tokio::spawn(refuse(socket, full.problem(), Some(place)));
             }
         }
@@ -366,4 +367,144 @@ fn raw(problem: &Problem) -> String {
         status.canonical_reason().unwrap_or_default(),
         body.len(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::sync::Notify;
+
+    /// Listens with at most `limit` connections. The second path answers when told to.
+    async fn start(limit: usize) -> (SocketAddr, Connections, Arc<Notify>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let answer = Arc::new(Notify::new());
+        let told = answer.clone();
+        let slow = get(async move || {
+            told.notified().await;
+            "slow"
+        });
+        let app = Router::new()
+            .route("/", get(async || "ok"))
+            .route("/slow", slow);
+        let connections = Connections::new(limit);
+        tokio::spawn(connections.clone().accept(listener, app));
+        (address, connections, answer)
+    }
+
+    async fn send(address: SocketAddr, text: &str) -> TcpStream {
+        let mut socket = TcpStream::connect(address).await.expect("connected");
+        socket.write_all(text.as_bytes()).await.expect("sent");
+        socket
+    }
+
+    async fn read_until(socket: &mut TcpStream, end: &str) -> String {
+        let mut text = String::new();
+        while !text.ends_with(end) {
+            let mut bytes = [0; 4096];
+            let read = socket.read(&mut bytes).await.expect("read");
+            assert!(read > 0, "the connection ended after {text:?}");
+            text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        }
+        text
+    }
+
+    async fn rest(mut socket: TcpStream) -> String {
+        let mut bytes = Vec::new();
+        socket
+            .read_to_end(&mut bytes)
+            .await
+            .expect("read to the end");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    const WHOLE: &str = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+    /// Breaks if a client that sends a header byte by byte holds its connection for ever, or is cut off without a word.
+    ///
+    /// The clock is paused: it jumps to the next deadline when every task waits.
+    #[tokio::test(start_paused = true)]
+    async fn a_header_that_does_not_end_is_answered_408() {
+        let (address, _connections, _) = start(4).await;
+        let text = rest(send(address, "GET / HTTP/1.1\r\nhost: loc").await).await;
+        assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
+        assert!(
+            text.contains("application/problem+json")
+                && text.contains("\"code\":\"request_timeout\""),
+            "{text}"
+        );
+    }
+
+    /// Breaks if an idle connection is told that it was late.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_stays_idle_is_closed_in_silence() {
+        let (address, _connections, _) = start(4).await;
+        let mut socket = send(address, WHOLE).await;
+        read_until(&mut socket, "ok").await;
+        assert_eq!(rest(socket).await, "");
+    }
+
+    /// Breaks if the bound is not kept, or a place is not given back.
+    #[tokio::test]
+    async fn a_connection_too_many_is_told_so_and_the_next_one_is_served() {
+        let (address, connections, _) = start(1).await;
+        let mut first = send(address, WHOLE).await;
+        read_until(&mut first, "ok").await;
+        let refused = rest(send(address, WHOLE).await).await;
+        assert!(
+            refused.starts_with("HTTP/1.1 503 ") && refused.contains("too_many_connections"),
+            "{refused}"
+        );
+        drop(first);
+        connections.closed().await;
+        let mut third = send(address, WHOLE).await;
+        assert!(
+            read_until(&mut third, "ok")
+                .await
+                .starts_with("HTTP/1.1 200 ")
+        );
+    }
+
+    /// Breaks if the end cuts an answer off, or waits for clients that only stay connected.
+    #[tokio::test]
+    async fn closing_finishes_answers_and_closes_idle_connections() {
+        let (address, connections, answer) = start(4).await;
+        let mut idle = send(address, WHOLE).await;
+        read_until(&mut idle, "ok").await;
+        let busy = send(address, &WHOLE.replace("GET /", "GET /slow")).await;
+        // Both connections are taken by now: the idle one has answered, and this one takes a third place.
+        let mut third = send(address, WHOLE).await;
+        read_until(&mut third, "ok").await;
+        connections.close();
+        assert_eq!(rest(idle).await, "");
+        answer.notify_one();
+        let last = rest(busy).await;
+        assert!(
+            last.starts_with("HTTP/1.1 200 ") && last.ends_with("slow"),
+            "{last}"
+        );
+        connections.closed().await;
+        assert!(
+            TcpStream::connect(address).await.is_err(),
+            "nobody listens any more"
+        );
+    }
+
+    #[test]
+    fn each_failure_has_the_exit_code_of_the_command_line() {
+        let address: SocketAddr = "127.0.0.1:8080".parse().expect("an address");
+        let taken = ServeError::AddressInUse {
+            address,
+            holder: Some(" by nginx (process 7)".to_owned()),
+        };
+        assert_eq!(
+            taken.to_string(),
+            "127.0.0.1:8080 is in use by nginx (process 7); to use another port: openwork serve --listen 127.0.0.1:8081"
+        );
+        assert_eq!(taken.exit_code(), 3);
+        assert_eq!(ServeError::TokenNeeded(address).exit_code(), 2);
+        assert_eq!(ServeError::Data(String::new()).exit_code(), 4);
+        assert_eq!(ServeError::Internal(String::new()).exit_code(), 1);
+    }
 }

@@ -67,6 +67,16 @@ impl utoipa::Modify for Schemes {
     }
 }
 
+/// The name of a schema that two descriptions have and mean differently: merging them would lose one without a word.
+pub(super) fn clash(one: &OpenApi, other: &OpenApi) -> Option<String> {
+    let schemas = &one.components.as_ref()?.schemas;
+    let others = &other.components.as_ref()?.schemas;
+    others
+        .iter()
+        .find(|(name, schema)| schemas.get(*name).is_some_and(|s| s != *schema))
+        .map(|(name, _)| name.clone())
+}
+
 /// The description with every bound of the table filled in where its field or parameter is described.
 ///
 /// # Panics

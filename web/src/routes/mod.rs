@@ -30,26 +30,37 @@ pub mod timeline;
 pub mod workers;
 
 fn described() -> OpenApiRouter<AppState> {
-    OpenApiRouter::with_openapi(docs::preface())
-        .merge(blocks::routes())
-        .merge(mine::routes())
-        .merge(stress::routes())
-        .merge(stats::routes())
-        .merge(gc::routes())
-        .merge(profiles::routes())
-        .merge(crowd::routes())
-        .merge(faults::routes())
-        .merge(runs::routes())
-        .merge(events::routes())
-        .merge(history::routes())
-        .merge(timeline::routes())
-        .merge(workers::routes())
-        .merge(routines::routes())
-        .merge(runtime::routes())
-        .merge(pprof::routes())
-        .merge(metrics::routes())
-        .merge(health::routes())
-        .merge(docs::routes())
+    let resources = [
+        blocks::routes(),
+        mine::routes(),
+        stress::routes(),
+        stats::routes(),
+        gc::routes(),
+        profiles::routes(),
+        crowd::routes(),
+        faults::routes(),
+        runs::routes(),
+        events::routes(),
+        history::routes(),
+        timeline::routes(),
+        workers::routes(),
+        routines::routes(),
+        runtime::routes(),
+        pprof::routes(),
+        metrics::routes(),
+        health::routes(),
+        docs::routes(),
+    ];
+    resources
+        .into_iter()
+        .fold(OpenApiRouter::with_openapi(docs::preface()), |all, one| {
+            debug_assert_eq!(
+                docs::clash(all.get_openapi(), one.get_openapi()),
+                None,
+                "two types, one name"
+            );
+            all.merge(one)
+        })
 }
 
 /// The description of every route that is an API, with the bounds of [`crate::limits`] filled in.

@@ -45,8 +45,8 @@ struct RuntimeFacts {
     started_at: String,
     /// Time since the process began, at the sample, in nanoseconds.
     uptime_ns: u64,
-    /// Workers.
-    workers: Workers,
+    /// WorkerFacts.
+    workers: WorkerFacts,
     /// Guard pages: `light`, or `mprotect` with a bound on stacks.
     guard: &'static str,
     /// Whether frames can be walked for profiles and stack dumps.
@@ -68,7 +68,7 @@ struct RuntimeFacts {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Workers {
+struct WorkerFacts {
     /// How many.
     count: usize,
     /// Who decided: `flag`, `environment`, `CPU quota`, `CPU affinity` or `CPUs online`.
@@ -106,7 +106,7 @@ async fn runtime(State(state): State<AppState>) -> Json<RuntimeFacts> {
         boot: sample.boot.to_string(),
         started_at: wire::rfc3339(state.started_at),
         uptime_ns: sample.at_ns,
-        workers: Workers {
+        workers: WorkerFacts {
             count: state.workers.count,
             source: state.workers.source,
         },

@@ -18,12 +18,17 @@ use crate::waiting::Walk;
 const SLOW_NS: u64 = 1_000_000_000;
 /// Routines whose stacks are looked at for residency.
 const RESIDENCY_ROUTINES: usize = 64;
+/// A routine blocked for longer than this gives back the stack pages that it does not use.
+const LONG_PARKED: Duration = Duration::from_secs(1);
+/// Stacks trimmed at once, about 1 us each.
+const TRIM_ROUTINES: usize = 1_000;
 
 /// What others report into a sample.
 pub(crate) struct Reports {
     pub(crate) viewers: u64,
     pub(crate) bytes_sent: u64,
     pub(crate) samples_skipped: u64,
+    pub(crate) viewers_closed: u64,
     pub(crate) extra: Extra,
 }
 
@@ -48,6 +53,7 @@ struct Slow {
     cpu_ratio: Option<f64>,
     residency: Option<ResidencySample>,
     residency_budget: Budget,
+    trim_budget: Budget,
 }
 
 impl<'a> Sampler<'a> {
@@ -78,6 +84,7 @@ impl<'a> Sampler<'a> {
             viewers,
             bytes_sent,
             samples_skipped,
+            viewers_closed,
             extra,
         } = reports;
         let snapshot = self.handle.snapshot();
@@ -118,6 +125,7 @@ impl<'a> Sampler<'a> {
                 sampler_cpu_ratio: self.slow.cpu_ratio,
                 bytes_sent,
                 samples_skipped,
+                viewers_closed,
                 turns_lost: self.rings.turns_lost,
                 steals_lost: self.rings.steals_lost,
             },
@@ -149,6 +157,7 @@ impl Slow {
             cpu_ratio: None,
             residency: None,
             residency_budget: Budget::every(SLOW_NS),
+            trim_budget: Budget::every(SLOW_NS),
         }
     }
 
@@ -159,6 +168,10 @@ impl Slow {
         if let Some(residency) = residency {
             self.residency = residency;
         }
+        // The runtime has no thread of its own that looks round now and then; this one does.
+        self.trim_budget.spend(now_ns, || {
+            handle.trim_parked_stacks(LONG_PARKED, TRIM_ROUTINES)
+        });
         let Some((measured_ns, cpu_before)) = self.measured else {
             self.measured = Some((now_ns, clock.cpu_ns()));
             return;

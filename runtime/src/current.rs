@@ -29,7 +29,7 @@ pub struct Current {
 pub fn current() -> Option<Current> {
     worker::with_core(|core| {
         let core = core?;
-        let (routine, ..) = core.running()?;
+        let routine = core.running()?;
         Some(Current {
             routine: routine.header().routine_id(),
             worker: WorkerId::new(core.index),

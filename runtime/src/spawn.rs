@@ -334,9 +334,7 @@ unsafe fn born<B>(
     // SAFETY: nobody else knows the block yet, and it holds no body.
     unsafe { body::put(header, body) };
     worker::with_core_of(shared, |core| {
-        let parent = core
-            .and_then(WorkerCore::running)
-            .map(|(parent, ..)| parent);
+        let parent = core.and_then(WorkerCore::running);
         let workload =
             workload.or_else(|| parent.and_then(|parent| parent.header().clone_workload()));
         let workload_cancelled = |w: &Workload| w.inner.cancelled.load(SeqCst);

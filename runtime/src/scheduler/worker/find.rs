@@ -1,0 +1,303 @@
+//! Where a worker finds its next routine: its own queues, the injector, other workers' deques.
+
+use std::ptr::null_mut;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crossbeam_deque::Steal;
+
+use super::WorkerCore;
+use crate::WorkerId;
+use crate::routine::RoutineRef;
+use crate::scheduler::stats;
+use crate::scheduler::timers::NEVER;
+use crate::snapshot::{Source, StealRecord};
+use crate::time;
+
+/// Every so many turns, and whenever this much time has passed, a worker looks at the sources it
+/// would otherwise reach last. 61 is Go's number, a prime, so that it does not fall into step with
+/// a program's own rounds.
+const FAIR_TURNS: u32 = 61;
+const FAIR_NS: u64 = 1_000_000;
+
+/// Turns in a row that may come from the LIFO slot while others wait: two routines that ready each
+/// other would otherwise keep a worker for themselves.
+const LIFO_TURNS_MAX: u32 = 16;
+
+/// Most routines taken from the injector or from a victim at once; `crossbeam-deque` moves no more.
+const BATCH_MAX: usize = 32;
+
+/// Rounds over all victims before a searching worker gives up.
+const SEARCH_ROUNDS: usize = 4;
+
+impl WorkerCore {
+    /// Adds a routine that any worker may run.
+    pub(crate) fn push_local(&self, routine: RoutineRef, source: Source) {
+        let source = if source == Source::Timer {
+            source
+        } else {
+            Source::Local
+        };
+        routine.header().set_source(source);
+        self.local.push(routine);
+        self.shared.notify_work();
+    }
+
+    /// Adds a bound routine that the running one has readied: it runs next.
+    pub(crate) fn push_lifo(&self, routine: RoutineRef) {
+        routine.header().set_source(Source::Lifo);
+        let displaced = self.lifo.replace(routine.as_ptr());
+        if displaced.is_null() {
+            self.stats().lifo.store(1, Relaxed);
+        } else {
+            // SAFETY: the slot owned it, so its block is alive.
+            self.push_back(unsafe { RoutineRef::from_ptr(displaced) });
+        }
+    }
+
+    /// Adds a routine before all that are in the home's queue for another reason.
+    pub(crate) fn push_urgent(&self, routine: RoutineRef, source: Source) {
+        routine.header().set_source(source);
+        self.urgent.push_back(routine);
+        stats::add(&self.stats().ring, 1);
+    }
+
+    pub(super) fn push_back(&self, routine: RoutineRef) {
+        routine.header().set_source(Source::Inbox);
+        self.home.push_back(routine);
+        stats::add(&self.stats().ring, 1);
+    }
+
+    /// Routines in the home's queue.
+    pub(crate) fn queue_len(&self) -> u64 {
+        self.stats().ring.load(Relaxed)
+    }
+
+    /// Whether somebody else waits for this worker.
+    pub(crate) fn others_wait(&self) -> bool {
+        !self.lifo.get().is_null()
+            || self.queue_len() > 0
+            || !self.local.is_empty()
+            || !self.inbox_is_empty()
+            || !self.shared.injector.is_empty()
+            || self.timers().next() <= self.now.get()
+    }
+
+    fn inbox_is_empty(&self) -> bool {
+        self.shared.workers[self.index as usize].inbox.is_empty()
+    }
+
+    pub(super) fn drain_inbox(&self) {
+        let inbox = &self.shared.workers[self.index as usize].inbox;
+        if !inbox.is_empty() {
+            inbox.drain(|routine| self.push_back(routine));
+        }
+    }
+
+    /// The next routine without asking other workers, in the order of DESIGN: LIFO slot, home,
+    /// local deque, timers due, injector; now and then in another order.
+    pub(super) fn next(&self) -> Option<RoutineRef> {
+        let turns = self.turns.get().wrapping_add(1);
+        self.turns.set(turns);
+        self.drain_inbox();
+        if turns.is_multiple_of(FAIR_TURNS) || self.now.get() >= self.fair_at.get() {
+            self.fair_at.set(self.now.get() + FAIR_NS);
+            if let Some(routine) = self.next_fair() {
+                return Some(routine);
+            }
+        }
+        // Home and deque take turns: a routine that yields while it waits for others would come
+        // before them each time if its home always went first.
+        let (first, second) = if turns.is_multiple_of(2) {
+            (
+                WorkerCore::pop_home as fn(&Self) -> _,
+                WorkerCore::pop_local as fn(&Self) -> _,
+            )
+        } else {
+            (
+                WorkerCore::pop_local as fn(&Self) -> _,
+                WorkerCore::pop_home as fn(&Self) -> _,
+            )
+        };
+        self.pop_lifo()
+            .or_else(|| first(self))
+            .or_else(|| second(self))
+            .or_else(|| self.serve_timers().then(|| self.pop_home()).flatten())
+            .or_else(|| self.pop_local())
+            .or_else(|| self.take_injected())
+    }
+
+    /// One of the sources that others could starve, in rotation.
+    fn next_fair(&self) -> Option<RoutineRef> {
+        self.serve_timers();
+        let turn = self.fair_next.get();
+        self.fair_next.set(turn.wrapping_add(1));
+        match turn % 3 {
+            0 => self.take_injected(),
+            1 => self.local.pop(),
+            _ => self.pop_unhurried(),
+        }
+    }
+
+    fn pop_lifo(&self) -> Option<RoutineRef> {
+        if self.lifo.get().is_null() {
+            self.lifo_turns.set(0);
+            return None;
+        }
+        // SAFETY: the slot owns it, so its block is alive.
+        let routine = unsafe { RoutineRef::from_ptr(self.lifo.replace(null_mut())) };
+        self.stats().lifo.store(0, Relaxed);
+        let turns = self.lifo_turns.get() + 1;
+        if turns > LIFO_TURNS_MAX {
+            self.lifo_turns.set(0);
+            self.push_back(routine);
+            return None;
+        }
+        self.lifo_turns.set(turns);
+        Some(routine)
+    }
+
+    fn pop_home(&self) -> Option<RoutineRef> {
+        let routine = self.urgent.pop_front().or_else(|| self.home.pop_front())?;
+        let ring = &self.stats().ring;
+        ring.store(ring.load(Relaxed) - 1, Relaxed);
+        Some(routine)
+    }
+
+    fn pop_local(&self) -> Option<RoutineRef> {
+        self.local.pop()
+    }
+
+    /// The home's queue without those that go before it.
+    fn pop_unhurried(&self) -> Option<RoutineRef> {
+        let routine = self.home.pop_front()?;
+        let ring = &self.stats().ring;
+        ring.store(ring.load(Relaxed) - 1, Relaxed);
+        Some(routine)
+    }
+
+    fn serve_timers(&self) -> bool {
+        let next = self.timers().next();
+        if next == NEVER {
+            return false;
+        }
+        let now = time::now_ns();
+        next <= now && self.timers().serve(now) > 0
+    }
+
+    fn take_injected(&self) -> Option<RoutineRef> {
+        let share = self.shared.injector.len() / self.shared.workers.len() + 1;
+        loop {
+            match self
+                .shared
+                .injector
+                .steal_batch_with_limit_and_pop(&self.loot, share.min(BATCH_MAX))
+            {
+                Steal::Success(first) => {
+                    first.header().set_source(Source::Injector);
+                    self.keep_loot(Source::Injector);
+                    return Some(first);
+                }
+                Steal::Empty => return None,
+                Steal::Retry => {}
+            }
+        }
+    }
+
+    /// Moves what was taken besides the first one into the local deque. Returns how many.
+    fn keep_loot(&self, source: Source) -> u32 {
+        let mut moved = 0;
+        while let Some(routine) = self.loot.pop() {
+            routine.header().set_source(source);
+            if source == Source::Stolen {
+                count_stolen(routine);
+            }
+            self.local.push(routine);
+            moved += 1;
+        }
+        moved
+    }
+
+    /// Looks at every place where there could be work for this worker.
+    pub(super) fn search(&self) -> Option<RoutineRef> {
+        for _ in 0..SEARCH_ROUNDS {
+            if let Some(routine) = self.take_injected().or_else(|| self.steal()) {
+                return Some(routine);
+            }
+            self.drain_inbox();
+            self.serve_timers();
+            if let Some(routine) = self.pop_home().or_else(|| self.local.pop()) {
+                return Some(routine);
+            }
+            std::hint::spin_loop();
+        }
+        None
+    }
+
+    /// Takes half of a victim's deque; victims from a random one on.
+    fn steal(&self) -> Option<RoutineRef> {
+        let workers = &self.shared.workers;
+        let count = workers.len();
+        let first = self.next_random() as usize % count;
+        for victim in (first..count).chain(0..first) {
+            if victim == self.index as usize {
+                continue;
+            }
+            if let Some(routine) = self.steal_from(victim) {
+                return Some(routine);
+            }
+        }
+        None
+    }
+
+    fn steal_from(&self, victim: usize) -> Option<RoutineRef> {
+        let stealer = &self.shared.workers[victim].stealer;
+        let stats = self.stats();
+        loop {
+            stats::add(&stats.steal_attempts, 1);
+            let half = stealer.len().div_ceil(2).clamp(1, BATCH_MAX);
+            match stealer.steal_batch_with_limit_and_pop(&self.loot, half) {
+                Steal::Success(first) => {
+                    first.header().set_source(Source::Stolen);
+                    count_stolen(first);
+                    let moved = 1 + self.keep_loot(Source::Stolen);
+                    stats::add(&stats.steals, 1);
+                    stats::add(&stats.stolen_from[victim], u64::from(moved));
+                    self.record_steal(victim, moved, first);
+                    return Some(first);
+                }
+                Steal::Empty => return None,
+                Steal::Retry => {}
+            }
+        }
+    }
+
+    fn record_steal(&self, victim: usize, moved: u32, first: RoutineRef) {
+        if self.shared.record.load(Relaxed) {
+            self.shared.workers[self.index as usize]
+                .recorder
+                .steal(&StealRecord {
+                    at_ns: time::now_ns(),
+                    thief: WorkerId::new(self.index),
+                    victim: WorkerId::new(victim as u32),
+                    moved,
+                    first: first.header().routine_id(),
+                });
+        }
+    }
+
+    /// Xorshift (Marsaglia 2003): victims need no better.
+    fn next_random(&self) -> u64 {
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.random.set(x);
+        x
+    }
+}
+
+fn count_stolen(routine: RoutineRef) {
+    if let Some(workload) = routine.header().workload() {
+        workload.stolen.fetch_add(1, Relaxed);
+    }
+}

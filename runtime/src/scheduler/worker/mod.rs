@@ -1,0 +1,276 @@
+//! One worker: the loop that finds a routine ([`find`]), runs one turn of it ([`turn`]) and sleeps when
+//! there is none.
+
+mod find;
+mod turn;
+
+use std::cell::{Cell, RefCell};
+use std::ptr::null_mut;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use crossbeam_deque::Worker as LocalQueue;
+
+use crate::profile::frames;
+use crate::routine::context::StackPart;
+use crate::routine::slab::BlockCache;
+use crate::routine::{Header, RoutineRef};
+use crate::scheduler::Shared;
+use crate::scheduler::block::Interrupt;
+use crate::scheduler::home_queue::HomeQueue;
+use crate::scheduler::idle::Last;
+use crate::scheduler::parker::Woken;
+use crate::scheduler::stats::{self, WorkerStats};
+use crate::scheduler::timers::{NEVER, Timers};
+use crate::snapshot::{WaitReason, WorkerState};
+use crate::stack::{StackPool, overflow};
+use crate::thread_state::{self, NO_WORKER};
+use crate::time;
+
+/// What the running routine asks its worker to do after the switch.
+#[derive(Clone, Copy)]
+pub(crate) enum Post {
+    /// Put it at the end of its home's queue.
+    Yield,
+    /// Block it.
+    Block {
+        why: WaitReason,
+        interrupt: Interrupt,
+        /// A [`Commit`] of the routine's frame; called once, before the routine runs again.
+        commit: *mut (dyn FnMut(RoutineRef, crate::routine::life::Ticket) -> bool + 'static),
+    },
+}
+
+/// What only the worker's own thread touches. Reached by routines through the thread's state.
+pub(crate) struct WorkerCore {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) index: u32,
+    /// Time at the last turn boundary, in nanoseconds since process start.
+    pub(crate) now: Cell<u64>,
+    pub(crate) post: Cell<Option<Post>>,
+    /// The stack of the routine that runs.
+    pub(crate) current_part: Cell<*mut StackPart>,
+    pub(crate) blocks: BlockCache,
+    /// What a pending future says it waits for.
+    pub(crate) wait_reason: Cell<WaitReason>,
+    /// A pending future wants its next turn at once.
+    pub(crate) again: Cell<bool>,
+    ids: Cell<(u64, u64)>,
+    local: LocalQueue<RoutineRef>,
+    /// Where loot lands, so that it can be counted before others may take it.
+    loot: LocalQueue<RoutineRef>,
+    home: HomeQueue,
+    /// Readied by a deadline: goes before the others, in order, or it would wait a whole round.
+    urgent: HomeQueue,
+    lifo: Cell<*mut Header>,
+    lifo_turns: Cell<u32>,
+    turns: Cell<u32>,
+    fair_at: Cell<u64>,
+    fair_next: Cell<u32>,
+    random: Cell<u64>,
+    pool: RefCell<StackPool>,
+}
+
+/// Runs `f` on the core of the worker that this thread holds. `f` must not suspend.
+pub(crate) fn with_core<R>(f: impl FnOnce(Option<&WorkerCore>) -> R) -> R {
+    let core = thread_state::with(|t| t.core.load(Relaxed));
+    // SAFETY: the worker's thread stores the address of its own core, which lives on its stack
+    // until it has cleared the address, and only that thread reads the address here.
+    f(unsafe { core.as_ref() })
+}
+
+/// As [`with_core`], but only if it is a worker of `shared`.
+pub(crate) fn with_core_of<R>(shared: &Shared, f: impl FnOnce(Option<&WorkerCore>) -> R) -> R {
+    with_core(|core| f(core.filter(|core| std::ptr::eq(&*core.shared, shared))))
+}
+
+/// The body of a worker's thread.
+pub(crate) fn main(shared: Arc<Shared>, index: u32, local: LocalQueue<RoutineRef>) {
+    let core = WorkerCore::new(shared, index, local);
+    let _altstack = overflow::thread_altstack();
+    core.enter_thread();
+    let abort = AbortOnUnwind;
+    core.run();
+    std::mem::forget(abort);
+    core.leave_thread();
+}
+
+/// The scheduler has no invariants left when its own code panics: better a dead process than a
+/// silent hang.
+struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        eprintln!("openwork: a worker's own code panicked; the process ends");
+        std::process::abort();
+    }
+}
+
+impl WorkerCore {
+    fn new(shared: Arc<Shared>, index: u32, local: LocalQueue<RoutineRef>) -> WorkerCore {
+        let pool = StackPool::new(shared.arena.clone());
+        WorkerCore {
+            index,
+            now: Cell::new(time::now_ns()),
+            post: Cell::new(None),
+            current_part: Cell::new(null_mut()),
+            blocks: BlockCache::new(),
+            wait_reason: Cell::new(WaitReason::Future),
+            again: Cell::new(false),
+            ids: Cell::new((0, 0)),
+            local,
+            loot: LocalQueue::new_fifo(),
+            home: HomeQueue::new(),
+            urgent: HomeQueue::new(),
+            lifo: Cell::new(null_mut()),
+            lifo_turns: Cell::new(0),
+            turns: Cell::new(0),
+            fair_at: Cell::new(0),
+            fair_next: Cell::new(0),
+            random: Cell::new(0x9E37_79B9_7F4A_7C15 ^ u64::from(index + 1)),
+            pool: RefCell::new(pool),
+            shared,
+        }
+    }
+
+    fn enter_thread(&self) {
+        let mine = &self.shared.workers[self.index as usize];
+        let (low, high) = frames::thread_stack().unwrap_or((0, 0));
+        thread_state::with(|t| {
+            t.worker.store(self.index, Relaxed);
+            t.native_low.store(low, Relaxed);
+            t.native_high.store(high, Relaxed);
+            t.core.store(std::ptr::from_ref(self).cast_mut(), Relaxed);
+        });
+        // SAFETY: no arguments, no failure.
+        let tid = unsafe { libc::gettid() };
+        mine.stats.thread_id.store(tid, Relaxed);
+        self.shared.end.thread_started();
+    }
+
+    fn leave_thread(&self) {
+        let mine = &self.shared.workers[self.index as usize];
+        mine.stats.set_state(WorkerState::Parked);
+        thread_state::with(|t| {
+            t.core.store(null_mut(), Relaxed);
+            t.worker.store(NO_WORKER, Relaxed);
+        });
+        self.blocks.clear(&self.shared.slabs);
+    }
+
+    pub(crate) fn stats(&self) -> &WorkerStats {
+        &self.shared.workers[self.index as usize].stats
+    }
+
+    pub(crate) fn timers(&self) -> &Timers {
+        &self.shared.workers[self.index as usize].timers
+    }
+
+    /// A fresh routine number. Workers take them in lots, so that spawning does not contend.
+    pub(crate) fn next_id(&self) -> u64 {
+        const LOT: u64 = 64;
+        let (mut next, mut end) = self.ids.get();
+        if next == end {
+            next = self.shared.next_id.fetch_add(LOT, Relaxed);
+            end = next + LOT;
+        }
+        self.ids.set((next + 1, end));
+        next
+    }
+
+    /// Whether the turn has lasted longer than `slice`.
+    pub(crate) fn slice_is_over(&self, slice: Duration) -> bool {
+        let began = self.stats().turn_started.load(Relaxed);
+        time::now_ns().saturating_sub(began) > slice.as_nanos() as u64
+    }
+
+    /// The routine that runs.
+    pub(crate) fn running(&self) -> Option<RoutineRef> {
+        let routine = thread_state::with(|t| t.routine.load(Relaxed));
+        if routine.is_null() {
+            return None;
+        }
+        // SAFETY: the worker stores the routine that it runs, and its block lives through the turn.
+        Some(unsafe { RoutineRef::from_ptr(routine) })
+    }
+
+    fn run(&self) {
+        let mut searching = false;
+        loop {
+            if let Some(routine) = self.next() {
+                if searching {
+                    searching = false;
+                    self.stop_searching();
+                }
+                self.turn(routine);
+                continue;
+            }
+            if self.shared.end.is_stopping() {
+                break;
+            }
+            if !searching {
+                searching = self.shared.idle.start_searching();
+            }
+            if searching {
+                self.stats().set_state(WorkerState::Searching);
+                let found = self.search();
+                let began = self.now.replace(time::now_ns());
+                stats::add(&self.stats().searching_ns, self.now.get() - began);
+                if let Some(routine) = found {
+                    searching = false;
+                    self.stop_searching();
+                    self.turn(routine);
+                    continue;
+                }
+            }
+            searching = self.park(searching);
+        }
+        if searching {
+            self.stop_searching();
+        }
+    }
+
+    fn stop_searching(&self) {
+        // The last searcher looks whether there is more: submitters have relied on it.
+        if self.shared.idle.stop_searching() == Last::Yes && self.shared.has_stealable_work() {
+            self.shared.notify_work();
+        }
+    }
+
+    /// Sleeps until there is work. Returns whether the worker counts as searching afterwards.
+    fn park(&self, searching: bool) -> bool {
+        let me = self.index as usize;
+        let mine = &self.shared.workers[me];
+        self.shared.end.note_idle(&self.shared);
+        self.stats().set_state(WorkerState::Parked);
+        self.shared.idle.prepare_park(me, searching);
+        // Step P3: the last look, after the announcement.
+        let deadline = mine.timers.next();
+        let must_stay = self.shared.has_stealable_work()
+            || !mine.inbox.is_empty()
+            || self.shared.end.is_stopping();
+        let now = time::now_ns();
+        let woken = if must_stay || deadline <= now {
+            None
+        } else {
+            stats::add(&self.stats().parks, 1);
+            let timeout = (deadline != NEVER).then(|| Duration::from_nanos(deadline - now));
+            Some(mine.parker.park(timeout))
+        };
+        let woken = match woken {
+            Some(Woken::TimedOut) | None => {
+                if self.shared.idle.cancel_park(me) {
+                    Woken::TimedOut
+                } else {
+                    // Somebody has claimed us: the token is on its way.
+                    mine.parker.take_token()
+                }
+            }
+            Some(woken) => woken,
+        };
+        self.now.set(time::now_ns());
+        self.stats().set_state(WorkerState::Running);
+        woken == Woken::ToSearch
+    }
+}

@@ -1,0 +1,222 @@
+//! One turn: enter the routine, come back, put it where it belongs.
+
+use std::ptr::null_mut;
+use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
+
+use super::{Post, WorkerCore};
+use crate::memory;
+use crate::routine::body::TurnEnd;
+use crate::routine::context::{self, StackPart};
+use crate::routine::life::Wake;
+use crate::routine::{Header, NOBODY, RoutineRef};
+use crate::scheduler::block::{Commit, Interrupt};
+use crate::scheduler::{ready, stats};
+use crate::snapshot::{Source, TurnRecord, WaitReason, WorkerState};
+use crate::stack::OutOfStacks;
+use crate::thread_state;
+use crate::time;
+
+impl WorkerCore {
+    pub(super) fn turn(&self, routine: RoutineRef) {
+        let header = routine.header();
+        let Some(part) = self.stack_for(routine) else {
+            return;
+        };
+        let first = header.life.start_turn();
+        let source = header.source();
+        let began = self.now.get();
+        let stats = self.stats();
+        if first {
+            stats::add(&stats.started, 1);
+        }
+        stats.set_state(WorkerState::Running);
+        stats.count_turn(source);
+        header.note_turn(self.index, began);
+        if let Some(workload) = header.workload() {
+            workload.turns.fetch_add(1, Relaxed);
+        }
+        self.enter_routine(routine, part, began);
+        // SAFETY: we took the routine from a queue, so we run it; if it is bound, its home is this
+        // worker's thread, because only that home's queues hold it.
+        let end = unsafe { context::resume(part) };
+        self.leave_routine();
+        let now = time::now_ns();
+        self.now.set(now);
+        stats::add(&stats.busy_ns, now - began);
+        // The id and site are read before the routine is given away.
+        if self.shared.record.load(Relaxed) {
+            self.shared.workers[self.index as usize]
+                .recorder
+                .turn(&TurnRecord {
+                    start_ns: began,
+                    length_ns: now - began,
+                    routine: header.routine_id(),
+                    site: header.site(),
+                    source,
+                    workload: header.workload().map(|w| w.id),
+                });
+        }
+        match end {
+            Some(TurnEnd::Ended) => self.after_end(routine, part),
+            Some(TurnEnd::Pending) => self.after_pending(routine, part),
+            None => self.after_suspension(routine, part),
+        }
+    }
+
+    /// The routine's stack; a fresh one for a fresh turn. `None` if there is none to be had: the
+    /// routine is put among those that wait for one.
+    fn stack_for(&self, routine: RoutineRef) -> Option<*mut StackPart> {
+        let header = routine.header();
+        let part = header.stack.load(Relaxed);
+        if !part.is_null() {
+            return Some(part);
+        }
+        let taken = self.pool.borrow_mut().take(header.class());
+        match taken {
+            Ok(slot) => {
+                // SAFETY: we took the routine from a queue, so we run it, and it has no stack.
+                let part = unsafe { context::prepare(routine, slot) };
+                header.home.store(self.index, Relaxed);
+                header.stack.store(part, Relaxed);
+                Some(part)
+            }
+            Err(why) => {
+                header.set_awaiting_stack(true);
+                self.shared.stack_waiters.push(routine);
+                // A stack may have come back between our look and the push. (When the kernel
+                // refused, only a stack that comes back can help.)
+                if why == OutOfStacks::Limit && self.shared.arena.has_room() {
+                    self.revive_stack_waiter();
+                }
+                None
+            }
+        }
+    }
+
+    /// A stack is free: whoever has waited longest may try again.
+    fn revive_stack_waiter(&self) {
+        if let Some(routine) = self.shared.stack_waiters.pop() {
+            routine.header().set_awaiting_stack(false);
+            self.push_local(routine, Source::Local);
+        }
+    }
+
+    fn enter_routine(&self, routine: RoutineRef, part: *mut StackPart, began: u64) {
+        let header = routine.header();
+        self.post.set(None);
+        self.current_part.set(part);
+        // SAFETY: we run the routine.
+        let (low, high) = unsafe { context::bounds(part) };
+        thread_state::with(|t| {
+            t.workload.store(header.workload.load(Relaxed), Relaxed);
+            t.stack_low.store(low, Relaxed);
+            t.stack_high.store(high, Relaxed);
+            t.routine.store(routine.as_ptr(), Relaxed);
+        });
+        let stats = self.stats();
+        stats.turn_started.store(began, Relaxed);
+        let site = std::ptr::from_ref(header.site()).cast_mut();
+        stats.turn_site.store(site, Relaxed);
+        stats.turn_source.store(header.source() as u8, Relaxed);
+        stats.turn_workload.store(header.workload_id(), Relaxed);
+        // Release pairs with the acquire load of the snapshot: who sees the routine sees its start.
+        stats.routine.store(header.id.load(Relaxed), Release);
+    }
+
+    fn leave_routine(&self) {
+        thread_state::with(|t| {
+            memory::settle(t);
+            t.routine.store(null_mut(), Relaxed);
+            t.stack_low.store(0, Relaxed);
+            t.stack_high.store(0, Relaxed);
+            t.workload.store(null_mut(), Relaxed);
+        });
+        self.current_part.set(null_mut());
+        self.stats().routine.store(0, Relaxed);
+    }
+
+    fn take_stack_back(&self, routine: RoutineRef, part: *mut StackPart) {
+        let header = routine.header();
+        header.stack.store(null_mut(), Relaxed);
+        header.home.store(NOBODY, Relaxed);
+        header.depth.store(0, Relaxed);
+        // SAFETY: we ran the routine, and its body has returned.
+        let (slot, lowest) = unsafe { context::dismantle(part) };
+        // SAFETY: the body has returned, so nothing on the slot is used any more; it came from this
+        // arena.
+        unsafe { self.pool.borrow_mut().give_back(slot, lowest) };
+        // SeqCst: after the pool has admitted another slot; partner is the fence in `StackWaiters::push`.
+        if self.shared.stack_waiters.len.load(SeqCst) > 0 {
+            self.revive_stack_waiter();
+        }
+    }
+
+    fn after_end(&self, routine: RoutineRef, part: *mut StackPart) {
+        self.take_stack_back(routine, part);
+        routine.header().life.end();
+        routine.release();
+    }
+
+    fn after_pending(&self, routine: RoutineRef, part: *mut StackPart) {
+        self.take_stack_back(routine, part);
+        let header = routine.header();
+        let why = self.wait_reason.replace(WaitReason::Future);
+        if self.again.replace(false) {
+            self.count_yield(header);
+            header.life.requeue();
+            self.push_local(routine, Source::Local);
+            return;
+        }
+        header.touch(self.now.get());
+        self.stats().count_block(why);
+        let ticket = header.life.block(why);
+        // From here on a waker may have it; only the exchange inside `wake` gives it back to us.
+        if header.life.has_notice()
+            && let Wake::Won(why) = header.life.wake(ticket)
+        {
+            self.stats().count_ready(why);
+            self.push_local(routine, Source::Local);
+        }
+    }
+
+    fn after_suspension(&self, routine: RoutineRef, part: *mut StackPart) {
+        let header = routine.header();
+        // SAFETY: we run the routine.
+        let depth = unsafe { context::facts(part) }.depth;
+        if let Some((from, to)) = context::observe_depth(routine, depth) {
+            self.stats().count_growth(from, to);
+        }
+        match self.post.take().expect("a routine suspends with a wish") {
+            Post::Yield => {
+                self.count_yield(header);
+                header.touch(self.now.get());
+                header.life.requeue();
+                self.push_back(routine);
+            }
+            Post::Block {
+                why,
+                interrupt,
+                commit,
+            } => {
+                header.touch(self.now.get());
+                self.stats().count_block(why);
+                let ticket = header.life.block(why);
+                // SAFETY: the routine's frame lives until it is resumed, which only this thread
+                // can do; and it is called once.
+                let commit: Commit<'_> = unsafe { &mut *commit };
+                let waits = commit(routine, ticket);
+                let stop = !waits || (interrupt == Interrupt::ByCancel && header.life.has_cancel());
+                if stop {
+                    ready::ready(routine, ticket, Source::Inbox);
+                }
+            }
+        }
+    }
+
+    fn count_yield(&self, header: &Header) {
+        stats::add(&self.stats().yields, 1);
+        if let Some(workload) = header.workload() {
+            workload.yields.fetch_add(1, Relaxed);
+        }
+    }
+}

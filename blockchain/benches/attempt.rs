@@ -3,6 +3,9 @@
 //! Says nothing about routines (see `scaling`) nor about luck: no nonce fits in these ranges.
 //!
 //! Run: `cargo bench -p openwork-blockchain --bench attempt`
+//!
+//! Medians on 2 cores of an AMD EPYC with SHA extensions, Linux 6.18, other work on both: an attempt
+//! takes 42.6 ns with the midstate and 77 to 91 ns without, a rebase 120 ns.
 
 use std::hint::black_box;
 

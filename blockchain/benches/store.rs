@@ -5,6 +5,13 @@
 //! page cache.
 //!
 //! Run: `cargo bench -p openwork-blockchain --bench store`
+//!
+//! Medians on 2 cores of an AMD EPYC, ext4 on a virtual disk, other work on both: a block alone
+//! 7.0 ms (0.7 ms at best: the disk's sync is nearly all of it), 1,000 at once 83 us each, verifying
+//! 1.5 us a block, listing 2.3 us, reading one 12 us.
+//!
+//! With a cache of 1 MiB or 32 MiB instead of none: reading one 3 us, verifying and listing the
+//! same, since a range reads each page once.
 
 use std::sync::OnceLock;
 

@@ -149,3 +149,72 @@ fn ended_early(error: &JoinError) -> MineError {
 
 /// What a miner does next.
 type Next = Turn<()>;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use openwork::Runtime;
+
+    use super::*;
+    use crate::chain::ChainOptions;
+    use crate::difficulty::Difficulty;
+    use crate::faulty::{Faults, faulty_opener};
+    use crate::verify::verify;
+
+    /// The disk fills up during a run. The run must end, with exactly the blocks that are in the
+    /// chain, and the next run must find a chain in order.
+    #[test]
+    fn a_disk_that_fills_up_ends_the_run_and_loses_no_block() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chain.redb");
+        let options = ChainOptions {
+            genesis_difficulty: Difficulty::MIN,
+            ..ChainOptions::default()
+        };
+        Chain::open(&path, options.clone()).unwrap().close();
+        let faults = Arc::new(Faults::default());
+        let chain = Chain::open_with(&path, faulty_opener(&path, &faults), options).unwrap();
+        chain.on_append({
+            let faults = Arc::clone(&faults);
+            move |block| {
+                if block.index == 1 {
+                    faults.full.store(true, Ordering::Relaxed);
+                }
+            }
+        });
+
+        let runtime = Runtime::builder().workers(2).build().unwrap();
+        let meter = Arc::new(HashMeter::new(2));
+        let mine = |routines| {
+            let request = MineRequest::chain("x", routines, Difficulty::MIN);
+            let workload = Workload::new("test");
+            super::mine(&runtime.handle(), &chain, &meter, request, &workload)
+        };
+        // More blocks than a commit can hold, so that some come after the disk is full: the
+        // observer speaks before the writer takes in the next commit.
+        let failure = mine(10_000).unwrap().wait().unwrap_err();
+        assert!(
+            matches!(&failure.error, MineError::Append(AppendError::Storage(error)) if error.is_full()),
+            "{:?}",
+            failure.error
+        );
+        let appended = failure.so_far.blocks.len() as u64;
+        assert!(appended >= 1);
+        assert_eq!(chain.length(), appended + 1);
+        assert!(failure.so_far.shares.len() <= 10_000);
+
+        faults.full.store(false, Ordering::Relaxed);
+        // A chain that could not be opened again on the full disk refuses until it has been tried.
+        let run = loop {
+            match mine(3) {
+                Ok(run) => break run,
+                Err(MineStartError::Append(AppendError::Storage(_))) => std::thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!(run.wait().unwrap().blocks.len(), 3);
+        assert_eq!(chain.length(), appended + 4);
+        assert!(verify(&chain).unwrap().valid);
+    }
+}

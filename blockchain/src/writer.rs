@@ -86,9 +86,12 @@ fn next_job(shared: &Shared) -> Option<Job> {
 type Waiting = (Arc<Block>, Completion);
 
 fn commit(shared: &Shared, batch: Vec<Accepted>) {
-    let known = shared.lock().tip;
     let opened = ensure_open(shared);
     let tip = shared.lock().tip;
+    // False when opening showed that the file holds more than was known.
+    let follows = batch
+        .first()
+        .is_some_and(|first| first.block.previous_hash == tip.hash);
 
     let mut end = tip;
     let mut records = Vec::with_capacity(batch.len());
@@ -103,17 +106,11 @@ fn commit(shared: &Shared, batch: Vec<Accepted>) {
         records.push(accepted.record);
         waiting.push((accepted.block, accepted.completion));
     }
-    match opened {
-        Err(error) => return fall_back(shared, waiting, &error.into()),
-        // The file turned out to be longer than known: what follows the known tip is stale.
-        Ok(()) if tip != known => {
-            let moved = AppendError::TipMoved {
-                length: tip.length,
-                hash: tip.hash,
-            };
-            return fall_back(shared, waiting, &moved);
-        }
-        Ok(()) => {}
+    if let Err(error) = opened {
+        return fall_back(shared, waiting, &error.into());
+    }
+    if !follows {
+        return fall_back(shared, waiting, &moved_to(tip));
     }
 
     let recorded = TipRecord {
@@ -177,6 +174,13 @@ fn fall_back(shared: &Shared, lost: Vec<Waiting>, error: &AppendError) {
     }
 }
 
+fn moved_to(tip: Head) -> AppendError {
+    AppendError::TipMoved {
+        length: tip.length,
+        hash: tip.hash,
+    }
+}
+
 /// Opens the store if a failure has closed it.
 fn ensure_open(shared: &Shared) -> Result<(), StorageError> {
     if shared.store.is_open() {
@@ -185,23 +189,35 @@ fn ensure_open(shared: &Shared) -> Result<(), StorageError> {
     let stored = reopen(shared)?;
     let known = shared.lock().tip;
     if stored != known {
-        adopt(shared, known, stored).map_err(|fault| {
-            shared.store.close();
-            fault.into_storage_error()
-        })?;
+        adopt(shared, known, stored).map_err(|fault| make_unavailable(shared, fault))?;
     }
     Ok(())
 }
 
 /// Closes the store, opens it and reads where the chain ends.
 fn reopen(shared: &Shared) -> Result<Head, StorageError> {
+    let known = shared.lock().tip;
     let reopened = shared.store.reopen().and_then(|()| stored_end(shared));
-    let reopened = reopened.map_err(|fault| {
-        shared.store.close();
-        fault.into_storage_error()
-    });
-    shared.lock().unavailable = reopened.as_ref().err().cloned();
-    reopened
+    match reopened {
+        Ok(stored) if stored.length > known.length || stored == known => {
+            shared.lock().unavailable = None;
+            Ok(stored)
+        }
+        // Somebody has put another file there. Nothing may be appended to it.
+        Ok(_) => {
+            let message = "it has lost blocks that had been durable".to_owned();
+            Err(make_unavailable(shared, Fault::Damaged(message)))
+        }
+        Err(fault) => Err(make_unavailable(shared, fault)),
+    }
+}
+
+/// Closes the store until somebody makes the writer try again.
+fn make_unavailable(shared: &Shared, fault: Fault) -> StorageError {
+    shared.store.close();
+    let error = fault.into_storage_error();
+    shared.lock().unavailable = Some(error.clone());
+    error
 }
 
 fn stored_end(shared: &Shared) -> Result<Head, Fault> {
@@ -220,7 +236,7 @@ fn stored_end(shared: &Shared) -> Result<Head, Fault> {
     })
 }
 
-/// Takes in the blocks of a commit that was believed lost.
+/// Takes in the blocks of a commit that was believed lost. What was built on the old tip is stale.
 fn adopt(shared: &Shared, known: Head, stored: Head) -> Result<(), Fault> {
     let snapshot = shared.store.snapshot()?;
     let mut blocks = Vec::new();
@@ -230,8 +246,17 @@ fn adopt(shared: &Shared, known: Head, stored: Head) -> Result<(), Fault> {
         let block = decode(&record).map_err(|reason| Fault::Damaged(reason.to_string()))?;
         blocks.push(Arc::new(block));
     }
+    if blocks
+        .first()
+        .is_some_and(|first| first.previous_hash != known.hash)
+    {
+        return Err(Fault::Damaged(
+            "another chain has taken its place".to_owned(),
+        ));
+    }
     shared.lock().tip = stored;
     publish(shared, stored, blocks.iter());
+    fall_back(shared, Vec::new(), &moved_to(stored));
     Ok(())
 }
 
@@ -404,7 +429,6 @@ mod tests {
             append(chain, "denied").wait(),
             Err(AppendError::Storage(_))
         ));
-        assert!(matches!(chain.room(0), Err(AppendError::Storage(_))));
         assert!(chain.block(0).is_err(), "nothing to read from");
         assert_eq!(chain.length(), 1);
 
@@ -419,6 +443,48 @@ mod tests {
         assert_eq!(chain.length(), 2);
         append(chain, "next").wait().unwrap();
         assert_eq!(fixture.reopened_length(), 3);
+    }
+
+    /// The attempt to open the file may come from a question for room instead of an append; the
+    /// head has to move then too, or the next block would be stored in a place that is taken.
+    #[test]
+    fn a_commit_found_without_an_append_moves_the_head() {
+        let fixture = fixture();
+        let chain = &fixture.chain;
+        fixture.set(|faults| &faults.sync_lies, true);
+        fixture.set(|faults| &faults.unreachable, true);
+        assert!(append(chain, "denied").wait().is_err());
+        fixture.set(|faults| &faults.unreachable, false);
+        while chain.room(0).is_err() {
+            std::thread::yield_now();
+        }
+        while chain.length() == 1 {
+            std::thread::yield_now();
+        }
+        append(chain, "next").wait().unwrap();
+        assert_eq!(chain.newest(2).unwrap().map_data(), ["next", "denied"]);
+        assert_eq!(fixture.reopened_length(), 3);
+    }
+
+    #[test]
+    fn a_file_that_has_lost_durable_blocks_is_not_appended_to() {
+        let fixture = fixture();
+        let chain = &fixture.chain;
+        append(chain, "durable").wait().unwrap();
+        let older = fixture.path.with_extension("older");
+        Chain::open(&older, EASY).unwrap().close();
+        fixture.set(|faults| &faults.full, true);
+        fixture.set(|faults| &faults.unreachable, true);
+        assert!(append(chain, "lost").wait().is_err());
+
+        std::fs::rename(&older, &fixture.path).unwrap();
+        fixture.set(|faults| &faults.full, false);
+        fixture.set(|faults| &faults.unreachable, false);
+        assert!(matches!(
+            append(chain, "next").wait(),
+            Err(AppendError::Storage(_))
+        ));
+        assert_eq!(chain.length(), 2);
     }
 
     #[test]

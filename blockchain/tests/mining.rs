@@ -383,3 +383,49 @@ fn the_chain_can_be_read_and_verified_while_it_grows() {
     }
     run.wait().unwrap();
 }
+
+/// All miners start in the queue of the worker that ran the root; the others have to come for them.
+#[test]
+fn the_miners_of_one_queue_are_stolen() {
+    let world = world();
+    let workload = Workload::new("stolen");
+    let run = world
+        .start(MineRequest::chain("x", 64, Difficulty::MAX), &workload)
+        .unwrap();
+    // Ends with the event; if nobody steals, the test's time-out tells.
+    while workload.counters().stolen == 0 || world.meter.hashes().contains(&0) {
+        std::thread::yield_now();
+    }
+    run.cancel();
+    let failure = run.wait().unwrap_err();
+    assert_eq!(failure.error, MineError::Cancelled);
+    assert_eq!(failure.so_far.shares.len(), 64);
+}
+
+/// With one worker and the writer held, a miner that waited on its worker would stop everything.
+#[test]
+fn waiting_for_the_disk_holds_no_worker() {
+    let chain = Chain::in_memory(easy()).unwrap();
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let (held, is_held) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let may_go_on = std::sync::Mutex::new(may_go_on);
+    chain.on_append(move |_| {
+        let _ = held.send(());
+        let _ = may_go_on.lock().unwrap().recv();
+    });
+    let meter = Arc::new(HashMeter::new(1));
+    let request = MineRequest::chain("x", 4, Difficulty::MIN);
+    let run = openwork_blockchain::mine(
+        &runtime.handle(),
+        &chain,
+        &meter,
+        request,
+        &Workload::new("held"),
+    )
+    .unwrap();
+    is_held.recv().unwrap();
+    assert_eq!(runtime.spawn(|| 6 * 7).join().unwrap(), 42);
+    drop(go_on);
+    assert_eq!(run.wait().unwrap().blocks.len(), 4);
+}

@@ -301,6 +301,9 @@ metrics! {
     "openwork_samples_skipped_total" Count Counter &[],
         "Samples that slow viewers did not get.",
         |s, p| p.count(&[], s.watching.samples_skipped);
+    "openwork_viewers_closed_total" Count Counter &[],
+        "Viewers closed because they took nothing for 10 s.",
+        |s, p| p.count(&[], s.watching.viewers_closed);
     "openwork_turns_lost_total" Count Counter &[],
         "Turns overwritten before the sampler read them, while someone watched.",
         |s, p| p.count(&[], s.watching.turns_lost);

@@ -63,6 +63,7 @@ struct Shared {
     callbacks: Mutex<Vec<Callback>>,
     bytes_sent: AtomicU64,
     samples_skipped: AtomicU64,
+    viewers_closed: AtomicU64,
 }
 
 type Callback = Box<dyn Fn(&Arc<Sample>) + Send + Sync>;
@@ -96,6 +97,7 @@ impl Observatory {
             callbacks: Mutex::default(),
             bytes_sent: AtomicU64::new(0),
             samples_skipped: AtomicU64::new(0),
+            viewers_closed: AtomicU64::new(0),
         });
         let thread = thread::Builder::new()
             .name("observatory".to_owned())
@@ -201,6 +203,11 @@ impl Observatory {
         self.shared().samples_skipped.fetch_add(samples, Relaxed);
     }
 
+    /// Reports a viewer that was closed because it took nothing for too long.
+    pub fn add_viewer_closed(&self) {
+        self.shared().viewers_closed.fetch_add(1, Relaxed);
+    }
+
     /// Ends the sampler and waits for its thread; what was sampled stays readable. Called on the
     /// sampler's own thread, by a callback, it does not wait.
     pub fn stop(&self) {
@@ -296,6 +303,7 @@ impl Shared {
                 viewers,
                 bytes_sent: self.bytes_sent.load(Relaxed),
                 samples_skipped: self.samples_skipped.load(Relaxed),
+                viewers_closed: self.viewers_closed.load(Relaxed),
                 extra: extra(),
             };
             let sample = Arc::new(sampler.take(reports));

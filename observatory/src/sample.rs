@@ -91,6 +91,11 @@ pub struct Watching {
     ///
     /// [`Observatory::add_samples_skipped`]: crate::Observatory::add_samples_skipped
     pub samples_skipped: u64,
+    /// Viewers closed so far because they took nothing for too long, as reported by
+    /// [`Observatory::add_viewer_closed`].
+    ///
+    /// [`Observatory::add_viewer_closed`]: crate::Observatory::add_viewer_closed
+    pub viewers_closed: u64,
     /// Turns overwritten in a worker's ring before the sampler read them, while someone watched.
     pub turns_lost: u64,
     /// Steals overwritten likewise.

@@ -8,7 +8,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -47,7 +47,6 @@ struct Inner {
     ending: watch::Sender<bool>,
     viewers: AtomicUsize,
     viewers_max: usize,
-    closed_slow: AtomicU64,
 }
 
 /// What a stream is to begin with.
@@ -119,7 +118,6 @@ impl Hub {
             ending: watch::Sender::new(false),
             viewers: AtomicUsize::new(0),
             viewers_max,
-            closed_slow: AtomicU64::new(0),
         }));
         let (ticking, progressing) = (hub.clone(), runs.clone());
         observatory.on_sample(move |sample| {
@@ -143,11 +141,6 @@ impl Hub {
     /// Open streams.
     pub fn viewers(&self) -> usize {
         self.0.viewers.load(Relaxed)
-    }
-
-    /// Streams closed because their viewer took nothing for [`PROGRESS_TIME_MAX`].
-    pub fn closed_slow(&self) -> u64 {
-        self.0.closed_slow.load(Relaxed)
     }
 
     /// Ends all streams, each with `bye`, and from now on every new one at once.
@@ -305,7 +298,7 @@ impl Viewer {
                 }
             }
             End::Slow => {
-                self.hub.0.closed_slow.fetch_add(1, Relaxed);
+                self.hub.0.observatory.add_viewer_closed();
                 tracing::info!(
                     last = self.last,
                     "a viewer took nothing for 10 s and was closed"

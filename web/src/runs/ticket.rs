@@ -48,7 +48,7 @@ impl From<ApiError> for Failure {
 pub struct Ended {
     /// The answer, or why there is none.
     pub outcome: Result<Json, ApiError>,
-    /// From launch to end.
+    /// From admission to end.
     pub took: Duration,
     /// What its routines did.
     pub counters: Counters,
@@ -59,6 +59,7 @@ struct Place {
     inner: Arc<Inner>,
     id: RunId,
     live: Arc<Live>,
+    admitted: Instant,
 }
 
 /// A run that was accepted and is not yet under way. Dropping it cancels the run: its client went away.
@@ -66,7 +67,12 @@ pub struct Admitted(Option<Place>);
 
 impl Admitted {
     pub(super) fn new(inner: Arc<Inner>, id: RunId, live: Arc<Live>) -> Admitted {
-        Admitted(Some(Place { inner, id, live }))
+        Admitted(Some(Place {
+            inner,
+            id,
+            live,
+            admitted: Instant::now(),
+        }))
     }
 
     fn place(&self) -> &Place {
@@ -240,7 +246,6 @@ async fn drive(
     on_stop: OnStop,
     tell: oneshot::Sender<Ended>,
 ) {
-    let launched = Instant::now();
     let place = Unfinished(Some(place));
     let (outcome, stop) = place.get().until_end(work, on_stop).await;
     let timeout = place.get().inner.settings.timeout;
@@ -261,6 +266,7 @@ async fn drive(
     let kept = keep(result.clone()).await;
     let place = place.finish();
     let counters = place.inner.counters(&place.live.workload);
+    let took = place.admitted.elapsed();
     place.end(
         state,
         kept,
@@ -274,7 +280,7 @@ async fn drive(
     // Nobody listens to the end of an asynchronous run here.
     let _heard = tell.send(Ended {
         outcome,
-        took: launched.elapsed(),
+        took,
         counters,
     });
 }

@@ -206,6 +206,8 @@ pub struct WatchingNow {
     pub bytes_sent: u64,
     /// Samples slow viewers did not get.
     pub samples_skipped: u64,
+    /// Viewers closed because they took nothing for 10 s.
+    pub viewers_closed: u64,
     /// Turns overwritten before they were read.
     pub turns_lost: u64,
     /// Steals overwritten before they were read.
@@ -394,6 +396,7 @@ impl From<&Watching> for WatchingNow {
             sampler_cpu_ratio: watching.sampler_cpu_ratio,
             bytes_sent: watching.bytes_sent,
             samples_skipped: watching.samples_skipped,
+            viewers_closed: watching.viewers_closed,
             turns_lost: watching.turns_lost,
             steals_lost: watching.steals_lost,
         }

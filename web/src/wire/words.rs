@@ -49,7 +49,8 @@ fn fraction(value: u128, unit: u128, name: &str) -> String {
 
 /// Milliseconds with their fraction, for the fields whose name ends in `_ms`.
 pub fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
+    // Not by way of seconds: 30 ns would become 0.000029999999999999997 ms.
+    duration.as_nanos() as f64 / 1e6
 }
 
 /// Bytes as MB of 2^20, for the old fields whose name ends in `_mb`. Exact below 2^53 bytes.

@@ -10,6 +10,8 @@ use support::Server;
 use tempfile::TempDir;
 
 const SIGABRT: i32 = 6;
+/// Samples, ten a second, within which something must be told.
+const TICKS: u32 = 50;
 
 #[test]
 fn an_overflow_is_named_and_told_at_the_next_start() {
@@ -49,14 +51,20 @@ fn a_panic_ends_one_routine_and_the_service_goes_on() {
     let answer = server.post("/api/v1/faults", r#"{"kind":"panic"}"#);
     assert_eq!(answer.json()["message"], "a panic was asked for");
     assert_eq!(server.post("/blocks", r#"{"data":"after"}"#).status, 201);
-    let log = server.log();
-    let lines: Vec<_> = log.lines().filter(|l| l.contains("fault-panic")).collect();
-    assert!(
-        lines
-            .iter()
-            .any(|l| l.contains("faults.rs:") && l.contains("a panic was asked for")),
-        "{log}"
-    );
+    // The service learns of a panic with a sample, so the line is there some ticks later.
+    let mut ticks = server.events();
+    let told = |log: &str| {
+        log.lines().any(|line| {
+            ["fault-panic", "faults.rs:", "a panic was asked for"]
+                .iter()
+                .all(|part| line.contains(part))
+        })
+    };
+    let seen = (0..TICKS).any(|_| {
+        ticks.wait_for("tick");
+        told(&server.log())
+    });
+    assert!(seen, "{}", server.log());
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub mod lifecycle;
 pub mod limits;
 mod machine;
 pub mod page;
+mod panic_log;
 pub mod profiles;
 pub mod routes;
 pub mod runs;

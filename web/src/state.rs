@@ -20,7 +20,7 @@ use crate::profiles::Profiles;
 use crate::security::host::HostRule;
 use crate::security::token::{self, Token};
 use crate::server::ServeError;
-use crate::{limits, routes, runs, stream, wire};
+use crate::{limits, panic_log, routes, runs, stream, wire};
 
 /// How long one bare hashing loop runs at start, to have something to compare hash rates with.
 const BASELINE_TIME: Duration = Duration::from_millis(100);
@@ -172,6 +172,7 @@ impl Service {
             })
             .map_err(|e| internal(&e))?
         };
+        panic_log::follow(&observatory, runtime.handle());
         let hub = stream::Hub::start(&observatory, &runs, &chain, limits::VIEWERS.max as usize);
         let host_rule = HostRule::new(listen.ip(), token.is_some(), &config.allow_hosts.value);
         let state = AppState {

@@ -28,7 +28,10 @@ pub(crate) fn follow(observatory: &Observatory, runtime: Handle) {
             );
         }
         if read.lost > 0 {
-            tracing::error!(lost = read.lost, "further routines panicked, too many to be kept");
+            tracing::error!(
+                lost = read.lost,
+                "further routines panicked, too many to be kept"
+            );
         }
     });
 }

@@ -17,10 +17,10 @@
 //!
 //! Run: `cargo bench -p openwork-blockchain --bench scaling`
 //!
-//! On 2 cores of an AMD EPYC under a load of 15: a bare thread makes 23.1 million attempts per CPU
-//! second, a worker 0.996 of that in a race and 0.989 in chain mode; two workers make 1.99 times as
-//! many as one (threads 1.99), and 1.98 times in whole runs of 256 blocks. By the clock nothing
-//! could be said that day.
+//! On 2 cores of an AMD EPYC under a load of 10: a bare thread makes 23.1 million attempts per CPU
+//! second, a worker 0.998 of that in a race and in chain mode; two workers make 1.99 times as many
+//! as one in a race (two threads 1.98), and 1.96 times in whole runs of 256 blocks. By the clock
+//! nothing could be said that day.
 
 use std::fs;
 use std::ops::Sub;

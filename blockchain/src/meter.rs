@@ -10,8 +10,7 @@ use crate::proof::Search;
 
 /// Hashes computed since the start, by worker.
 ///
-/// A miner adds once a turn, so the price is one uncontended atomic addition per turn, and a reader
-/// (the sampler) sees a turn's hashes when the turn is over.
+/// A miner adds every 1,024 hashes: one uncontended atomic addition in some 45 us.
 #[derive(Debug)]
 pub struct HashMeter {
     workers: Box<[Padded]>,

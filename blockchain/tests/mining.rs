@@ -402,6 +402,31 @@ fn the_miners_of_one_queue_are_stolen() {
     assert_eq!(failure.so_far.shares.len(), 64);
 }
 
+/// A turn of ten million attempts takes half a second and more. Neither the figures nor a cancel wait
+/// for its end.
+#[test]
+fn a_long_turn_is_seen_and_cancelled_before_its_end() {
+    let world = world();
+    for mode in [MineRequest::chain, MineRequest::race] {
+        let request = MineRequest {
+            yield_every: *MineRequest::YIELD_EVERY.end(),
+            ..mode(String::from("x"), 1, Difficulty::MAX)
+        };
+        let run = world.start(request, &Workload::new("long")).unwrap();
+        while run.progress().attempts == 0 {
+            std::thread::yield_now();
+        }
+        run.cancel();
+        let so_far = run.wait().unwrap_err().so_far;
+        let turn = *MineRequest::YIELD_EVERY.end();
+        assert!(
+            (1..turn).contains(&so_far.attempts),
+            "{} attempts",
+            so_far.attempts
+        );
+    }
+}
+
 /// With one worker and the writer held, a miner that waited on its worker would stop everything.
 #[test]
 fn waiting_for_the_disk_holds_no_worker() {

@@ -16,7 +16,7 @@ use crate::chain::Chain;
 use crate::meter::HashMeter;
 use crate::receipt::{Receipt, receipt};
 
-use super::search::Searched;
+use super::search::Look;
 use super::{MineError, MineRequest};
 
 /// How far a run is.
@@ -251,18 +251,17 @@ impl Seat {
         }
     }
 
-    /// Enters the attempts of a turn.
-    pub(super) fn count(&mut self, searched: &Searched) {
-        self.share.attempts += searched.attempts;
+    /// Enters the attempts of a piece and what the look after it has shown, which is passed on.
+    pub(super) fn count(&mut self, attempts: u64, look: Look) -> Look {
         let ledger = &self.unsettled.ledger;
-        ledger
-            .attempts
-            .fetch_add(searched.attempts, Ordering::Relaxed);
-        ledger
-            .attempts_late
-            .fetch_add(searched.attempts_late, Ordering::Relaxed);
+        self.share.attempts += attempts;
+        ledger.attempts.fetch_add(attempts, Ordering::Relaxed);
+        if look == Look::TipMoved {
+            ledger.attempts_late.fetch_add(attempts, Ordering::Relaxed);
+        }
         let worker = openwork::current_worker().map(|worker| worker.get());
-        ledger.meter.add(worker, searched.attempts);
+        ledger.meter.add(worker, attempts);
+        look
     }
 
     pub(super) fn count_yield(&mut self) {

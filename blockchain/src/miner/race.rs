@@ -12,7 +12,7 @@ use crate::receipt::Receipt;
 
 use super::Next;
 use super::ledger::{Ledger, Seat};
-use super::search::search;
+use super::search::{Look, search};
 
 /// What the racers of a run share.
 pub(super) struct Race {
@@ -116,11 +116,18 @@ impl Racer {
             own => own.insert((Arc::clone(&job), job.candidate.clone())),
         };
         let nonces = first..NONCE_LIMIT.min(first + yield_every);
-        let won = self.won;
-        let searched = search(candidate, nonces, || {
-            job.candidate.is_stale(chain) || (ledger.is_stopped() && !won)
+        let (seat, won) = (&mut self.seat, self.won);
+        let searched = search(candidate, nonces, |attempts| {
+            // In this order: a rival who has won has moved the tip.
+            let look = if job.candidate.is_stale(chain) {
+                Look::TipMoved
+            } else if (ledger.is_stopped() && !won) || openwork::is_cancelled() {
+                Look::End
+            } else {
+                Look::GoOn
+            };
+            seat.count(attempts, look)
         });
-        self.seat.count(&searched);
         let Some(nonce) = searched.found else {
             self.seat.count_yield();
             return Turn::Again;

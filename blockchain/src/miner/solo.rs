@@ -11,7 +11,7 @@ use crate::receipt::Receipt;
 
 use super::Next;
 use super::ledger::{Ledger, Seat};
-use super::search::search;
+use super::search::{Look, search};
 
 /// The state of one mining routine between two turns.
 pub(super) struct Solo {
@@ -77,11 +77,18 @@ impl Solo {
         };
         let end = NONCE_LIMIT.min(self.next_nonce + request.yield_every);
         let built_on = candidate.head_change();
-        let searched = search(candidate, self.next_nonce..end, || {
-            chain.head_changes() != built_on || ledger.is_stopped()
+        let seat = &mut self.seat;
+        let searched = search(candidate, self.next_nonce..end, |attempts| {
+            let look = if ledger.is_stopped() || openwork::is_cancelled() {
+                Look::End
+            } else if chain.head_changes() != built_on {
+                Look::TipMoved
+            } else {
+                Look::GoOn
+            };
+            seat.count(attempts, look)
         });
-        self.next_nonce += searched.attempts;
-        self.seat.count(&searched);
+        self.next_nonce = searched.next_nonce;
         match searched.found {
             Some(nonce) => {
                 let receipt = ledger.append(candidate.block(nonce, self.seat.mined_by()));

@@ -2,7 +2,9 @@
 
 mod service;
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use openwork_web::stream::Closer;
 use serde_json::{Value, json};
 use service::{Events, Running};
 
@@ -209,6 +211,30 @@ async fn a_slow_reader_gets_the_newest_sample_and_is_told_what_it_missed() {
     };
     assert_eq!(counted["viewers"], 2);
     assert!(counted["bytes_sent"].as_u64() > Some(0));
+}
+
+/// Breaks if a viewer that went to sleep with its connection open keeps its place for ever.
+// The clock is paused: it runs on as soon as nothing but a timer is waited for, so the ten seconds pass at once.
+#[tokio::test(start_paused = true)]
+async fn a_viewer_that_takes_nothing_is_closed_and_counted() {
+    let service = Running::start();
+    let (closer, closed) = Closer::new();
+    let mut request = Request::get("/api/v1/events").body(Body::empty()).unwrap();
+    request.extensions_mut().insert(closer);
+    let (_, _unread) = service.open(request).await;
+    closed.closed().await;
+    while service.state.hub.viewers() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let observatory = &service.state.observatory;
+    let mut sample = observatory.latest();
+    while sample.watching.viewers_closed == 0 {
+        let stuck = std::time::Duration::from_secs(60);
+        sample = observatory
+            .wait_newer(sample.n, stuck)
+            .expect("a sample within a minute");
+    }
+    assert_eq!(sample.watching.viewers_closed, 1);
 }
 
 #[tokio::test]

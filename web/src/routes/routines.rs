@@ -1,6 +1,7 @@
 //! `/api/v1/routines`: every live routine, found, sorted and paged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::panic::Location;
 
 use axum::Json;
 use axum::extract::State;
@@ -139,7 +140,7 @@ async fn list(
     let limit = limits::ROUTINES_LIMIT.query(asked.limit.as_deref())?;
     let limit = limit.unwrap_or(limits::ROUTINES_LIMIT.max) as usize;
     let names = state.runs.workload_names();
-    let filter = Filter::new(&asked, &names)?;
+    let mut filter = Filter::new(&asked, &names)?;
     let sort = Sort::parse(asked.sort.as_deref())?;
     let after = asked
         .cursor
@@ -243,7 +244,7 @@ fn wait_reason(view: &RoutineView) -> Option<&'static str> {
 #[derive(Debug, Default)]
 struct Filter {
     state: Option<String>,
-    site: Option<String>,
+    site: Option<Sites>,
     workloads: Option<Vec<u64>>,
     name: Option<String>,
     min_wait_ns: u64,
@@ -270,25 +271,51 @@ impl Filter {
         let min_wait_ms = limits::ROUTINES_MIN_WAIT_MS.query(asked.min_wait_ms.as_deref())?;
         Ok(Filter {
             state,
-            site: given(&asked.site),
+            site: given(&asked.site).map(Sites::containing),
             workloads,
             name: given(&asked.name),
             min_wait_ns: min_wait_ms.unwrap_or(0) * 1_000_000,
         })
     }
 
-    fn wants(&self, view: &RoutineView, now_ns: u64) -> bool {
+    fn wants(&mut self, view: &RoutineView, now_ns: u64) -> bool {
         let is =
             |wanted: &Option<String>, has: &dyn Fn(&str) -> bool| wanted.as_deref().is_none_or(has);
         !matches!(view.state, RoutineState::Ended)
-            && is(&self.state, &|s| s == view.state.name() || wait_reason(view) == Some(s))
-            && is(&self.name, &|s| view.name.as_deref().is_some_and(|name| name.contains(s)))
-            && self.workloads.as_ref().is_none_or(|wanted| {
-                view.workload.is_some_and(|id| wanted.contains(&id.get()))
+            && is(&self.state, &|s| {
+                s == view.state.name() || wait_reason(view) == Some(s)
             })
+            && is(&self.name, &|s| {
+                view.name.as_deref().is_some_and(|name| name.contains(s))
+            })
+            && self
+                .workloads
+                .as_ref()
+                .is_none_or(|wanted| view.workload.is_some_and(|id| wanted.contains(&id.get())))
             && now_ns.saturating_sub(view.state_since_ns) >= self.min_wait_ns
-            // Last, since it alone makes a string.
-            && is(&self.site, &|s| wire::site(view.site).contains(s))
+            && self.site.as_mut().is_none_or(|sites| sites.have(view.site))
+    }
+}
+
+/// The spawn sites that contain a text. A million routines come from a handful of sites, so each is looked at once.
+#[derive(Debug)]
+struct Sites {
+    text: String,
+    /// By the address of the site's location.
+    known: HashMap<usize, bool>,
+}
+
+impl Sites {
+    fn containing(text: String) -> Sites {
+        Sites {
+            text,
+            known: HashMap::new(),
+        }
+    }
+
+    fn have(&mut self, location: &'static Location<'static>) -> bool {
+        let known = self.known.entry(std::ptr::from_ref(location).addr());
+        *known.or_insert_with(|| wire::site(location).contains(&self.text))
     }
 }
 

@@ -290,3 +290,79 @@ fn retry_later(shared: &Shared, changes: BTreeMap<u64, Change>) {
         .changed
         .wait_timeout_while(pending, RETRY_AFTER, |pending| !pending.closing);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::progress::Progress;
+    use super::super::record::{Counters, Json, RunKind, RunSource, RunState};
+    use super::*;
+
+    fn record(id: u64, state: RunState) -> RunRecord {
+        RunRecord {
+            id: RunId(id),
+            kind: RunKind::Mine,
+            state,
+            source: RunSource::Api,
+            request: Json::new(&"asked"),
+            progress: Progress::of(1, 2, "blocks"),
+            counters: Counters::default(),
+            result: None,
+            error: None,
+            truncated: false,
+            created_at: "2026-01-01T00:00:00Z".to_owned(),
+            started_at: None,
+            ended_at: None,
+            workload: "1".to_owned(),
+        }
+    }
+
+    fn states(records: &[RunRecord]) -> Vec<(u64, RunState)> {
+        records.iter().map(|r| (r.id.0, r.state)).collect()
+    }
+
+    /// Breaks if a later state of a run can be overtaken by an earlier one on the way to the disk.
+    #[tokio::test]
+    async fn the_newest_state_of_each_run_is_read_back_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, none) = Store::open(dir.path()).unwrap();
+        assert!(none.is_empty());
+        for id in [3, 1, 2] {
+            store.put(&record(id, RunState::Queued));
+        }
+        store.put(&record(2, RunState::Running));
+        store.put(&record(2, RunState::Failed));
+        store.remove(RunId(1));
+        // Durable means that a second look at the file sees it, with everything before it.
+        let durable = store.put_durable(&record(4, RunState::Queued));
+        durable.wait().await.unwrap();
+        drop(store);
+        let (_, kept) = Store::open(dir.path()).unwrap();
+        let expected = [
+            (2, RunState::Failed),
+            (3, RunState::Queued),
+            (4, RunState::Queued),
+        ];
+        assert_eq!(states(&kept), expected);
+    }
+
+    /// Breaks if closing loses what was put a moment before.
+    #[test]
+    fn closing_writes_what_is_pending() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path()).unwrap();
+        for id in 1..=500 {
+            store.put(&record(id, RunState::Succeeded));
+        }
+        store.close();
+        let (_, kept) = Store::open(dir.path()).unwrap();
+        assert_eq!(kept.len(), 500);
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE_NAME), "not a database").unwrap();
+        let error = Store::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(FILE_NAME), "{error}");
+    }
+}

@@ -8,8 +8,10 @@
 //! in batches. Blocks of foreign threads come from the common list one by one.
 //!
 //! **End.** A block may outlive its runtime: a handle or a waker holds a reference. The slabs hold
-//! one strong reference to the runtime's [`Shared`] until, after [`Slabs::close`], the last block
-//! has come back; then nobody can follow a block any more and everything is freed.
+//! one strong reference to the runtime's [`Shared`], the *keeper*, until, after [`Slabs::close`],
+//! the last block has come back; then nobody can follow a block any more and everything is freed
+//! with the last handle of the runtime. Such a handle may still spawn: the routine is cancelled at
+//! once, but its block goes out, and the keeper is taken anew as long as it is out.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell;
@@ -39,7 +41,7 @@ struct Chunk {
     next: *mut Chunk,
 }
 
-const _: () = assert!(CHUNK_BYTES.is_power_of_two());
+const _: () = assert!(cfg!(loom) || CHUNK_BYTES.is_power_of_two());
 
 fn chunk_layout() -> Layout {
     Layout::from_size_align(CHUNK_BYTES, CHUNK_BYTES).expect("a power of two")
@@ -56,12 +58,15 @@ struct FreeList {
     head: *mut Header,
     free: usize,
     total: usize,
-    /// Keeps the runtime's shared part alive as long as blocks can be followed to it.
-    keeper: Option<Arc<Shared>>,
+    /// The runtime that the slabs belong to, from `Arc::as_ptr`; null until `keep`.
+    shared: *const Shared,
+    /// Whether the list owns a strong reference to it.
+    kept: bool,
     closed: bool,
 }
 
-// SAFETY: the raw pointers are to chunks that the list owns; the mutex orders all access.
+// SAFETY: `head` blocks the automatic one and points to blocks that the list owns; so does `shared`,
+// which stands for an `Arc` of something `Send` and `Sync`. The mutex orders all access.
 unsafe impl Send for FreeList {}
 
 impl Slabs {
@@ -72,7 +77,8 @@ impl Slabs {
                 head: null_mut(),
                 free: 0,
                 total: 0,
-                keeper: None,
+                shared: std::ptr::null(),
+                kept: false,
                 closed: false,
             }),
         }
@@ -80,7 +86,9 @@ impl Slabs {
 
     /// Lets the slabs keep `shared` alive. Called once, right after `shared` was made.
     pub(crate) fn keep(&self, shared: Arc<Shared>) {
-        self.lock().keeper = Some(shared);
+        let mut list = self.lock();
+        list.shared = Arc::into_raw(shared);
+        list.kept = true;
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, FreeList> {
@@ -91,6 +99,7 @@ impl Slabs {
     /// Takes up to `want` free blocks as a list linked by `next`; makes a chunk if there is none.
     fn take(&self, want: usize) -> (*mut Header, usize) {
         let mut list = self.lock();
+        list.keep_again();
         if list.head.is_null() {
             self.grow(&mut list);
         }
@@ -141,12 +150,11 @@ impl Slabs {
             handle_alloc_error(chunk_layout());
         }
         let chunk = raw.cast::<Chunk>();
-        let shared = list.keeper.as_ref().map_or(std::ptr::null(), Arc::as_ptr);
         // SAFETY: `raw` is a fresh chunk; a zeroed `Header` is a free block (id 0, no pointers,
         // `Option::None` for the vtable), and every atomic of it is valid at zero.
         unsafe {
             chunk.write(Chunk {
-                shared,
+                shared: list.shared,
                 next: self.chunks.load(Relaxed),
             });
             for place in (1..PLACES).rev() {
@@ -180,11 +188,22 @@ impl Slabs {
 }
 
 impl FreeList {
-    /// The keeper, if nobody holds a block any more.
+    /// The keeper, if no routine will be made and nobody holds a block any more.
     fn retire(&mut self) -> Option<Arc<Shared>> {
-        (self.closed && self.free == self.total)
-            .then(|| self.keeper.take())
-            .flatten()
+        if !self.closed || self.free != self.total || !std::mem::take(&mut self.kept) {
+            return None;
+        }
+        // SAFETY: `kept` says that we own a strong reference, which is given up here.
+        Some(unsafe { Arc::from_raw(self.shared) })
+    }
+
+    /// Takes the keeper anew for a block that goes out after it was given up.
+    fn keep_again(&mut self) {
+        if !std::mem::replace(&mut self.kept, true) {
+            // SAFETY: `shared` came from an `Arc`, and that one is alive: our caller reached these
+            // slabs through it.
+            unsafe { Arc::increment_strong_count(self.shared) };
+        }
     }
 }
 

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The waker's place belongs to the handle in `Empty`, to the routine from `Waiting` on; `withdraw`
-//! gives it back. The result belongs to the routine until `Done`, then to the handle.
+//! gives it back. The result belongs to the routine until `Done`, then to the handle. In `Detached`
+//! both belong to the routine.
 
 use std::any::Any;
 use std::fmt;
@@ -18,14 +19,15 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use std::sync::atomic::{AtomicBool, AtomicU8};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
 use crate::cancel;
 use crate::id::RoutineId;
+use crate::primitives::{AtomicU8, Place};
 use crate::routine::life::CancelLevel;
 use crate::routine::{Header, RoutineRef, body, waker};
 use crate::scheduler::block::Interrupt;
@@ -37,18 +39,29 @@ const WAITING: u8 = 1;
 const DONE: u8 = 2;
 const DETACHED: u8 = 3;
 
-/// See the module's drawing.
+/// See the module's drawing. Knows no routines, so that the model checker can run it.
 #[derive(Debug)]
 pub(crate) struct JoinState(AtomicU8);
 
 /// What the routine's side found at its end.
-pub(crate) enum Joiner {
+#[must_use]
+pub(crate) enum Joiner<W = Waker> {
     /// Nobody waits; the result stays for the handle.
     Nobody,
     /// This waker waits.
-    Waits(Waker),
+    Waits(W),
     /// There is no handle any more: the result is the routine's to drop.
     Gone,
+}
+
+/// What the handle's side finds when it goes.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detach {
+    /// The routine will drop its result.
+    Left,
+    /// The routine is done: the result is the handle's to drop.
+    Done,
 }
 
 impl JoinState {
@@ -56,59 +69,80 @@ impl JoinState {
         self.0.store(EMPTY, Relaxed);
     }
 
-    fn is_done(&self) -> bool {
-        // Acquire pairs with the swap in `finish`: the result is visible.
+    /// Whether the routine is done: its result is visible then.
+    pub(crate) fn is_done(&self) -> bool {
+        // Acquire pairs with the swap in `finish`.
         self.0.load(Acquire) == DONE
+    }
+
+    /// The handle's side offers a waker. Gives it back if the routine is done already.
+    ///
+    /// # Safety
+    /// 1. Exclusive: the caller is the one handle, has no waker on offer, and `place` is this
+    ///    state's.
+    unsafe fn offer<W>(&self, place: &Place<W>, waker: W) -> Result<(), W> {
+        // SAFETY: in `Empty` the place belongs to the handle's side, which we are by 1; in `Done`
+        // the routine is through with it.
+        unsafe { place.put(waker) };
+        // Release publishes the waker to the swap in `finish`; acquire on failure pairs with that
+        // swap and makes the result visible.
+        match self.0.compare_exchange(EMPTY, WAITING, Release, Acquire) {
+            Ok(_) => Ok(()),
+            // SAFETY: `finish` found `Empty` and left the place to us.
+            Err(_) => Err(unsafe { place.take() }),
+        }
+    }
+
+    /// The handle's side takes its waker back. `None` if the routine is done already.
+    ///
+    /// # Safety
+    /// 1. Exclusive: as for [`offer`](Self::offer), but the caller has a waker on offer.
+    unsafe fn withdraw<W>(&self, place: &Place<W>) -> Option<W> {
+        // Relaxed on success: the waker is our own. Acquire on failure as in `offer`.
+        self.0
+            .compare_exchange(WAITING, EMPTY, Relaxed, Acquire)
+            .is_ok()
+            // SAFETY: the place is ours again, and holds what we offered.
+            .then(|| unsafe { place.take() })
+    }
+
+    /// The routine's side: its result is stored.
+    ///
+    /// # Safety
+    /// 1. Exclusive: the caller runs the routine and does this once; `place` is this state's.
+    unsafe fn finish<W>(&self, place: &Place<W>) -> Joiner<W> {
+        // Release publishes the result to the handle's acquire loads; acquire pairs with the
+        // exchange in `offer` and makes the waker visible.
+        match self.0.swap(DONE, AcqRel) {
+            // SAFETY: an offered waker belongs to this side, and is taken once.
+            WAITING => Joiner::Waits(unsafe { place.take() }),
+            DETACHED => Joiner::Gone,
+            _ => Joiner::Nobody,
+        }
+    }
+
+    /// The handle goes. No waker may be on offer.
+    fn detach(&self) -> Detach {
+        // Release: what the handle's side did comes before the routine drops the result. Acquire
+        // on failure pairs with the swap in `finish`: the result is visible to us, who must drop it.
+        match self.0.compare_exchange(EMPTY, DETACHED, Release, Acquire) {
+            Ok(_) => Detach::Left,
+            Err(state) => {
+                debug_assert_eq!(state, DONE);
+                Detach::Done
+            }
+        }
     }
 }
 
 impl Header {
-    /// Offers `waker`. False if the routine is done already; the waker is dropped then.
-    fn offer_waker(&self, waker: Waker) -> bool {
-        // SAFETY: in `Empty` the place belongs to the handle's side, which we are; in `Done` the
-        // routine is through with it.
-        unsafe { (*self.joiner.get()).write(waker) };
-        // Release publishes the waker to `finish`; acquire (on failure) makes the result visible.
-        match self
-            .join
-            .0
-            .compare_exchange(EMPTY, WAITING, AcqRel, Acquire)
-        {
-            Ok(_) => true,
-            Err(_) => {
-                // SAFETY: `finish` found `Empty` and left the place to us.
-                unsafe { (*self.joiner.get()).assume_init_drop() };
-                false
-            }
-        }
-    }
-
-    /// Takes an offered waker back. False if the routine is done already.
-    fn withdraw_waker(&self) -> bool {
-        // Acquire pairs with the swap in `finish` on failure.
-        match self
-            .join
-            .0
-            .compare_exchange(WAITING, EMPTY, AcqRel, Acquire)
-        {
-            Ok(_) => {
-                // SAFETY: the place is ours again, and holds the waker that we offered.
-                unsafe { (*self.joiner.get()).assume_init_drop() };
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
     /// The routine's side: the result is stored.
-    pub(crate) fn finish_join(&self) -> Joiner {
-        // Release publishes the result to the handle, acquire makes its waker visible.
-        match self.join.0.swap(DONE, AcqRel) {
-            // SAFETY: an offered waker belongs to this side, and is taken once.
-            WAITING => Joiner::Waits(unsafe { (*self.joiner.get()).assume_init_read() }),
-            DETACHED => Joiner::Gone,
-            _ => Joiner::Nobody,
-        }
+    ///
+    /// # Safety
+    /// 1. Exclusive: the caller runs the routine and does this once.
+    pub(crate) unsafe fn finish_join(&self) -> Joiner {
+        // SAFETY: 1 by the caller.
+        unsafe { self.join.finish(&self.joiner) }
     }
 }
 
@@ -183,40 +217,33 @@ impl<T> JoinHandle<T> {
         unsafe { self.take_result() }
     }
 
-    /// As [`join`](Self::join), but a cancel of the caller does not end the wait: something is on
-    /// loan to the routine.
+    /// As [`join`](Self::join), but nothing ends the wait except the routine's end: something is on
+    /// loan to it. A cancel of the caller is passed on to it, and the wait is never refused: a
+    /// caller that is panicking asks [`block::can_wait_for_fresh`] before it lends anything.
     pub(crate) fn join_for_loan(mut self) -> Result<T, JoinError> {
         self.wait(Interrupt::Never)?;
         // SAFETY: as in `join`.
         unsafe { self.take_result() }
     }
 
+    /// Waits until the routine is done. Only [`Interrupt::ByCancel`] may be refused or unwind.
     fn wait(&mut self, interrupt: Interrupt) -> Result<(), JoinError> {
-        let header = self.routine.header();
-        if header.join.is_done() {
+        // A poll may have left a waker behind.
+        drop(self.withdraw());
+        if self.is_finished() {
             return Ok(());
         }
         match block::context() {
-            block::Context::Routine(me) => loop {
-                block::block(WaitReason::Join, interrupt, &mut |_, _| {
-                    header.offer_waker(waker::owned(me))
-                });
-                if header.join.is_done() {
-                    return Ok(());
-                }
-                if !header.withdraw_waker() {
-                    return Ok(());
-                }
-                if interrupt == Interrupt::ByCancel {
-                    cancel::raise_if_asked();
-                }
-            },
+            block::Context::Routine(me) => {
+                self.wait_in_routine(me, interrupt);
+                Ok(())
+            }
             block::Context::Thread => {
                 self.wait_on_thread();
                 Ok(())
             }
             block::Context::Panicking(me) => {
-                if block::needs_thread_of(self.routine, me) {
+                if interrupt == Interrupt::ByCancel && block::needs_thread_of(self.routine, me) {
                     return Err(JoinError::Refused);
                 }
                 self.wait_on_thread();
@@ -226,12 +253,56 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    fn wait_on_thread(&self) {
-        let header = self.routine.header();
-        let bell = ThreadBell::new();
-        if header.offer_waker(Waker::from(bell.clone())) {
-            bell.wait();
+    fn wait_in_routine(&mut self, me: RoutineRef, interrupt: Interrupt) {
+        let life = &me.header().life;
+        let mut passed_on = CancelLevel::None;
+        loop {
+            let level = life.cancel_level();
+            if interrupt == Interrupt::Never && level > passed_on {
+                // A loan ends when the borrower does, so the cancel goes to the borrower.
+                passed_on = level;
+                ready::cancel(self.routine, level);
+            }
+            block::block(WaitReason::Join, interrupt, &mut |_, _| {
+                self.offer(waker::owned(me))
+                    // A cancel that came just before the wait must still be passed on.
+                    && !(interrupt == Interrupt::Never && life.cancel_level() > passed_on)
+            });
+            drop(self.withdraw());
+            if self.is_finished() {
+                return;
+            }
+            if interrupt == Interrupt::ByCancel {
+                cancel::raise_if_asked();
+            }
         }
+    }
+
+    fn wait_on_thread(&mut self) {
+        let bell = ThreadBell::new();
+        if self.offer(Waker::from(bell.clone())) {
+            bell.wait();
+            self.waiting = false;
+        }
+    }
+
+    /// Offers a waker. False if the routine is done.
+    fn offer(&mut self, waker: Waker) -> bool {
+        let header = self.routine.header();
+        debug_assert!(!self.waiting);
+        // SAFETY: we are the one handle, and `waiting` says that no waker is on offer.
+        self.waiting = unsafe { header.join.offer(&header.joiner, waker) }.is_ok();
+        self.waiting
+    }
+
+    /// Takes back the waker on offer, if there is one and the routine has not taken it.
+    fn withdraw(&mut self) -> Option<Waker> {
+        let header = self.routine.header();
+        if !std::mem::take(&mut self.waiting) {
+            return None;
+        }
+        // SAFETY: we are the one handle, and `waiting` said that a waker is on offer.
+        unsafe { header.join.withdraw(&header.joiner) }
     }
 
     /// # Safety
@@ -276,15 +347,12 @@ impl<T> Future for JoinHandle<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let header = this.routine.header();
-        if this.waiting && header.withdraw_waker() {
-            this.waiting = false;
-        }
-        if !header.join.is_done() && header.offer_waker(cx.waker().clone()) {
-            this.waiting = true;
+        // Foreign code, in this order: a panic of any of it leaves the handle whole.
+        let waker = cx.waker().clone();
+        drop(this.withdraw());
+        if !this.is_finished() && this.offer(waker) {
             return Poll::Pending;
         }
-        this.waiting = false;
         // SAFETY: the routine is done; a second poll finds the outcome taken and says cancelled.
         Poll::Ready(unsafe { this.take_result() })
     }
@@ -292,21 +360,16 @@ impl<T> Future for JoinHandle<T> {
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
+        let waker = self.withdraw();
         let header = self.routine.header();
-        if self.waiting {
-            header.withdraw_waker();
-        }
-        // Acquire on failure: the result is visible to us, who must drop it.
-        if header
-            .join
-            .0
-            .compare_exchange(EMPTY, DETACHED, AcqRel, Acquire)
-            .is_err()
-        {
-            // SAFETY: the routine is done; what was taken before left the outcome `CANCELLED`.
+        if header.join.detach() == Detach::Done {
+            // SAFETY: the routine is done, and the result is the handle's; what was taken before
+            // left the outcome `CANCELLED`.
             unsafe { body::discard(header) };
         }
         self.routine.release();
+        // Last, because it is foreign and may panic.
+        drop(waker);
     }
 }
 
@@ -390,7 +453,118 @@ impl Wake for ThreadBell {
 
     fn wake_by_ref(self: &Arc<Self>) {
         // Release pairs with the acquire load of the sleeper.
-        self.rung.store(true, std::sync::atomic::Ordering::Release);
+        self.rung.store(true, Release);
         self.thread.unpark();
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use crate::primitives::AtomicU32;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// The two sides' common part: state, waker and result. Wakers and results are numbers.
+    struct Shared {
+        join: JoinState,
+        joiner: Place<u32>,
+        result: Place<u32>,
+        /// The waker that the routine's side woke, 0 for none.
+        woken: AtomicU32,
+    }
+
+    // SAFETY: the places change hands by the protocol that is checked here.
+    unsafe impl Sync for Shared {}
+
+    const RESULT: u32 = 7;
+
+    fn start() -> (Arc<Shared>, thread::JoinHandle<bool>) {
+        let shared = Arc::new(Shared {
+            join: JoinState(AtomicU8::new(EMPTY)),
+            joiner: Place::new(),
+            result: Place::new(),
+            woken: AtomicU32::new(0),
+        });
+        let routine = {
+            let shared = shared.clone();
+            // Returns whether it dropped its result itself.
+            thread::spawn(move || {
+                // SAFETY: the result is the routine's until `finish`, and after it if `Gone`; this
+                // is the one routine.
+                unsafe {
+                    shared.result.put(RESULT);
+                    match shared.join.finish(&shared.joiner) {
+                        Joiner::Nobody => false,
+                        Joiner::Waits(waker) => {
+                            shared.woken.store(waker, Relaxed);
+                            false
+                        }
+                        Joiner::Gone => {
+                            assert_eq!(shared.result.take(), RESULT);
+                            true
+                        }
+                    }
+                }
+            })
+        };
+        (shared, routine)
+    }
+
+    /// Whoever waits is woken with the waker it offered last, or finds the result; never neither.
+    /// Breaks if the exchange in `offer` is relaxed (a waker taken before it is there), if the swap
+    /// in `finish` is (the same, or a result that is not there), or if `offer` does not look at the
+    /// exchange's outcome.
+    #[test]
+    fn a_waiter_is_woken_or_finds_the_result() {
+        loom::model(|| {
+            let (shared, routine) = start();
+            // SAFETY: this is the one handle's side; wakers are offered one at a time.
+            let waits = unsafe {
+                shared.join.offer(&shared.joiner, 1).is_ok()
+                    // As a poll with another waker does it.
+                    && match shared.join.withdraw(&shared.joiner) {
+                        Some(mine) => {
+                            assert_eq!(mine, 1);
+                            shared.join.offer(&shared.joiner, 2).is_ok()
+                        }
+                        None => false,
+                    }
+            };
+            if waits {
+                assert!(!routine.join().unwrap());
+                assert_eq!(
+                    shared.woken.load(Relaxed),
+                    2,
+                    "nobody would wake the waiter"
+                );
+            }
+            if !waits {
+                assert!(shared.join.is_done());
+            }
+            // SAFETY: the routine is done, so the result is the handle's.
+            assert_eq!(unsafe { shared.result.take() }, RESULT);
+        });
+    }
+
+    /// A handle that is dropped at any moment: exactly one side drops the result. Breaks if
+    /// `detach` stores instead of exchanging, or if its failure or the swap in `finish` is relaxed.
+    #[test]
+    fn a_result_is_dropped_once() {
+        loom::model(|| {
+            let (shared, routine) = start();
+            // SAFETY: as above.
+            unsafe {
+                if shared.join.offer(&shared.joiner, 1).is_ok() {
+                    let _ = shared.join.withdraw(&shared.joiner);
+                }
+            }
+            let by_handle = shared.join.detach() == Detach::Done;
+            if by_handle {
+                // SAFETY: the result is the handle's.
+                assert_eq!(unsafe { shared.result.take() }, RESULT);
+            }
+            assert!(by_handle ^ routine.join().unwrap());
+        });
     }
 }

@@ -1,10 +1,174 @@
-//! The one place that chooses between std's atomics and the model checker's.
+//! The one place that chooses between std's primitives and the model checker's.
 //!
-//! Only the protocols that are model-checked (`routine/life.rs`, `scheduler/idle.rs`, `inbox`) take
-//! their atomics from here; everything else names std directly.
+//! Only the protocols that are model-checked take theirs from here: `routine/life.rs`, `join.rs`,
+//! `scope.rs`, `trace/ring.rs`, and in `scheduler/` `idle.rs`, `inbox.rs`, `parker.rs` and
+//! `stack_waiters.rs`. Everything else names std directly.
 
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, fence};
+pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence};
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, fence};
+pub(crate) use loom::sync::atomic::{
+    AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence,
+};
+
+#[cfg(not(loom))]
+pub(crate) use std::sync::{Mutex, MutexGuard};
+
+#[cfg(loom)]
+pub(crate) use loom::sync::{Mutex, MutexGuard};
+
+pub(crate) use futex::Futex;
+pub(crate) use place::Place;
+
+/// Stands between the two halves of Dekker's pattern (write mine, read yours) where both are
+/// sequentially consistent operations already.
+///
+/// Nothing in a real build: such operations have one order that all threads agree on. The model
+/// checker takes them for acquire and release and knows only fences to be sequentially consistent,
+/// so under it this is one.
+#[inline(always)]
+pub(crate) fn between_dekker_halves() {
+    #[cfg(loom)]
+    fence(std::sync::atomic::Ordering::SeqCst);
+}
+
+/// A value that changes hands: a cell without a flag, whose protocol says who may touch it. The
+/// model checker fails where two threads do so at once.
+#[cfg(not(loom))]
+mod place {
+    use std::cell::UnsafeCell;
+    use std::mem::MaybeUninit;
+
+    pub(crate) struct Place<T>(UnsafeCell<MaybeUninit<T>>);
+
+    impl<T> Place<T> {
+        /// Stores a value.
+        ///
+        /// # Safety
+        /// 1. Exclusive: the protocol gives the place to the caller, and it is empty.
+        pub(crate) unsafe fn put(&self, value: T) {
+            // SAFETY: 1 by the caller.
+            unsafe { (*self.0.get()).write(value) };
+        }
+
+        /// Moves the value out.
+        ///
+        /// # Safety
+        /// 1. Exclusive: the protocol gives the place to the caller, and it is full; it is empty
+        ///    afterwards.
+        pub(crate) unsafe fn take(&self) -> T {
+            // SAFETY: 1 by the caller.
+            unsafe { (*self.0.get()).assume_init_read() }
+        }
+    }
+}
+
+#[cfg(loom)]
+mod place {
+    use loom::cell::UnsafeCell;
+    use std::mem::MaybeUninit;
+
+    pub(crate) struct Place<T>(UnsafeCell<MaybeUninit<T>>);
+
+    impl<T> Place<T> {
+        #[cfg(test)]
+        pub(crate) fn new() -> Place<T> {
+            Place(UnsafeCell::new(MaybeUninit::uninit()))
+        }
+
+        pub(crate) unsafe fn put(&self, value: T) {
+            // SAFETY: by the caller's contract, as in the other build.
+            self.0.with_mut(|place| unsafe {
+                (*place).write(value);
+            });
+        }
+
+        pub(crate) unsafe fn take(&self) -> T {
+            // SAFETY: by the caller's contract, as in the other build.
+            self.0
+                .with_mut(|place| unsafe { (*place).assume_init_read() })
+        }
+    }
+}
+
+/// A word to sleep on.
+#[cfg(not(loom))]
+mod futex {
+    use std::sync::atomic::AtomicU32;
+    use std::time::Duration;
+
+    #[derive(Debug)]
+    pub(crate) struct Futex(pub(crate) AtomicU32);
+
+    impl Futex {
+        pub(crate) fn new(value: u32) -> Futex {
+            Futex(AtomicU32::new(value))
+        }
+
+        /// Sleeps if the word still holds `expected`: until a wake, a signal or the timeout.
+        pub(crate) fn wait(&self, expected: u32, timeout: Option<Duration>) {
+            let timeout = timeout.map(|d| libc::timespec {
+                tv_sec: d.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+                tv_nsec: d.subsec_nanos().into(),
+            });
+            let timeout = timeout
+                .as_ref()
+                .map_or(std::ptr::null(), std::ptr::from_ref);
+            // SAFETY: the word and the timeout live through the call; the kernel only reads them.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_futex,
+                    self.0.as_ptr(),
+                    libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+                    expected,
+                    timeout,
+                );
+            }
+        }
+
+        /// Ends one sleep.
+        pub(crate) fn wake(&self) {
+            // SAFETY: the kernel uses the address as a key only.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_futex,
+                    self.0.as_ptr(),
+                    libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+                    1,
+                );
+            }
+        }
+    }
+}
+
+#[cfg(loom)]
+mod futex {
+    use loom::sync::atomic::AtomicU32;
+    use loom::sync::{Condvar, Mutex};
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::time::Duration;
+
+    /// As the kernel does it: the word is compared, and wakers look for sleepers, under one lock.
+    /// No time passes in a model, so a sleep that nobody ends is a deadlock.
+    #[derive(Debug)]
+    pub(crate) struct Futex(pub(crate) AtomicU32, Mutex<()>, Condvar);
+
+    impl Futex {
+        pub(crate) fn new(value: u32) -> Futex {
+            Futex(AtomicU32::new(value), Mutex::new(()), Condvar::new())
+        }
+
+        pub(crate) fn wait(&self, expected: u32, _timeout: Option<Duration>) {
+            let queue = self.1.lock().unwrap();
+            if self.0.load(Relaxed) == expected {
+                drop(self.2.wait(queue).unwrap());
+            }
+        }
+
+        pub(crate) fn wake(&self) {
+            let _queue = self.1.lock().unwrap();
+            self.2.notify_one();
+        }
+    }
+}

@@ -8,9 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use crate::builder::RuntimeBuilder;
+use crate::cancel;
 use crate::id::{RoutineId, WorkerId, WorkloadId};
 use crate::join::{JoinError, JoinHandle};
 use crate::routine::Header;
+use crate::scheduler::block::{self, Context};
 use crate::scheduler::shutdown::CANCEL_GRACE;
 use crate::scheduler::{Shared, worker};
 use crate::snapshot::{
@@ -122,20 +124,37 @@ impl Runtime {
     /// ```
     ///
     /// # Panics
-    /// With the panic of `f`; or if the routine was cancelled.
+    /// With the panic of `f`; or if the routine was cancelled; or if the caller is a panicking
+    /// routine of this runtime and there is no other worker.
     #[track_caller]
     pub fn block_on<F, T>(&self, f: F) -> T
     where
         F: FnOnce() -> T + Send,
         T: Send,
     {
-        // SAFETY: `join_for_loan` waits for the routine's end whatever happens: a cancel of the
-        // caller does not interrupt it.
-        let handle = unsafe { spawn::spawn_borrowing(&self.handle.shared, f) };
+        let shared = &self.handle.shared;
+        if let Context::Panicking(me) = block::context() {
+            // Before anything is lent: the wait cannot be refused any more.
+            assert!(
+                block::can_wait_for_fresh(shared, me),
+                "`block_on` in a destructor of a panicking routine would wait for a routine that \
+                 only this thread could run"
+            );
+        }
+        if block::context() == Context::Scheduler {
+            block::refuse_in_scheduler("block_on");
+        }
+        // SAFETY: `join_for_loan` waits for the routine's end whatever happens: where it could not,
+        // we have panicked above.
+        let handle = unsafe { spawn::spawn_borrowing(shared, f) };
         match handle.join_for_loan() {
             Ok(value) => value,
             Err(JoinError::Panicked(payload)) => std::panic::resume_unwind(payload),
-            Err(why) => panic!("{why}"),
+            Err(why) => {
+                // It was our own cancel, passed on.
+                cancel::raise_if_asked();
+                panic!("{why}")
+            }
         }
     }
 
@@ -182,7 +201,7 @@ impl Runtime {
             let _ = thread.join();
         }
         for worker in &shared.workers {
-            worker.timers.clear();
+            worker.timers.close();
         }
         shared.slabs.close();
         Ok(())

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::task::Waker;
 
 use crate::cancel;
-use crate::join::{JoinError, JoinHandle};
+use crate::join::{JoinError, JoinHandle, ThreadBell};
+use crate::primitives::{AtomicUsize, Mutex, MutexGuard};
 use crate::routine::life::CancelLevel;
 use crate::routine::{RoutineRef, waker};
 use crate::scheduler::block::{self, Context, Interrupt};
@@ -18,16 +19,72 @@ use crate::spawn;
 
 /// What a scope and its routines share.
 pub(crate) struct ScopeData {
-    /// Routines that have not ended.
-    running: AtomicUsize,
-    /// Routines whose panic nobody has joined.
+    children: Children<Waker>,
+    /// Routines whose panic nobody has joined. Wraps below 0 for a moment when a join comes before
+    /// the count; exact once all children have ended.
     panicked: AtomicUsize,
-    owner: Mutex<Option<Waker>>,
+    /// The owner was cancelled: children born from now on are cancelled at birth.
+    cancelled: AtomicBool,
+}
+
+/// The count of children and the owner's bell. Knows no routines, so that the model checker can run
+/// it.
+///
+/// The owner stores a waker and then looks at the count; a child lowers the count and then looks for
+/// a waker. Both look under or after the same lock, so that at least one sees the other.
+struct Children<W> {
+    running: AtomicUsize,
+    owner: Mutex<Option<W>>,
+}
+
+impl<W> Children<W> {
+    fn new() -> Children<W> {
+        Children {
+            running: AtomicUsize::new(0),
+            owner: Mutex::new(None),
+        }
+    }
+
+    fn add(&self) {
+        // Relaxed: whoever adds is the owner before its wait, or a child that has not ended.
+        self.running.fetch_add(1, Relaxed);
+    }
+
+    /// Whether a child has not ended. What ended children wrote is visible when this says no.
+    fn is_running(&self) -> bool {
+        // Acquire pairs with the subtraction of every child in `end_one`: each of them continues
+        // the release sequence of the ones before.
+        self.running.load(Acquire) > 0
+    }
+
+    /// Leaves the owner's waker. The owner must look at [`is_running`](Self::is_running) after it.
+    ///
+    /// The waker before it is returned, to be dropped without the lock.
+    fn set_owner(&self, waker: W) -> Option<W> {
+        self.lock().replace(waker)
+    }
+
+    /// A child has ended. Returns the waker to wake, to the last one.
+    fn end_one(&self) -> Option<W> {
+        // Release: see `is_running`. The lock that follows orders this with the owner's look: if
+        // the owner's `set_owner` came first, its waker is found here; otherwise it has seen our
+        // unlock, and with it the count.
+        (self.running.fetch_sub(1, Release) == 1)
+            .then(|| self.lock().take())
+            .flatten()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<W>> {
+        // Nothing in here panics while the lock is held.
+        self.owner.lock().unwrap_or_else(|e| e.into_inner())
+    }
 }
 
 /// Where routines that borrow are spawned; given to the closure of [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
     data: Arc<ScopeData>,
+    /// The routine that waits; its runtime is where the scope's routines run.
+    owner: RoutineRef,
     // Invariant in both, as in `std::thread::Scope`: a shorter 'scope would let a routine borrow
     // what dies before the wait.
     scope: PhantomData<&'scope mut &'scope ()>,
@@ -70,13 +127,22 @@ pub struct ScopedJoinHandle<'scope, T> {
 ///
 /// # Panics
 /// With `f`'s panic; or if a routine of the scope panicked and nobody joined it; or if called
-/// outside a routine.
+/// outside a routine; or if called by a panicking routine on a runtime of one worker.
 pub fn scope<'env, F, R>(f: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
     let me = match block::context() {
-        Context::Routine(me) | Context::Panicking(me) => me,
+        Context::Routine(me) => me,
+        Context::Panicking(me) => {
+            // Before anything is lent: the wait at the end cannot be refused any more.
+            assert!(
+                block::can_wait_for_fresh(me.shared(), me),
+                "a scope in a destructor of a panicking routine would wait for routines that only \
+                 this thread could run"
+            );
+            me
+        }
         Context::Thread => {
             panic!("`scope` is called in a routine; on a plain thread use `Runtime::block_on`")
         }
@@ -84,18 +150,20 @@ where
     };
     let scope = Scope {
         data: Arc::new(ScopeData {
-            running: AtomicUsize::new(0),
+            children: Children::new(),
             panicked: AtomicUsize::new(0),
-            owner: Mutex::new(None),
+            cancelled: AtomicBool::new(false),
         }),
+        owner: me,
         scope: PhantomData,
         env: PhantomData,
     };
     // Caught: unwinding past this frame would end the loan before the borrowers.
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
-    scope.wait(me);
+    scope.wait();
     match result {
         Err(payload) => resume_unwind(payload),
+        // Relaxed: the wait has made the children's counts visible.
         Ok(_) if scope.data.panicked.load(Relaxed) > 0 => panic!("a routine of the scope panicked"),
         Ok(value) => {
             cancel::raise_if_asked();
@@ -112,12 +180,12 @@ impl<'scope> Scope<'scope, '_> {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        // Relaxed: the wait of the scope is on this routine's own side or after a join with it.
-        self.data.running.fetch_add(1, Relaxed);
-        // SAFETY: the closure and its result may borrow for 'scope; the scope does not end before
-        // `child_ended` was called for this routine, which is after both were dropped or stored
-        // for a handle that cannot outlive 'scope.
-        let handle = unsafe { spawn::spawn_scoped(f, Arc::into_raw(self.data.clone()).cast_mut()) };
+        self.data.children.add();
+        let data = Arc::into_raw(self.data.clone()).cast_mut();
+        // SAFETY: 1: the scope does not end before `child_ended` was called for this routine, which
+        // is after the closure was dropped and its result too, or stored for a handle that cannot
+        // outlive 'scope. 2: `data` is a strong reference made for this call.
+        let handle = unsafe { spawn::spawn_scoped(self.owner.shared(), f, data) };
         ScopedJoinHandle {
             handle,
             data: self.data.clone(),
@@ -125,73 +193,69 @@ impl<'scope> Scope<'scope, '_> {
         }
     }
 
-    fn wait(&self, me: RoutineRef) {
+    fn wait(&self) {
         let data = &*self.data;
-        let mut passed_on = false;
-        while data.is_running() {
-            if !passed_on && me.header().life.cancel_level() != CancelLevel::None {
-                passed_on = true;
-                let children = Arc::as_ptr(&self.data).cast_mut();
-                me.shared()
-                    .abort_where(|header| header.scope.load(Relaxed) == children);
+        let life = &self.owner.header().life;
+        while data.children.is_running() {
+            let passed_on = data.cancelled.load(Relaxed);
+            if !passed_on && life.cancel_level() != CancelLevel::None {
+                self.cancel_children();
+                continue;
             }
             match block::context() {
                 Context::Routine(me) => {
                     block::block(WaitReason::Scope, Interrupt::Never, &mut |_, _| {
-                        data.set_owner(waker::owned(me));
-                        // A cancel that came just before the wait must still be passed on.
-                        data.is_running() && (passed_on || !me.header().life.has_cancel())
+                        drop(data.children.set_owner(waker::owned(me)));
+                        data.children.is_running()
+                            // A cancel that came just before the wait must still be passed on.
+                            && (passed_on || life.cancel_level() == CancelLevel::None)
                     });
                 }
-                Context::Panicking(me) => {
-                    assert!(
-                        me.shared().workers.len() > 1,
-                        "a scope inside a destructor of a panicking routine waits for routines that \
-                         only this thread could run"
-                    );
-                    data.wait_on_thread();
+                Context::Panicking(_) => {
+                    let bell = ThreadBell::new();
+                    drop(data.children.set_owner(Waker::from(bell.clone())));
+                    if data.children.is_running() {
+                        bell.wait();
+                    }
                 }
                 Context::Thread | Context::Scheduler => unreachable!("`scope` runs in a routine"),
             }
         }
     }
+
+    fn cancel_children(&self) {
+        // SeqCst: flag first, walk after. `abort_where` begins with the fence whose partner is the
+        // one in `spawn::born`: a child that the walk misses finds the flag.
+        self.data.cancelled.store(true, SeqCst);
+        let data = Arc::as_ptr(&self.data).cast_mut();
+        self.owner
+            .shared()
+            .abort_where(|header| header.scope.load(Relaxed) == data);
+    }
 }
 
 impl ScopeData {
-    fn is_running(&self) -> bool {
-        // SeqCst: read of Dekker's pattern after `set_owner`; partner is `child_ended`. Its acquire
-        // half makes what the children wrote visible.
-        self.running.load(SeqCst) > 0
-    }
-
-    fn set_owner(&self, waker: Waker) {
-        *self.owner.lock().unwrap_or_else(|e| e.into_inner()) = Some(waker);
-    }
-
-    fn wait_on_thread(&self) {
-        let bell = crate::join::ThreadBell::new();
-        self.set_owner(Waker::from(bell.clone()));
-        while self.is_running() {
-            bell.wait();
-        }
+    /// Whether the scope's routines are cancelled at birth.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        // SeqCst: see `Scope::cancel_children`.
+        self.cancelled.load(SeqCst)
     }
 
     /// A routine of the scope has ended: its result is stored or dropped.
     ///
     /// # Safety
     /// 1. Alive: `this` is a strong reference made by `Arc::into_raw`, given up here.
+    /// 2. Exclusive: called once for each routine, after it has touched what it borrows for the
+    ///    last time: the owner may return before this does.
     pub(crate) unsafe fn child_ended(this: *mut ScopeData, panicked: bool) {
         // SAFETY: 1 by the caller.
         let this = unsafe { Arc::from_raw(this.cast_const()) };
         if panicked {
+            // Relaxed: the release in `end_one` publishes it.
             this.panicked.fetch_add(1, Relaxed);
         }
-        // SeqCst: see `is_running`; its release half publishes what this routine wrote.
-        if this.running.fetch_sub(1, SeqCst) == 1 {
-            let owner = this.owner.lock().unwrap_or_else(|e| e.into_inner()).take();
-            if let Some(waker) = owner {
-                waker.wake();
-            }
+        if let Some(waker) = this.children.end_one() {
+            waker.wake();
         }
     }
 }
@@ -204,7 +268,8 @@ impl<T> ScopedJoinHandle<'_, T> {
     pub fn join(self) -> Result<T, JoinError> {
         let result = self.handle.join();
         if let Err(JoinError::Panicked(_)) = &result {
-            // Whoever joins has been told: the scope need not panic for it.
+            // Whoever joins has been told: the scope need not panic for it. Relaxed: the joiner is
+            // the owner, or a child whose end publishes it.
             self.data.panicked.fetch_sub(1, Relaxed);
         }
         result
@@ -224,7 +289,7 @@ impl<T> ScopedJoinHandle<'_, T> {
 impl fmt::Debug for Scope<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scope")
-            .field("running", &self.data.running.load(Relaxed))
+            .field("running", &self.data.children.running.load(Relaxed))
             .finish_non_exhaustive()
     }
 }
@@ -232,5 +297,63 @@ impl fmt::Debug for Scope<'_, '_> {
 impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.handle.fmt(f)
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::Children;
+    use crate::primitives::{Futex, Place};
+    use loom::sync::Arc;
+    use loom::thread;
+    use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+    /// Two children end while the owner goes to sleep: the owner is woken (a sleep that nobody ends
+    /// is a deadlock) and sees what both wrote. Breaks if `is_running` is looked at before
+    /// `set_owner`, or if the subtraction in `end_one` or the load in `is_running` is relaxed.
+    #[test]
+    fn the_owner_wakes_when_the_last_child_has_ended() {
+        struct World {
+            children: Children<()>,
+            written: [Place<u32>; 2],
+            bell: Futex,
+        }
+        // SAFETY: the places change hands by the protocol that is checked here.
+        unsafe impl Sync for World {}
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(|| {
+            let world = Arc::new(World {
+                children: Children::new(),
+                written: [Place::new(), Place::new()],
+                bell: Futex::new(0),
+            });
+            for child in 0..2 {
+                world.children.add();
+                let world = world.clone();
+                thread::spawn(move || {
+                    // SAFETY: the place is the child's until it has ended.
+                    unsafe { world.written[child].put(child as u32) };
+                    if world.children.end_one().is_some() {
+                        world.bell.0.store(1, Release);
+                        world.bell.wake();
+                    }
+                });
+            }
+            while world.children.is_running() {
+                // A child that ended before the next one was added may ring late.
+                world.bell.0.store(0, Relaxed);
+                let _ = world.children.set_owner(());
+                if world.children.is_running() {
+                    while world.bell.0.load(Acquire) == 0 {
+                        world.bell.wait(0, None);
+                    }
+                }
+            }
+            for child in 0..2 {
+                // SAFETY: all children have ended.
+                assert_eq!(unsafe { world.written[child].take() }, child as u32);
+            }
+        });
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::fence;
 
 use crate::join::JoinHandle;
-use crate::routine::body::{self, VTable};
+use crate::routine::body::{self, Unrun, VTable};
 use crate::routine::life::CancelLevel;
 use crate::routine::{Birth, RoutineRef, slab};
 use crate::runtime::Handle;
@@ -184,7 +184,7 @@ impl Builder {
         T: Send + 'static,
     {
         let seed = Seed::new(RoutineKind::Stackful, body::closure_vtable::<F, T>());
-        // SAFETY: the vtable is the one of `F` and `T`, and both are `Send` and `'static`.
+        // SAFETY: 1: the vtable is the one of `F` and `T`; 2 and 3: both are `Send` and `'static`.
         unsafe { self.launch(seed, f) }
     }
 
@@ -218,8 +218,9 @@ impl Builder {
     }
 
     /// # Safety
-    /// 1. `B` is the body type of the seed's vtable and `T` its result type; both may go to
-    ///    another thread, and live long enough.
+    /// 1. Types: `B` is the body type of the seed's vtable and `T` its result type.
+    /// 2. Thread: both may go to another thread.
+    /// 3. Alive: both live until the routine has ended.
     unsafe fn launch<'a, B, T>(
         &'a self,
         mut seed: Seed<'a>,
@@ -230,7 +231,7 @@ impl Builder {
             seed.class = Some(class_for(asked)?);
         }
         let spawn_on = |shared: &Shared| {
-            // SAFETY: 1 by the caller.
+            // SAFETY: 1 to 3 by the caller.
             unsafe { born(shared, seed, self.workload.clone(), body) }
         };
         let routine = match &self.runtime {
@@ -244,27 +245,28 @@ impl Builder {
 /// Spawns a closure that borrows from a scope.
 ///
 /// # Safety
-/// 1. What `f` and its result borrow lives until `ScopeData::child_ended` was called.
-/// 2. `scope` is a strong reference that the routine takes over.
+/// 1. Alive: what `f` and its result borrow lives until `ScopeData::child_ended` was called.
+/// 2. Exclusive: `scope` is a strong reference that the routine takes over.
 #[track_caller]
-pub(crate) unsafe fn spawn_scoped<F, T>(f: F, scope: *mut ScopeData) -> JoinHandle<T>
+pub(crate) unsafe fn spawn_scoped<F, T>(
+    shared: &Shared,
+    f: F,
+    scope: *mut ScopeData,
+) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send,
     T: Send,
 {
     let mut seed = Seed::new(RoutineKind::Stackful, body::closure_vtable::<F, T>());
     seed.scope = scope;
-    let routine = with_current(|shared| {
-        // SAFETY: 1 by the caller; the vtable is the one of `F` and `T`.
-        unsafe { born(shared, seed, None, f) }
-    });
-    JoinHandle::new(routine.unwrap_or_else(|e| panic!("{e}")))
+    // SAFETY: 1 by the caller; the vtable is the one of `F` and `T`.
+    JoinHandle::new(unsafe { born(shared, seed, None, f) })
 }
 
 /// Spawns a closure for `f` that may borrow from the caller's frame.
 ///
 /// # Safety
-/// 1. The caller waits for the routine's end, whatever happens, before what is borrowed dies.
+/// 1. Alive: the caller waits for the routine's end, whatever happens, before what is borrowed dies.
 #[track_caller]
 pub(crate) unsafe fn spawn_borrowing<F, T>(shared: &Shared, f: F) -> JoinHandle<T>
 where
@@ -333,11 +335,10 @@ unsafe fn born<B>(
     let header = routine.header();
     // SAFETY: nobody else knows the block yet, and it holds no body.
     unsafe { body::put(header, body) };
-    worker::with_core_of(shared, |core| {
+    let refused = worker::with_core_of(shared, |core| {
         let parent = core.and_then(WorkerCore::running);
         let workload =
             workload.or_else(|| parent.and_then(|parent| parent.header().clone_workload()));
-        let workload_cancelled = |w: &Workload| w.inner.cancelled.load(SeqCst);
         let counted = workload.clone();
         header.init(Birth {
             id: core.map_or_else(|| shared.next_id.fetch_add(1, Relaxed), WorkerCore::next_id),
@@ -356,12 +357,17 @@ unsafe fn born<B>(
         if let Some(workload) = &counted {
             workload.inner.spawned.fetch_add(1, Relaxed);
         }
-        // SeqCst fence: block first, flags after; partners are the walks that follow the flags'
-        // stores in `cancel_all` and `Workload::cancel`.
+        // SeqCst fence: block first, flags after; partner is the fence in `Shared::abort_where`,
+        // which stands between the flags' stores and the walk. Either the walk finds the block, or
+        // we find the flag.
         fence(SeqCst);
+        // SAFETY: the caller's reference to the scope, which the routine keeps until it ends.
+        let scope = unsafe { seed.scope.as_ref() };
         if shared.end.is_cancelling()
-            || (core.is_none() && shared.end.is_closed())
-            || counted.as_ref().is_some_and(workload_cancelled)
+            || counted
+                .as_ref()
+                .is_some_and(|workload| workload.inner.cancelled.load(SeqCst))
+            || scope.is_some_and(ScopeData::is_cancelled)
         {
             let _ = header.life.ask_cancel(CancelLevel::Told);
         }
@@ -369,14 +375,41 @@ unsafe fn born<B>(
             Some(core) => {
                 stats::add(&core.stats().spawned, 1);
                 core.push_local(routine, Source::Local);
+                false
             }
-            None => {
-                shared.foreign.spawned.fetch_add(1, Relaxed);
-                header.set_source(Source::Injector);
-                shared.injector.push(routine);
-                shared.notify_work();
-            }
+            None => !enter_from_outside(shared, routine),
         }
     });
+    if refused {
+        end_refused(shared, routine);
+    }
     routine
+}
+
+/// Queues a routine spawned by a thread that is no worker of `shared`. False if the runtime is
+/// closed.
+fn enter_from_outside(shared: &Shared, routine: RoutineRef) -> bool {
+    // SeqCst: counted first, looked whether the runtime is closed after; partner is
+    // `Shared::close`, after which the drain reads the count. So either the runtime waits for this
+    // routine, or we see that it will not.
+    shared.foreign.spawned.fetch_add(1, SeqCst);
+    if shared.end.is_closed() {
+        return false;
+    }
+    routine.header().set_source(Source::Injector);
+    shared.injector.push(routine);
+    shared.notify_work();
+    true
+}
+
+/// Ends a routine whose runtime is closed: perhaps there is no worker any more to do it.
+fn end_refused(shared: &Shared, routine: RoutineRef) {
+    let header = routine.header();
+    // SAFETY: 1: the routine was put in no queue; 2: it has never run.
+    unsafe { (header.vtable.get().expect("set at birth").end_unrun)(routine, Unrun::Closed) };
+    header.life.end();
+    routine.release();
+    shared.foreign.gone.fetch_add(1, SeqCst);
+    // The drain may have counted it.
+    shared.end.note_idle(shared);
 }

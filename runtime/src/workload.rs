@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use crate::id::WorkloadId;
 use crate::memory;
@@ -125,7 +128,8 @@ impl Workload {
     /// Cancels every live routine of this workload on `handle`'s runtime, and each later one at its
     /// birth.
     pub fn cancel(&self, handle: &Handle) {
-        self.inner.cancelled.store(true, Relaxed);
+        // SeqCst: flag first, walk after; `Shared::abort_where` says who the partner is.
+        self.inner.cancelled.store(true, SeqCst);
         handle.abort_workload(self.inner.id);
     }
 

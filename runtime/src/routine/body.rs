@@ -13,7 +13,9 @@ use std::task::{Context, Poll};
 use crate::cancel::CancelToken;
 use crate::routine::life::CancelLevel;
 use crate::routine::{BODY_BYTES, Header, RoutineRef, waker};
-use crate::scheduler::finish;
+use crate::scheduler::{finish, worker};
+use crate::snapshot::WaitReason;
+use crate::stack::OutOfStacks;
 
 /// The body has not returned yet.
 pub(crate) const PENDING: u8 = 0;
@@ -33,12 +35,27 @@ pub(crate) enum TurnEnd {
     Pending,
 }
 
+/// Why a routine will not run any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unrun {
+    /// Its runtime was shut down before it was spawned.
+    Closed,
+    /// No stack could be had for it, and none was in use that could have come back.
+    NoStack(OutOfStacks),
+}
+
 /// The functions of one pair of body and result types.
 pub(crate) struct VTable {
     /// Runs the body: to its end (closures) or for one poll (futures). Never unwinds.
     ///
     /// Safety: 1. Exclusive: the caller runs the routine, on its stack.
     pub(crate) run: unsafe fn(RoutineRef) -> TurnEnd,
+    /// Ends a routine that will not run any more: drops its body. Never unwinds.
+    ///
+    /// Safety: 1. Exclusive: the caller owns the routine, which has not ended and is in no queue.
+    /// 2. Thread: the routine is between turns or has never run, so that any thread may drop its
+    ///    body.
+    pub(crate) end_unrun: unsafe fn(RoutineRef, Unrun),
     /// Moves the value out to `*mut T`.
     ///
     /// Safety: 1. Exclusive: the outcome is `VALUE`, and nobody takes it again. 2. `T` is the
@@ -55,6 +72,7 @@ pub(crate) fn closure_vtable<F: FnOnce() -> T, T>() -> &'static VTable {
     const {
         &VTable {
             run: run_closure::<F, T>,
+            end_unrun: end_unrun::<F, T>,
             take_value: take_value::<T>,
             drop_value: drop_value::<T>,
         }
@@ -66,6 +84,7 @@ pub(crate) fn future_vtable<F: Future>() -> &'static VTable {
     const {
         &VTable {
             run: poll_future::<F>,
+            end_unrun: end_unrun::<F, F::Output>,
             take_value: take_value::<F::Output>,
             drop_value: drop_value::<F::Output>,
         }
@@ -158,7 +177,8 @@ pub(crate) unsafe fn take_panic(header: &Header) -> Box<dyn Any + Send> {
 
 unsafe fn run_closure<F: FnOnce() -> T, T>(routine: RoutineRef) -> TurnEnd {
     let header = routine.header();
-    // SAFETY: we run the routine for the first and only time, so the body is the closure.
+    // SAFETY: 1 by the contract of `VTable::run`: we run the routine for the first and only time,
+    // so the body is the closure.
     let body = unsafe { take::<F>(header) };
     let result = if header.life.cancel_level() == CancelLevel::None {
         catch_unwind(AssertUnwindSafe(body))
@@ -175,7 +195,14 @@ unsafe fn poll_future<F: Future>(routine: RoutineRef) -> TurnEnd {
     let header = routine.header();
     // Before the poll: a wake that comes during it must be seen after it.
     header.life.take_notice();
-    // SAFETY: we run the routine and it has not ended, so the body is the future.
+    // Whatever a poll outside a future's routine has left there is not about this one.
+    worker::with_core(|core| {
+        if let Some(core) = core {
+            core.wait_reason.set(WaitReason::Future);
+        }
+    });
+    // SAFETY: 1 by the contract of `VTable::run`: we run the routine and it has not ended, so the
+    // body is the future.
     let future = unsafe { address::<F>(header) };
     let polled = if header.life.cancel_level() == CancelLevel::None {
         catch_unwind(AssertUnwindSafe(|| {
@@ -195,16 +222,46 @@ unsafe fn poll_future<F: Future>(routine: RoutineRef) -> TurnEnd {
     };
     // SAFETY: the future is not polled again, and `settle` puts the result in its place.
     let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { drop_stored::<F>(header) }));
-    let result = match dropped {
+    let result = match (dropped, result) {
+        (Ok(()), result) => result,
         // A destructor's panic is reported unless the body's own came first.
-        Err(payload) if result.is_ok() => {
-            let _ = catch_unwind(AssertUnwindSafe(move || drop(result)));
+        (Err(second), Err(first)) if !first.is::<CancelToken>() => {
+            swallow(move || drop(second));
+            Err(first)
+        }
+        (Err(payload), result) => {
+            swallow(move || drop(result));
             Err(payload)
         }
-        _ => result,
     };
     settle(routine, result);
     TurnEnd::Ended
+}
+
+unsafe fn end_unrun<B, T>(routine: RoutineRef, why: Unrun) {
+    let header = routine.header();
+    // SAFETY: 1 by the contract of `VTable::end_unrun`: the body is still there, and ours.
+    let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { drop_stored::<B>(header) }));
+    let result: Result<T, _> = match (dropped, why) {
+        (Err(payload), _) => Err(payload),
+        (Ok(()), Unrun::Closed) => Err(Box::new(CancelToken) as Box<dyn Any + Send>),
+        (Ok(()), Unrun::NoStack(why)) => {
+            Err(Box::new(format!("no stack for the routine's turn: {why}")) as _)
+        }
+    };
+    settle(routine, result);
+}
+
+/// Runs foreign code that must not stop the caller by a panic. Nobody is left to hear of the panic,
+/// but its hook has run.
+pub(crate) fn swallow(foreign: impl FnOnce()) {
+    let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) else {
+        return;
+    };
+    if let Err(again) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
+        // A payload whose destructor panics with another such payload could go on for ever.
+        std::mem::forget(again);
+    }
 }
 
 /// Stores the result and tells whoever waits for it.
@@ -240,13 +297,13 @@ fn settle<T>(routine: RoutineRef, result: Result<T, Box<dyn Any + Send>>) {
 pub(crate) unsafe fn discard(header: &Header) {
     let outcome = header.outcome.swap(CANCELLED, Relaxed);
     // SAFETY: 1 by the caller; the outcome says what the block holds.
-    let _ = catch_unwind(AssertUnwindSafe(|| unsafe {
+    swallow(|| unsafe {
         match outcome {
             VALUE => (header.vtable.get().expect("set at birth").drop_value)(header),
             PANICKED => drop(take_panic(header)),
             _ => {}
         }
-    }));
+    });
 }
 
 /// The text of a panic's payload.

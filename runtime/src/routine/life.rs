@@ -23,7 +23,7 @@
 //! at the word after; the blocking side stores the word first and looks at the flags after. Both
 //! sides use sequentially consistent operations, so at least one sees the other (Dekker's pattern).
 
-use crate::primitives::{AtomicU32, AtomicU64};
+use crate::primitives::{AtomicU32, AtomicU64, between_dekker_halves};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use crate::snapshot::{RoutineState, WaitReason};
@@ -71,7 +71,7 @@ pub(crate) enum Wake {
 }
 
 /// How far a cancel has gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CancelLevel {
     /// None was asked for.
     None,
@@ -94,14 +94,6 @@ fn turn(word: u64) -> u32 {
 }
 
 impl Life {
-    #[cfg(all(test, loom))]
-    pub(crate) fn new_running() -> Life {
-        Life {
-            word: AtomicU64::new(RUNNING),
-            flags: AtomicU32::new(0),
-        }
-    }
-
     /// New, with no flags. Only for a block that nobody else can see yet.
     pub(crate) fn reset(&self) {
         self.word.store(NEW, Relaxed);
@@ -138,6 +130,7 @@ impl Life {
         // then read the word; our caller reads the flags next. Its release half publishes the
         // suspended routine to the exchange in `wake`.
         self.word.swap(next, SeqCst);
+        between_dekker_halves();
         Ticket(turn(word))
     }
 
@@ -157,6 +150,7 @@ impl Life {
                 // the other: SeqCst on both sides, as in `block`.
                 INSPECTED => {
                     self.flags.fetch_or(NOTIFIED, SeqCst);
+                    between_dekker_halves();
                     word = self.word.load(SeqCst);
                     if phase(word) == INSPECTED {
                         return Wake::Left;
@@ -174,6 +168,7 @@ impl Life {
     pub(crate) fn notify(&self) -> Wake {
         // SeqCst: flag first, word after; partner is the swap in `block`.
         self.flags.fetch_or(NOTIFIED, SeqCst);
+        between_dekker_halves();
         self.wake_blocked()
     }
 
@@ -206,16 +201,10 @@ impl Life {
             && self.flags.fetch_and(!NOTIFIED, SeqCst) & NOTIFIED != 0
     }
 
-    /// Whether a notice or a cancel came; read by the worker after [`Life::block`].
+    /// Whether a notice came; read by the worker after [`Life::block`].
     pub(crate) fn has_notice(&self) -> bool {
         // SeqCst: read of Dekker's pattern, after the swap in `block`.
         self.flags.load(SeqCst) & NOTIFIED != 0
-    }
-
-    /// Whether the routine was asked to end, read by the worker after [`Life::block`].
-    pub(crate) fn has_cancel(&self) -> bool {
-        // SeqCst: read of Dekker's pattern, after the swap in `block`.
-        self.flags.load(SeqCst) & (CANCEL | ABORT) != 0
     }
 
     /// Asks the routine to end, or tells it to.
@@ -228,12 +217,15 @@ impl Life {
         // SeqCst: flag first, word after; partner is the swap in `block`. The notice is for a
         // walker that holds the routine inspected.
         self.flags.fetch_or(flag | NOTIFIED, SeqCst);
+        between_dekker_halves();
         self.wake_blocked()
     }
 
-    /// How far a cancel has gone, for the routine itself.
+    /// How far a cancel has gone.
     pub(crate) fn cancel_level(&self) -> CancelLevel {
-        let flags = self.flags.load(Relaxed);
+        // SeqCst: the worker asks after `block`, as the read of Dekker's pattern; for the routine
+        // itself relaxed would do.
+        let flags = self.flags.load(SeqCst);
         if flags & ABORT != 0 {
             CancelLevel::Told
         } else if flags & CANCEL != 0 {
@@ -266,6 +258,7 @@ impl Life {
         debug_assert_eq!(phase(word), INSPECTED);
         // SeqCst: word first, flags after; partner is the flag raised in `wake` and `notify`.
         self.word.swap((word & !PHASE) | BLOCKED, SeqCst);
+        between_dekker_halves();
         if self.flags.load(SeqCst) & NOTIFIED != 0 {
             self.wake_blocked()
         } else {
@@ -306,12 +299,20 @@ mod model {
     use loom::sync::Arc;
     use loom::thread;
 
+    fn running() -> Arc<Life> {
+        Arc::new(Life {
+            word: AtomicU64::new(RUNNING),
+            flags: AtomicU32::new(0),
+        })
+    }
+
     /// A notice given while the routine is about to block is never lost: either the waker wins or
-    /// the blocking side sees the flag. Broken by weakening the swap in `block` to a store.
+    /// the blocking side sees the flag. Breaks without `between_dekker_halves` in `block` or in
+    /// `notify`, which is to say without the sequential consistency of either side.
     #[test]
     fn a_notice_is_never_lost() {
         loom::model(|| {
-            let life = Arc::new(Life::new_running());
+            let life = running();
             let waker = {
                 let life = life.clone();
                 thread::spawn(move || life.notify() != Wake::Left)
@@ -323,11 +324,28 @@ mod model {
         });
     }
 
-    /// A wake during an inspection is carried out once, by the walker or the waker.
+    /// A cancel that comes while the routine is about to block either wakes it or is seen by the
+    /// worker. Breaks as above, with `ask_cancel` in the place of `notify`.
+    #[test]
+    fn a_cancel_is_never_lost() {
+        loom::model(|| {
+            let life = running();
+            let canceller = {
+                let life = life.clone();
+                thread::spawn(move || life.ask_cancel(CancelLevel::Told) != Wake::Left)
+            };
+            let ticket = life.block(WaitReason::Sleep);
+            let by_me = life.cancel_level() == CancelLevel::Told && life.wake(ticket) != Wake::Left;
+            assert!(by_me ^ canceller.join().unwrap());
+        });
+    }
+
+    /// A wake during an inspection is carried out once, by the walker or the waker. Breaks without
+    /// `between_dekker_halves` in `release` or in the inspected arm of `wake`.
     #[test]
     fn a_wake_during_an_inspection_is_remembered() {
         loom::model(|| {
-            let life = Arc::new(Life::new_running());
+            let life = running();
             let ticket = life.block(WaitReason::Sleep);
             let walker = {
                 let life = life.clone();
@@ -339,18 +357,76 @@ mod model {
         });
     }
 
-    /// Two wakers and a canceller: one of them queues the routine.
+    /// The same for a waker, which names no wait.
+    #[test]
+    fn a_notice_during_an_inspection_is_remembered() {
+        loom::model(|| {
+            let life = running();
+            let _ticket = life.block(WaitReason::Future);
+            let walker = {
+                let life = life.clone();
+                thread::spawn(move || life.inspect() && life.release() != Wake::Left)
+            };
+            let by_waker = life.notify() != Wake::Left;
+            assert!(by_waker ^ walker.join().unwrap());
+        });
+    }
+
+    /// Two wakers and a canceller: one of them queues the routine. Breaks if `exchange_to_runnable`
+    /// stores instead of exchanging.
     #[test]
     fn one_of_many_wakers_wins() {
         loom::model(|| {
-            let life = Arc::new(Life::new_running());
+            let life = running();
             let ticket = life.block(WaitReason::Join);
-            let canceller = {
-                let life = life.clone();
-                thread::spawn(move || life.ask_cancel(CancelLevel::Told) != Wake::Left)
+            let others = [
+                {
+                    let life = life.clone();
+                    thread::spawn(move || life.ask_cancel(CancelLevel::Told) != Wake::Left)
+                },
+                {
+                    let life = life.clone();
+                    thread::spawn(move || life.notify() != Wake::Left)
+                },
+            ];
+            let mut won = u32::from(life.wake(ticket) != Wake::Left);
+            for other in others {
+                won += u32::from(other.join().unwrap());
+            }
+            assert_eq!(won, 1);
+        });
+    }
+
+    /// Whoever wins the wake sees what the last turn wrote. Breaks if the swap in `block` or the
+    /// loads in `wake` are relaxed (the checker then sees two threads in one place).
+    #[test]
+    fn the_winner_sees_the_last_turn() {
+        use crate::primitives::Place;
+        loom::model(|| {
+            let shared = Arc::new((
+                Life {
+                    word: AtomicU64::new(RUNNING),
+                    flags: AtomicU32::new(0),
+                },
+                Place::<u32>::new(),
+            ));
+            let waker = {
+                let shared = shared.clone();
+                thread::spawn(move || {
+                    if shared.0.notify() != Wake::Left {
+                        // SAFETY: the winner owns the routine.
+                        assert_eq!(unsafe { shared.1.take() }, 7);
+                    }
+                })
             };
-            let mine = life.wake(ticket) != Wake::Left;
-            assert!(mine ^ canceller.join().unwrap());
+            // SAFETY: the routine is running here.
+            unsafe { shared.1.put(7) };
+            let ticket = shared.0.block(WaitReason::Future);
+            if shared.0.has_notice() && shared.0.wake(ticket) != Wake::Left {
+                // SAFETY: as above.
+                assert_eq!(unsafe { shared.1.take() }, 7);
+            }
+            waker.join().unwrap();
         });
     }
 }

@@ -28,7 +28,7 @@ use std::task::Waker;
 
 use crate::id::{RoutineId, WorkerId, WorkloadId};
 use crate::join::JoinState;
-use crate::primitives;
+use crate::primitives::{self, Place};
 use crate::routine::context::StackPart;
 use crate::routine::life::Life;
 use crate::scheduler::Shared;
@@ -43,8 +43,10 @@ pub(crate) const BODY_BYTES: usize = 64;
 /// No worker, no home.
 pub(crate) const NOBODY: u32 = u32::MAX;
 
-/// In [`Header::home`]: the routine is new and waits for a stack.
-const AWAITING_STACK: u32 = u32::MAX - 1;
+/// In [`Header::home`]: the routine was refused a stack because of the limit.
+const OVER_LIMIT: u32 = u32::MAX - 1;
+/// In [`Header::home`]: the routine was refused a stack by the system.
+const REFUSED_BY_SYSTEM: u32 = u32::MAX - 2;
 
 /// The block of one routine; see the module's text.
 #[repr(C, align(64))]
@@ -86,7 +88,7 @@ pub(crate) struct Header {
     /// The scope that waits for this routine: a strong reference, or null. Taken at the end.
     pub(crate) scope: AtomicPtr<ScopeData>,
     workers_mask: AtomicU64,
-    pub(crate) joiner: UnsafeCell<MaybeUninit<Waker>>,
+    pub(crate) joiner: Place<Waker>,
     pub(crate) body: UnsafeCell<MaybeUninit<[u64; BODY_BYTES / 8]>>,
 }
 
@@ -121,6 +123,10 @@ impl RoutineRef {
         self.0.as_ptr()
     }
 
+    pub(crate) fn as_non_null(self) -> NonNull<Header> {
+        self.0
+    }
+
     pub(crate) fn header(&self) -> &Header {
         // SAFETY: blocks stay mapped and initialised as long as their runtime's slabs, and whoever
         // holds a `RoutineRef` keeps the slabs alive: by a reference count on a block, or by
@@ -151,6 +157,32 @@ impl RoutineRef {
     }
 }
 
+/// A reference to a block that gives itself back.
+pub(crate) struct Held(RoutineRef);
+
+impl Held {
+    /// Of a routine that the caller has or holds.
+    pub(crate) fn new(routine: RoutineRef) -> Held {
+        routine.retain();
+        Held(routine)
+    }
+
+    /// For a bystander: `None` if the block is not the routine `id`'s any more.
+    pub(crate) fn take(header: &Header, id: u64) -> Option<Held> {
+        header.retain_if_live(id).map(Held)
+    }
+
+    pub(crate) fn routine(&self) -> RoutineRef {
+        self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
 /// What a spawn says of the routine.
 pub(crate) struct Birth<'a> {
     pub(crate) id: u64,
@@ -170,8 +202,10 @@ impl Header {
     /// Fills in a free block that only the caller knows. `id` comes last: it makes the block
     /// visible to walkers.
     pub(crate) fn init(&self, birth: Birth<'_>) {
+        // Release fence: a walker that reads one of the fields below also sees the 0 that `clear`
+        // left in `id`; partner is the fence in `view`.
+        fence(Release);
         self.life.reset();
-        self.refs.store(birth.refs, Relaxed);
         self.home.store(NOBODY, Relaxed);
         self.join.reset();
         self.source.store(Source::Local as u8, Relaxed);
@@ -203,6 +237,9 @@ impl Header {
         self.workers_mask.store(0, Relaxed);
         // Release pairs with the acquire load in `view`: who sees the id sees the fields above.
         self.id.store(birth.id, Release);
+        // Release pairs with the acquire exchange in `retain_if_live`: whoever gets a reference sees
+        // this id and not that of the block's routine before.
+        self.refs.store(birth.refs, Release);
     }
 
     /// Ends the block's use. Called by the slab with the last reference gone.
@@ -228,7 +265,7 @@ impl Header {
             if id == 0 || refs == 0 {
                 return None;
             }
-            // Acquire pairs with the release decrement of other holders.
+            // Acquire pairs with the release store in `init`.
             match self
                 .refs
                 .compare_exchange_weak(refs, refs + 1, Acquire, Relaxed)
@@ -371,10 +408,24 @@ impl Header {
         }
     }
 
-    /// The routine is new and found no stack, or found one now.
-    pub(crate) fn set_awaiting_stack(&self, awaiting: bool) {
-        let home = if awaiting { AWAITING_STACK } else { NOBODY };
+    /// The routine found no stack. Holds until it has one.
+    pub(crate) fn set_awaiting_stack(&self, by_system: bool) {
+        let home = if by_system {
+            REFUSED_BY_SYSTEM
+        } else {
+            OVER_LIMIT
+        };
         self.home.store(home, Relaxed);
+    }
+
+    /// Whether the routine was refused a stack before.
+    pub(crate) fn awaits_stack(&self) -> bool {
+        matches!(self.home.load(Relaxed), OVER_LIMIT | REFUSED_BY_SYSTEM)
+    }
+
+    /// Whether it was the system that refused it.
+    pub(crate) fn was_refused_by_system(&self) -> bool {
+        self.home.load(Relaxed) == REFUSED_BY_SYSTEM
     }
 
     /// What a bystander may say of the routine; `None` if the block is free or was recycled while
@@ -407,16 +458,17 @@ impl Header {
             moves: u64::from(self.moves.load(Relaxed)),
             workers_mask: self.workers_mask.load(Relaxed),
             kind: self.kind(),
-            home: (home < AWAITING_STACK).then_some(home),
-            awaits_stack: home == AWAITING_STACK,
+            home: (home < REFUSED_BY_SYSTEM).then_some(home),
+            awaits_stack: matches!(home, OVER_LIMIT | REFUSED_BY_SYSTEM),
             stack: has_stack.then(|| StackView {
                 size_bytes: self.class().bytes() as u64,
                 depth_bytes: (depth != 0).then_some(u64::from(depth)),
                 high_water_bytes: (high != 0).then_some(u64::from(high)),
             }),
         };
+        // Partner is the fence in `init`.
         fence(Acquire);
-        // The block was recycled meanwhile: what was read is a mixture.
+        // If the block was recycled meanwhile, what was read is a mixture.
         (self.id.load(Relaxed) == id).then_some(view)
     }
 }

@@ -7,8 +7,9 @@
 
 use crate::routine::life::Ticket;
 use crate::routine::{RoutineRef, context};
+use crate::scheduler::Shared;
 use crate::scheduler::worker::{self, Post};
-use crate::snapshot::WaitReason;
+use crate::snapshot::{RoutineKind, WaitReason};
 use crate::thread_state;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -73,8 +74,12 @@ pub(crate) fn block(why: WaitReason, interrupt: Interrupt, commit: Commit<'_>) {
             )
         },
     });
-    // A notice left over from an inspection has done its work.
-    if let Context::Routine(me) = context() {
+    // A notice left over has done its work, or every later inspection would wake the routine. Not
+    // within a poll: there the notice may be for the future, which looks for it when the poll has
+    // returned.
+    if let Context::Routine(me) = context()
+        && me.header().kind() == RoutineKind::Stackful
+    {
         me.header().life.take_notice();
     }
 }
@@ -103,6 +108,12 @@ pub(crate) fn needs_thread_of(target: RoutineRef, me: RoutineRef) -> bool {
     same_runtime
         && (me.shared().workers.len() == 1
             || target.header().home.load(Relaxed) == me.header().home.load(Relaxed))
+}
+
+/// Whether `me`, which is panicking and so keeps its thread while it waits, may wait for a routine
+/// that it is about to spawn on `shared`: another thread must be there to run it.
+pub(crate) fn can_wait_for_fresh(shared: &Shared, me: RoutineRef) -> bool {
+    !std::ptr::eq(shared, me.shared()) || shared.workers.len() > 1
 }
 
 /// Refuses a blocking call in scheduler context.

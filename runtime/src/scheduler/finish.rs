@@ -3,9 +3,10 @@
 //! Everything that may run foreign code happens here, where a panic can be caught and a destructor
 //! may block, and not in the worker: dropping a result that nobody wants, and waking whoever waits.
 //! The worker's part (stack, block, state) follows after the switch.
+//!
+//! A routine that never runs ends here too, on whichever thread gives it up.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use crate::join::Joiner;
 use crate::memory;
@@ -38,11 +39,12 @@ pub(crate) fn finish(routine: RoutineRef, end: End) {
     let header = routine.header();
     // Whoever joined finds what it allocated in its workload's counters, too.
     thread_state::with(memory::settle);
-    match header.finish_join() {
+    // SAFETY: we run the routine, which ends once.
+    match unsafe { header.finish_join() } {
         Joiner::Nobody => {}
         Joiner::Waits(waker) => {
             // A foreign waker may panic; the routine has its result all the same.
-            let _ = catch_unwind(AssertUnwindSafe(move || waker.wake()));
+            body::swallow(move || waker.wake());
         }
         // SAFETY: the handle is gone, so the result is ours.
         Joiner::Gone => unsafe { body::discard(header) },
@@ -50,20 +52,33 @@ pub(crate) fn finish(routine: RoutineRef, end: End) {
     // Last: when the scope's wait ends, nothing that a child borrowed may be touched any more.
     let scope = header.scope.swap(std::ptr::null_mut(), Relaxed);
     if !scope.is_null() {
-        // SAFETY: the routine was born with this strong reference, and it is taken out once.
+        // SAFETY: 1: the routine was born with this strong reference, and it is taken out once;
+        // 2: body and, unless a handle has it, result are gone.
         unsafe { ScopeData::child_ended(scope, panicked) };
     }
 }
 
 fn count(routine: RoutineRef, end: &End) {
-    worker::with_core(|core| {
-        let stats = core.expect("a body runs on a worker").stats();
-        match end {
-            End::Returned => {}
-            End::Panicked(_) => stats::add(&stats.panicked, 1),
-            End::Cancelled => stats::add(&stats.cancelled, 1),
+    let shared = routine.shared();
+    worker::with_core_of(shared, |core| match core {
+        Some(core) => {
+            let stats = core.stats();
+            match end {
+                End::Returned => {}
+                End::Panicked(_) => stats::add(&stats.panicked, 1),
+                End::Cancelled => stats::add(&stats.cancelled, 1),
+            }
+            stats::add(&stats.ended, 1);
         }
-        stats::add(&stats.ended, 1);
+        // It never ran. Release pairs with the acquire loads of the snapshot.
+        None => {
+            match end {
+                End::Returned => {}
+                End::Panicked(_) => drop(shared.foreign.panicked.fetch_add(1, Release)),
+                End::Cancelled => drop(shared.foreign.cancelled.fetch_add(1, Release)),
+            }
+            shared.foreign.ended.fetch_add(1, Release);
+        }
     });
     if let Some(workload) = routine.header().workload() {
         match end {

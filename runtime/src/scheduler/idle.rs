@@ -1,5 +1,6 @@
 //! Which workers search and which are parked; implements `docs/scheduler.md`, whose step numbers
-//! are named here.
+//! are named here: S1 to S4 of a submitter, P1 to P3 of a worker that parks, E1 to E3 of one whose
+//! search ends because it found something.
 //!
 //! The module knows no queues and no stacks. It keeps two things: the number of workers that
 //! search, and a bit for each parked worker. Clearing a worker's bit is the claim to wake it, so
@@ -45,29 +46,31 @@ impl Idle {
         if 2 * self.searching.load(Relaxed) >= self.workers.max(2) {
             return false;
         }
-        // SeqCst: step S3 reads the count; see `submitted`.
+        // SeqCst: read by step S3.
         self.searching.fetch_add(1, SeqCst);
         true
     }
 
-    /// Ends a search that found work.
+    /// Ends a search that found work (steps E1 and E2).
     pub(crate) fn stop_searching(&self) -> Last {
-        // SeqCst: step P2. A submitter whose look at the count came before this relies on us; our
-        // look at the queues, which comes after, sees what it had pushed before its look.
+        // Step E1. SeqCst: read by step S3.
         let was = self.searching.fetch_sub(1, SeqCst);
+        // Step E2: a submitter whose look at the count (S3) still found us has passed its fence
+        // (S2) before this one, so our look at the queues (E3) finds what it had pushed (S1).
         fence(SeqCst);
         if was == 1 { Last::Yes } else { Last::No }
     }
 
     /// Announces that `worker` goes to sleep (steps P1 and P2). The caller must look at every queue
-    /// once more afterwards, and sleep only if it found nothing.
+    /// once more afterwards (P3), and sleep only if it found nothing.
     pub(crate) fn prepare_park(&self, worker: usize, searching: bool) {
+        // Step P1. The bit first: whoever misses us in the count finds the bit.
         self.parked[worker / 64].fetch_or(1 << (worker % 64), SeqCst);
         if searching {
             self.searching.fetch_sub(1, SeqCst);
         }
-        // SeqCst fence between our announcement and our look at the queues; partner is the fence
-        // in `submitted` and in `claim`.
+        // Step P2: between the announcement and the look at the queues; partners are the fences in
+        // `submitted` (S2) and in `claim`.
         fence(SeqCst);
     }
 
@@ -78,12 +81,22 @@ impl Idle {
         self.parked[worker / 64].fetch_and(!bit, SeqCst) & bit != 0
     }
 
+    /// Goes back to searching after step P3 found work, for a worker that searched until it
+    /// announced its sleep. Not bounded by half of the workers: the submitters of that work may
+    /// have relied on this very searcher, and only one that counts as searching looks for a
+    /// successor when it takes something (step E3).
+    pub(crate) fn resume_searching(&self) {
+        // SeqCst: read by step S3.
+        self.searching.fetch_add(1, SeqCst);
+    }
+
     /// After work was made visible to all (step S1): picks a worker to wake, which then counts as
     /// searching. `None` if one searches already, or all are awake.
     pub(crate) fn submitted(&self) -> Option<usize> {
-        // Step S2. SeqCst fence between the push and the look; partner is the one in
-        // `prepare_park` and the one in `stop_searching`.
+        // Step S2: between the push and the looks at count and bits; partners are the fences in
+        // `prepare_park` (P2) and `stop_searching` (E2).
         fence(SeqCst);
+        // Step S3.
         if self.searching.load(Relaxed) != 0 {
             return None;
         }
@@ -106,7 +119,8 @@ impl Idle {
     /// After work was given to one worker: claims it if it is parked. It does not count as
     /// searching.
     pub(crate) fn claim(&self, worker: usize) -> bool {
-        // SeqCst fence between the push into the worker's own queue and the look at its bit.
+        // Between the push into the worker's own queue and the look at its bit; partner is the
+        // fence in `prepare_park` (P2).
         fence(SeqCst);
         let bit = 1 << (worker % 64);
         let word = &self.parked[worker / 64];
@@ -117,75 +131,108 @@ impl Idle {
 #[cfg(all(test, loom))]
 mod model {
     use super::*;
-    use loom::sync::atomic::{AtomicBool, AtomicUsize};
+    use loom::sync::atomic::AtomicUsize;
     use loom::sync::{Arc, Condvar, Mutex};
     use loom::thread;
 
-    /// A worker's bed: sleeps until its token comes.
+    /// A worker's bed: sleeps until its token comes, which says whether to search.
     struct Bed {
-        token: Mutex<bool>,
+        token: Mutex<Option<bool>>,
         bell: Condvar,
     }
 
+    impl Bed {
+        fn sleep(&self) -> bool {
+            let mut token = self.token.lock().unwrap();
+            loop {
+                match token.take() {
+                    Some(to_search) => return to_search,
+                    None => token = self.bell.wait(token).unwrap(),
+                }
+            }
+        }
+    }
+
+    /// The scheduler as far as this protocol goes: work is a number, and each worker runs one piece
+    /// of it, which then never lets it go. So a piece that is left while a worker sleeps is lost,
+    /// and the checker reports the sleeper as a deadlock.
     struct World {
         idle: Idle,
         queue: AtomicUsize,
+        /// Work that worker 0 alone may take.
+        inbox: AtomicUsize,
         beds: Vec<Bed>,
-        done: AtomicBool,
     }
 
     impl World {
-        fn new(workers: usize) -> World {
-            World {
+        fn new(workers: usize) -> Arc<World> {
+            Arc::new(World {
                 idle: Idle::new(workers),
                 queue: AtomicUsize::new(0),
+                inbox: AtomicUsize::new(0),
                 beds: (0..workers)
                     .map(|_| Bed {
-                        token: Mutex::new(false),
+                        token: Mutex::new(None),
                         bell: Condvar::new(),
                     })
                     .collect(),
-                done: AtomicBool::new(false),
-            }
+            })
         }
 
-        fn wake(&self, worker: usize) {
-            *self.beds[worker].token.lock().unwrap() = true;
+        fn start(world: &Arc<World>, workers: usize) -> Vec<thread::JoinHandle<()>> {
+            (0..workers)
+                .map(|me| {
+                    let world = world.clone();
+                    thread::spawn(move || world.run_one(me))
+                })
+                .collect()
+        }
+
+        fn wake(&self, worker: usize, to_search: bool) {
+            *self.beds[worker].token.lock().unwrap() = Some(to_search);
             self.beds[worker].bell.notify_one();
+        }
+
+        fn notify_work(&self) {
+            if let Some(worker) = self.idle.submitted() {
+                self.wake(worker, true);
+            }
         }
 
         fn submit(&self) {
             self.queue.fetch_add(1, Relaxed);
-            if let Some(worker) = self.idle.submitted() {
-                self.wake(worker);
+            self.notify_work();
+        }
+
+        fn submit_to_worker_0(&self) {
+            self.inbox.fetch_add(1, Relaxed);
+            if self.idle.claim(0) {
+                self.wake(0, false);
             }
         }
 
-        fn take(&self) -> bool {
-            let queued = self.queue.load(Relaxed);
-            queued > 0
-                && self
-                    .queue
-                    .compare_exchange(queued, queued - 1, Relaxed, Relaxed)
-                    .is_ok()
+        fn take(&self, me: usize) -> bool {
+            let take = |queue: &AtomicUsize| {
+                let queued = queue.load(Relaxed);
+                queued > 0
+                    && queue
+                        .compare_exchange(queued, queued - 1, Relaxed, Relaxed)
+                        .is_ok()
+            };
+            (me == 0 && take(&self.inbox)) || take(&self.queue)
         }
 
-        /// One worker until it has run a piece of work: fails by a deadlock that loom reports.
+        /// A worker until it has taken a piece of work; the shape of `WorkerCore::run` and `park`.
         fn run_one(&self, me: usize) {
             let mut searching = false;
             loop {
-                if self.take() {
+                if self.take(me) {
                     if searching
                         && self.idle.stop_searching() == Last::Yes
                         && self.queue.load(Relaxed) > 0
                     {
-                        if let Some(next) = self.idle.submitted() {
-                            self.wake(next);
-                        }
+                        self.notify_work();
                     }
-                    return;
-                }
-                if self.done.load(Relaxed) {
                     return;
                 }
                 if !searching {
@@ -195,54 +242,60 @@ mod model {
                     }
                 }
                 self.idle.prepare_park(me, searching);
-                if self.queue.load(Relaxed) > 0 && self.idle.cancel_park(me) {
-                    searching = false;
+                let own = me == 0 && self.inbox.load(Relaxed) > 0;
+                if (own || self.queue.load(Relaxed) > 0) && self.idle.cancel_park(me) {
+                    if searching {
+                        self.idle.resume_searching();
+                    }
                     continue;
                 }
-                let mut token = self.beds[me].token.lock().unwrap();
-                while !*token {
-                    token = self.beds[me].bell.wait(token).unwrap();
-                }
-                *token = false;
-                searching = true;
+                searching = self.beds[me].sleep();
             }
         }
     }
 
-    /// Work submitted while the only worker falls asleep wakes it. Broken by removing the fence in
-    /// `prepare_park` or in `submitted`.
+    /// Small enough to end, deep enough for every lost wake-up named below.
+    fn check(model: impl Fn() + Sync + Send + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(2);
+        builder.check(model);
+    }
+
+    /// Work submitted while the only worker falls asleep wakes it. Breaks without the fence in
+    /// `prepare_park` or the one in `submitted`.
     #[test]
     fn a_submission_wakes_the_worker_that_falls_asleep() {
-        loom::model(|| {
-            let world = Arc::new(World::new(1));
-            let worker = {
-                let world = world.clone();
-                thread::spawn(move || world.run_one(0))
-            };
+        check(|| {
+            let world = World::new(1);
+            let workers = World::start(&world, 1);
             world.submit();
-            worker.join().unwrap();
+            workers.into_iter().for_each(|w| w.join().unwrap());
         });
     }
 
-    /// Two pieces of work submitted in a row reach two workers, though the second submitter may
-    /// rely on the first one's searcher.
+    /// Work given to one worker while it falls asleep wakes it. Breaks without the fence in
+    /// `prepare_park` or the one in `claim`.
+    #[test]
+    fn a_worker_sees_what_was_given_to_it_alone() {
+        check(|| {
+            let world = World::new(1);
+            let workers = World::start(&world, 1);
+            world.submit_to_worker_0();
+            workers.into_iter().for_each(|w| w.join().unwrap());
+        });
+    }
+
+    /// Two pieces of work submitted in a row reach two workers, though the second submission may
+    /// rely on the first one's searcher. Breaks without `resume_searching`, without step E3, or
+    /// without the fence in `stop_searching`.
     #[test]
     fn the_last_searcher_wakes_a_successor() {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(3);
-        model.check(|| {
-            let world = Arc::new(World::new(2));
-            let workers: Vec<_> = (0..2)
-                .map(|me| {
-                    let world = world.clone();
-                    thread::spawn(move || world.run_one(me))
-                })
-                .collect();
+        check(|| {
+            let world = World::new(2);
+            let workers = World::start(&world, 2);
             world.submit();
             world.submit();
-            for worker in workers {
-                worker.join().unwrap();
-            }
+            workers.into_iter().for_each(|w| w.join().unwrap());
         });
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! [`worker`] is the loop of one worker; [`home_queue`], [`inbox`] and [`timers`] are where it
 //! finds work besides its deque; [`idle`] and [`parker`] put it to sleep; [`block`] and [`ready`]
-//! are how routines stop and go on; [`finish`] is how they end; [`shutdown`] is how a runtime ends.
+//! are how routines stop and go on; [`stack_waiters`] is where fresh ones wait for a stack;
+//! [`finish`] is how they end; [`shutdown`] is how a runtime ends.
 //! The protocol of searching and parking, with its proof sketch, is `docs/scheduler.md`.
 
 pub(crate) mod block;
@@ -13,14 +14,15 @@ pub(crate) mod inbox;
 pub(crate) mod parker;
 pub(crate) mod ready;
 pub(crate) mod shutdown;
+pub(crate) mod stack_waiters;
 pub(crate) mod stats;
 pub(crate) mod timers;
 pub(crate) mod walk;
 pub(crate) mod worker;
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU64, fence};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use crossbeam_deque::{Injector, Stealer};
@@ -33,6 +35,7 @@ use crate::trace::Recorder;
 use idle::Idle;
 use inbox::Inbox;
 use parker::Parker;
+use stack_waiters::StackWaiters;
 use stats::{ForeignStats, WorkerStats};
 use timers::Timers;
 
@@ -63,12 +66,6 @@ pub(crate) struct WorkerShared {
     pub(crate) parker: Parker,
     pub(crate) stats: WorkerStats,
     pub(crate) recorder: Recorder,
-}
-
-/// Routines that found no stack, oldest first.
-pub(crate) struct StackWaiters {
-    queue: Mutex<VecDeque<RoutineRef>>,
-    pub(crate) len: AtomicU64,
 }
 
 /// The newest panics.
@@ -140,36 +137,5 @@ impl PanicLog {
             kept: VecDeque::new(),
             made: 0,
         }
-    }
-}
-
-impl StackWaiters {
-    pub(crate) fn new() -> StackWaiters {
-        StackWaiters {
-            queue: Mutex::new(VecDeque::new()),
-            len: AtomicU64::new(0),
-        }
-    }
-
-    /// Queues a routine that found no stack.
-    pub(crate) fn push(&self, routine: RoutineRef) {
-        let mut queue = self.queue.lock().unwrap_or_else(|e| e.into_inner());
-        queue.push_back(routine);
-        // SeqCst with the fence: length first, arena looked at again after; partner is the fence
-        // in `pop`, which comes after a stack went back.
-        self.len.store(queue.len() as u64, SeqCst);
-        fence(SeqCst);
-    }
-
-    /// Takes the oldest one, after a stack has become free.
-    pub(crate) fn pop(&self) -> Option<RoutineRef> {
-        fence(SeqCst);
-        if self.len.load(Relaxed) == 0 {
-            return None;
-        }
-        let mut queue = self.queue.lock().unwrap_or_else(|e| e.into_inner());
-        let first = queue.pop_front();
-        self.len.store(queue.len() as u64, SeqCst);
-        first
     }
 }

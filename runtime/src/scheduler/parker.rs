@@ -2,9 +2,10 @@
 //!
 //! Not `std::thread::park`: its token is the thread's own, and routines may use it for themselves.
 
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
+
+use crate::primitives::Futex;
 
 const EMPTY: u32 = 0;
 const ASLEEP: u32 = 1;
@@ -13,7 +14,7 @@ const WOKEN_TO_SEARCH: u32 = 3;
 
 /// See the module's text.
 #[derive(Debug)]
-pub(crate) struct Parker(AtomicU32);
+pub(crate) struct Parker(Futex);
 
 /// How a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,20 +29,22 @@ pub(crate) enum Woken {
 
 impl Parker {
     pub(crate) fn new() -> Parker {
-        Parker(AtomicU32::new(EMPTY))
+        Parker(Futex::new(EMPTY))
     }
 
     /// Sleeps until woken or until `timeout` is over. Only by the worker's thread.
     pub(crate) fn park(&self, timeout: Option<Duration>) -> Woken {
-        if self
-            .0
-            .compare_exchange(EMPTY, ASLEEP, Acquire, Acquire)
+        let word = &self.0.0;
+        // Relaxed: only the token is waited for, and the swap below takes it.
+        if word
+            .compare_exchange(EMPTY, ASLEEP, Relaxed, Relaxed)
             .is_ok()
         {
-            futex_wait(&self.0, ASLEEP, timeout);
+            // A signal or a changed word ends it early, which counts as a time-out.
+            self.0.wait(ASLEEP, timeout);
         }
         // Acquire pairs with the release swap in `wake`: what the waker did comes before.
-        match self.0.swap(EMPTY, Acquire) {
+        match word.swap(EMPTY, Acquire) {
             WOKEN => Woken::ForOwnWork,
             WOKEN_TO_SEARCH => Woken::ToSearch,
             _ => Woken::TimedOut,
@@ -62,41 +65,58 @@ impl Parker {
     pub(crate) fn wake(&self, to_search: bool) {
         let token = if to_search { WOKEN_TO_SEARCH } else { WOKEN };
         // Release pairs with the acquire in `park`.
-        if self.0.swap(token, Release) == ASLEEP {
-            futex_wake(&self.0);
+        if self.0.0.swap(token, Release) == ASLEEP {
+            self.0.wake();
         }
     }
 }
 
-fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
-    let timeout = timeout.map(|d| libc::timespec {
-        tv_sec: d.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: d.subsec_nanos().into(),
-    });
-    let timeout_ptr = timeout
-        .as_ref()
-        .map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: the word and the timeout live through the call; the kernel only reads them. A signal
-    // or a changed word ends it early, which the caller handles as a time-out.
-    unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word.as_ptr(),
-            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-            expected,
-            timeout_ptr,
-        );
-    }
-}
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::sync::atomic::AtomicU32 as Count;
+    use loom::thread;
 
-fn futex_wake(word: &AtomicU32) {
-    // SAFETY: the kernel uses the address as a key only.
-    unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word.as_ptr(),
-            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-            1,
-        );
+    /// A token left before or during the sleep ends it, once, and what the waker did before is
+    /// visible. Breaks if `park` sleeps without the exchange to `ASLEEP`, if `wake` does not look
+    /// for it, or if either side's half of the pair release/acquire is relaxed.
+    #[test]
+    fn a_token_is_never_lost() {
+        loom::model(|| {
+            let shared = Arc::new((Parker::new(), Count::new(0)));
+            let waker = {
+                let shared = shared.clone();
+                thread::spawn(move || {
+                    shared.1.store(1, Relaxed);
+                    shared.0.wake(true);
+                })
+            };
+            assert_eq!(shared.0.take_token(), Woken::ToSearch);
+            assert_eq!(shared.1.load(Relaxed), 1);
+            waker.join().unwrap();
+            assert_eq!(shared.0.0.0.load(Relaxed), EMPTY, "one token, one wake");
+        });
+    }
+
+    /// Two sleeps, two tokens, in either order of token and sleep.
+    #[test]
+    fn each_sleep_takes_its_own_token() {
+        loom::model(|| {
+            let shared = Arc::new((Parker::new(), Parker::new()));
+            let waker = {
+                let shared = shared.clone();
+                thread::spawn(move || {
+                    shared.0.wake(false);
+                    // The claim protocol lets nobody wake a worker again before it has woken.
+                    assert_eq!(shared.1.take_token(), Woken::ForOwnWork);
+                    shared.0.wake(true);
+                })
+            };
+            assert_eq!(shared.0.take_token(), Woken::ForOwnWork);
+            shared.1.wake(false);
+            assert_eq!(shared.0.take_token(), Woken::ToSearch);
+            waker.join().unwrap();
+        });
     }
 }

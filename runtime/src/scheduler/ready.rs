@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use crate::routine::RoutineRef;
 use crate::routine::life::{CancelLevel, Ticket, Wake};
+use crate::routine::{Held, RoutineRef};
 use crate::scheduler::timers::Due;
 use crate::scheduler::worker::{self, WorkerCore};
 use crate::snapshot::{Source, WaitReason};
@@ -28,13 +28,16 @@ pub(crate) fn cancel(routine: RoutineRef, level: CancelLevel) {
     }
 }
 
-/// Aborts the routine after `grace`.
+/// Aborts the routine after `grace`, if it has not ended by then.
 pub(crate) fn abort_later(routine: RoutineRef, grace: Duration) {
-    routine.retain();
+    if routine.header().join.is_done() {
+        return;
+    }
     let at = time::deadline(grace);
     let shared = routine.shared();
     let index = worker::with_core_of(shared, |core| core.map_or(0, |core| core.index as usize));
-    if shared.workers[index].timers.insert(at, Due::Abort(routine)) {
+    let due = Due::Abort(Held::new(routine));
+    if shared.workers[index].timers.insert(at, due) {
         shared.wake_worker(index);
     }
 }

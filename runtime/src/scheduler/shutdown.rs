@@ -1,19 +1,22 @@
 //! The end of a runtime, in numbered steps.
 //!
-//! 1. *Close*: spawns from outside the workers give handles that are cancelled already. Without it
-//!    the drain need never end.
-//! 2. *Drain*: wait until every routine has ended, up to the deadline. Workers that run out of work
-//!    look whether that is so; nobody polls.
+//! 1. *Close*: spawns from outside the workers give handles that are cancelled already, and the
+//!    thread that spawns drops the closure. Without it the drain need never end.
+//! 2. *Drain*: wait until every routine is gone, which is to say that it has ended and its stack is
+//!    free, up to the deadline. Workers that run out of work look whether that is so; nobody polls.
+//!    To wait for the end alone would leave stacks on which a result's destructor still runs.
 //! 3. *Cancel*: every routine is told to end, and so is each one spawned from then on.
 //! 4. *Wait* again, for [`CANCEL_GRACE`]: unwinding takes a moment.
-//! 5. *Stop*: workers leave their loops, and their threads are joined. Only now may memory go.
+//! 5. *Stop*: workers leave their loops once nothing is live, and their threads are joined. Only now
+//!    may memory go. A timer that fell due between steps 2 and 5 may have spawned a routine to run a
+//!    foreign waker; it is cancelled at birth, and workers stay for its destructors.
 //!
 //! If step 4 runs out of time, some routine swallows its cancel or sits in a call that never
 //! returns. Its memory must live on, so nothing is stopped and nothing is freed: what remains is
 //! returned to the caller.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, fence};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -66,14 +69,14 @@ impl End {
 
     /// Whether spawns from outside are refused.
     pub(crate) fn is_closed(&self) -> bool {
-        // Acquire pairs with the release store in `close`.
-        self.closed.load(Acquire)
+        // SeqCst: read of Dekker's pattern with `close`; see `spawn::enter_from_outside`.
+        self.closed.load(SeqCst)
     }
 
     /// Whether new routines are cancelled at birth.
     pub(crate) fn is_cancelling(&self) -> bool {
         // SeqCst: read of Dekker's pattern with the walk in `cancel_all`; the spawner publishes its
-        // routine before it looks.
+        // routine and passes a fence before it looks.
         self.cancelling.load(SeqCst)
     }
 
@@ -85,11 +88,15 @@ impl End {
 
     /// Called by a worker that has run out of work.
     pub(crate) fn note_idle(&self, shared: &Shared) {
-        // SeqCst: pairs with the store in `wait_drained`; either the worker sees the flag or the
-        // waiter sees the counters.
-        if self.draining.load(SeqCst) && shared.live() == 0 {
+        // Fence: counters first (by whoever ran the last routine), flag after; partner is the fence
+        // in `wait_drained`. Either the worker sees the flag or the waiter sees the counters.
+        fence(SeqCst);
+        if self.draining.load(Relaxed) && shared.live() == 0 {
             drop(self.lock());
             self.bell.notify_all();
+            if self.is_stopping() {
+                shared.wake_all();
+            }
         }
     }
 }
@@ -97,12 +104,15 @@ impl End {
 impl Shared {
     /// Step 1.
     pub(crate) fn close(&self) {
-        self.end.closed.store(true, Release);
+        // SeqCst: closed first, counts after; partner is `spawn::enter_from_outside`.
+        self.end.closed.store(true, SeqCst);
     }
 
     /// Steps 2 and 4: waits until no routine is live. False if time ran out.
     pub(crate) fn wait_drained(&self, time: Duration) -> bool {
-        self.end.draining.store(true, SeqCst);
+        self.end.draining.store(true, Relaxed);
+        // See `note_idle`.
+        fence(SeqCst);
         let until = Instant::now().checked_add(time);
         let mut guard = self.end.lock();
         loop {
@@ -127,14 +137,26 @@ impl Shared {
 
     /// Step 3.
     pub(crate) fn cancel_all(&self) {
-        // SeqCst: flag first, walk after; partner is `is_cancelling`.
+        // SeqCst: flag first, walk after; `abort_where` says who the partner is.
         self.end.cancelling.store(true, SeqCst);
         self.abort_where(|_| true);
     }
 
     /// Step 5, without the joining.
     pub(crate) fn stop(&self) {
+        self.cancel_all();
         self.end.stopping.store(true, Release);
+        self.wake_all();
+    }
+
+    /// Whether a worker without work may leave its loop.
+    pub(crate) fn may_leave(&self) -> bool {
+        self.end.is_stopping() && self.live() == 0
+    }
+
+    /// Wakes every worker that is parked. Also called by each worker that leaves: the last routine
+    /// may have been its own, and those that parked before it ended wait for that.
+    pub(crate) fn wake_all(&self) {
         for worker in 0..self.workers.len() {
             self.wake_worker(worker);
         }

@@ -34,7 +34,10 @@ pub(crate) struct WorkerStats {
     pub(crate) searching_ns: AtomicU64,
     pub(crate) spawned: AtomicU64,
     pub(crate) started: AtomicU64,
+    /// Routines whose result is stored.
     pub(crate) ended: AtomicU64,
+    /// Routines that have left their stack for the last time: no code of theirs will run.
+    pub(crate) gone: AtomicU64,
     pub(crate) panicked: AtomicU64,
     pub(crate) cancelled: AtomicU64,
     pub(crate) blocks: [AtomicU64; 8],
@@ -76,6 +79,7 @@ impl WorkerStats {
             spawned: AtomicU64::new(0),
             started: AtomicU64::new(0),
             ended: AtomicU64::new(0),
+            gone: AtomicU64::new(0),
             panicked: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             blocks: Default::default(),
@@ -118,7 +122,10 @@ impl WorkerStats {
 #[derive(Debug, Default)]
 pub(crate) struct ForeignStats {
     pub(crate) spawned: AtomicU64,
+    /// Routines that never ran: see [`crate::routine::body::Unrun`].
     pub(crate) ended: AtomicU64,
+    pub(crate) gone: AtomicU64,
+    pub(crate) panicked: AtomicU64,
     pub(crate) cancelled: AtomicU64,
     pub(crate) readies: [AtomicU64; 8],
     pub(crate) wakes: AtomicU64,

@@ -12,9 +12,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Mutex, MutexGuard};
 use std::task::Waker;
 
-use crate::routine::RoutineRef;
 use crate::routine::life::{CancelLevel, Ticket};
-use crate::routine::waker;
+use crate::routine::{Held, RoutineRef, body, waker};
 use crate::scheduler::ready;
 use crate::snapshot::{RoutineState, Source};
 
@@ -34,11 +33,15 @@ struct Heap {
     entries: BinaryHeap<Reverse<Entry>>,
     inserted: u64,
     sweep_at: usize,
+    /// The runtime has ended: nothing is due any more.
+    closed: bool,
 }
 
 /// What happens at a deadline.
 pub(crate) enum Due {
-    /// The routine's sleep is over, if it is still the one that the ticket names.
+    /// The routine's sleep is over, if it is still the one that the ticket names. Holds no
+    /// reference: the entry lies with the routine's own home, so while it is served or swept by that
+    /// worker the routine cannot end, and a block that was recycled has another `id`.
     Sleep {
         routine: RoutineRef,
         id: u64,
@@ -46,8 +49,8 @@ pub(crate) enum Due {
     },
     /// A future's waker.
     Wake(Waker),
-    /// The grace time of a cancel is over. Holds a reference to the block.
-    Abort(RoutineRef),
+    /// The grace time of a cancel is over.
+    Abort(Held),
 }
 
 struct Entry {
@@ -81,6 +84,7 @@ impl Timers {
                 entries: BinaryHeap::new(),
                 inserted: 0,
                 sweep_at: SWEEP_MIN,
+                closed: false,
             }),
             next: AtomicU64::new(NEVER),
         }
@@ -100,6 +104,12 @@ impl Timers {
     /// Adds a deadline. Returns whether it is the earliest now.
     pub(crate) fn insert(&self, at: u64, due: Due) -> bool {
         let mut heap = self.lock();
+        if heap.closed {
+            drop(heap);
+            // Foreign perhaps, so without the lock.
+            drop(due);
+            return false;
+        }
         if heap.entries.len() >= heap.sweep_at {
             heap.entries.retain(|Reverse(entry)| entry.due.is_wanted());
             heap.sweep_at = SWEEP_MIN.max(2 * heap.entries.len());
@@ -143,13 +153,18 @@ impl Timers {
         self.next.store(next, Release);
     }
 
-    /// Drops every entry; for a runtime that ends. References they hold go with them.
-    pub(crate) fn clear(&self) {
-        let entries = std::mem::take(&mut self.lock().entries);
+    /// Drops every entry, and each one added from now on; for a runtime that has ended. What they
+    /// hold would otherwise keep the runtime's memory for ever.
+    pub(crate) fn close(&self) {
+        let entries = {
+            let mut heap = self.lock();
+            heap.closed = true;
+            let entries = std::mem::take(&mut heap.entries);
+            self.publish(&heap);
+            entries
+        };
         for Reverse(entry) in entries {
-            if let Due::Abort(routine) = entry.due {
-                routine.release();
-            }
+            body::swallow(move || drop(entry));
         }
     }
 }
@@ -167,7 +182,8 @@ impl Due {
                     && header.life.ticket() == *ticket
                     && matches!(header.life.state(), RoutineState::Blocked(_))
             }
-            Due::Wake(_) | Due::Abort(_) => true,
+            Due::Wake(_) => true,
+            Due::Abort(held) => !held.routine().header().join.is_done(),
         }
     }
 
@@ -178,8 +194,6 @@ impl Due {
                 id,
                 ticket,
             } => {
-                // A block that was recycled between the two looks gets a spurious wake at worst,
-                // and everything that blocks looks again.
                 if routine.header().id.load(Relaxed) == id {
                     ready::ready(routine, ticket, Source::Timer);
                 }
@@ -190,10 +204,7 @@ impl Due {
                 // routine of its own does it.
                 None => crate::spawn::spawn_internal("waker", move || waker.wake()),
             },
-            Due::Abort(routine) => {
-                ready::cancel(routine, CancelLevel::Told);
-                routine.release();
-            }
+            Due::Abort(held) => ready::cancel(held.routine(), CancelLevel::Told),
         }
     }
 }

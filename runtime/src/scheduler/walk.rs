@@ -1,12 +1,12 @@
 //! Looking at a runtime from outside: snapshots, the walk over all routines, inspected stacks.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::fence;
 
 use crate::id::{RoutineId, WorkerId, WorkloadId};
 use crate::routine::context::{self, StackFacts};
 use crate::routine::life::{CancelLevel, Wake};
-use crate::routine::{Header, RoutineRef};
+use crate::routine::{Header, Held, RoutineRef};
 use crate::scheduler::stats::WorkerStats;
 use crate::scheduler::{Shared, ready};
 use crate::snapshot::{
@@ -35,7 +35,7 @@ impl Shared {
         let workers: Vec<_> = (0..self.workers.len()).map(|i| self.worker(i)).collect();
         let running = workers.iter().filter(|w| w.routine.is_some()).count() as u64;
         let routines = self.counts(running);
-        let waiting = self.stack_waiters.len.load(Relaxed);
+        let waiting = self.stack_waiters.len();
         Snapshot {
             at_ns: time::now_ns(),
             injector_depth: self.injector.len() as u64,
@@ -101,6 +101,7 @@ impl Shared {
             t.ended += s.ended.load(Acquire);
         }));
         t.ended += self.foreign.ended.load(Acquire);
+        t.panicked += self.foreign.panicked.load(Acquire);
         t.cancelled += self.foreign.cancelled.load(Acquire);
         for (reason, total) in t.readies.iter_mut().enumerate() {
             *total = self.foreign.readies[reason].load(Acquire);
@@ -113,6 +114,8 @@ impl Shared {
                 *total += worker.stats.blocks[reason].load(Acquire);
             }
         }
+        // Those that end outside never run, and are not new any more.
+        t.started = self.foreign.gone.load(Acquire);
         for worker in &self.workers {
             t.started += worker.stats.started.load(Acquire);
         }
@@ -138,7 +141,7 @@ impl Shared {
             left -= *count;
         }
         let blocked = blocked_by.iter().sum();
-        blocked_by[WaitReason::Stack as usize] = self.stack_waiters.len.load(Relaxed).min(new);
+        blocked_by[WaitReason::Stack as usize] = self.stack_waiters.len().min(new);
         RoutineCounts {
             spawned: t.spawned,
             new,
@@ -152,10 +155,20 @@ impl Shared {
         }
     }
 
-    /// Routines spawned and not ended. Exact when it says 0 and nobody spawns from outside.
+    /// Routines spawned and not gone (see [`WorkerStats::gone`]). When it says 0, there was a moment
+    /// during the call at which that was so.
     pub(crate) fn live(&self) -> u64 {
-        let t = self.totals();
-        t.spawned.saturating_sub(t.ended)
+        // As in `totals`: the later stage first. Acquire pairs with the release stores of
+        // `stats::add`. SeqCst for spawns from outside: see `spawn::enter_from_outside`.
+        let mut gone = self.foreign.gone.load(SeqCst);
+        for worker in &self.workers {
+            gone += worker.stats.gone.load(Acquire);
+        }
+        let mut spawned = self.foreign.spawned.load(SeqCst);
+        for worker in &self.workers {
+            spawned += worker.stats.spawned.load(Acquire);
+        }
+        spawned.saturating_sub(gone)
     }
 
     fn stacks(&self, waiting: u64, workers: &[WorkerSnapshot]) -> StackFigures {
@@ -193,10 +206,13 @@ impl Shared {
     /// Aborts every live routine that `wanted` picks. Returns how many.
     pub(crate) fn abort_where(&self, mut wanted: impl FnMut(&Header) -> bool) -> u64 {
         let mut aborted = 0;
+        // SeqCst fence: between the store of the flag for which the caller aborts (the runtime's,
+        // the workload's, the scope's) and the walk; partner is the fence in `spawn::born`.
+        fence(SeqCst);
         self.slabs.for_each(|header| {
             // Acquire pairs with the release store in `init`.
             let id = header.id.load(Acquire);
-            if id == 0 || !wanted(header) {
+            if id == 0 || !wanted(header) || header.life.state() == RoutineState::Ended {
                 return;
             }
             // A block that is recycled between the look and the abort would have its new routine
@@ -205,7 +221,7 @@ impl Shared {
                 return;
             };
             if wanted(header) {
-                ready::cancel(held.0, CancelLevel::Told);
+                ready::cancel(held.routine(), CancelLevel::Told);
                 aborted += 1;
             }
         });
@@ -297,22 +313,6 @@ fn running_turn(s: &WorkerStats, routine: u64) -> Option<RunningTurn> {
     })
 }
 
-/// A reference to a block that a walker took while the block was in use.
-struct Held(RoutineRef);
-
-impl Held {
-    /// `None` if the block was freed or recycled meanwhile.
-    fn take(header: &Header, id: u64) -> Option<Held> {
-        header.retain_if_live(id).map(Held)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.release();
-    }
-}
-
 /// A blocked routine whose stack a walker may read. A wake that comes meanwhile is carried out when
 /// the guard goes.
 pub(crate) struct InspectGuard {
@@ -323,6 +323,7 @@ pub(crate) struct InspectGuard {
 impl InspectGuard {
     /// Claims the routine for reading; `None` if it is not blocked or has no stack.
     pub(crate) fn take(header: &Header) -> Option<InspectGuard> {
+        // Acquire pairs with the release store in `init`.
         let id = header.id.load(Acquire);
         let routine = Held::take(header, id)?;
         if !header.life.inspect() {
@@ -330,7 +331,7 @@ impl InspectGuard {
         }
         let part = header.stack.load(Relaxed);
         if part.is_null() {
-            InspectGuard::release(routine.0);
+            InspectGuard::release(routine.routine());
             return None;
         }
         // SAFETY: we hold the routine inspected, so nobody runs it.
@@ -347,7 +348,7 @@ impl InspectGuard {
 
 impl Drop for InspectGuard {
     fn drop(&mut self) {
-        InspectGuard::release(self.routine.0);
+        InspectGuard::release(self.routine.routine());
     }
 }
 

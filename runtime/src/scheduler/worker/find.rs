@@ -29,6 +29,10 @@ const BATCH_MAX: usize = 32;
 /// Rounds over all victims before a searching worker gives up.
 const SEARCH_ROUNDS: usize = 4;
 
+/// Time between a worker's tries for a stack that the system refused: no event tells when it would
+/// not. A hundred tries a second cost nothing beside the lack of memory that they wait out.
+const STACK_RETRY_NS: u64 = 10_000_000;
+
 impl WorkerCore {
     /// Adds a routine that any worker may run.
     pub(crate) fn push_local(&self, routine: RoutineRef, source: Source) {
@@ -121,9 +125,9 @@ impl WorkerCore {
         self.pop_lifo()
             .or_else(|| first(self))
             .or_else(|| second(self))
-            .or_else(|| self.serve_timers().then(|| self.pop_home()).flatten())
-            .or_else(|| self.pop_local())
+            .or_else(|| self.serve_timers().then(|| self.pop_own()).flatten())
             .or_else(|| self.take_injected())
+            .or_else(|| self.retry_for_stack())
     }
 
     /// One of the sources that others could starve, in rotation.
@@ -131,10 +135,11 @@ impl WorkerCore {
         self.serve_timers();
         let turn = self.fair_next.get();
         self.fair_next.set(turn.wrapping_add(1));
-        match turn % 3 {
+        match turn % 4 {
             0 => self.take_injected(),
             1 => self.local.pop(),
-            _ => self.pop_unhurried(),
+            2 => self.pop_unhurried(),
+            _ => self.retry_for_stack(),
         }
     }
 
@@ -167,6 +172,14 @@ impl WorkerCore {
         self.local.pop()
     }
 
+    /// Whatever only this thread has put somewhere. A timer can fill any of the three: a sleeper
+    /// goes to the home's front, an aborted routine to the LIFO slot, a future to the deque.
+    fn pop_own(&self) -> Option<RoutineRef> {
+        self.pop_lifo()
+            .or_else(|| self.pop_home())
+            .or_else(|| self.pop_local())
+    }
+
     /// The home's queue without those that go before it.
     fn pop_unhurried(&self) -> Option<RoutineRef> {
         let routine = self.home.pop_front()?;
@@ -194,7 +207,11 @@ impl WorkerCore {
             {
                 Steal::Success(first) => {
                     first.header().set_source(Source::Injector);
-                    self.keep_loot(Source::Injector);
+                    if self.keep_loot(Source::Injector) > 0 {
+                        // While it was on its way it was in no queue: those who had been woken for
+                        // it may have looked, found nothing and gone to sleep again.
+                        self.shared.notify_work();
+                    }
                     return Some(first);
                 }
                 Steal::Empty => return None,
@@ -225,7 +242,7 @@ impl WorkerCore {
             }
             self.drain_inbox();
             self.serve_timers();
-            if let Some(routine) = self.pop_home().or_else(|| self.local.pop()) {
+            if let Some(routine) = self.pop_own() {
                 return Some(routine);
             }
             std::hint::spin_loop();
@@ -283,6 +300,22 @@ impl WorkerCore {
                     first: first.header().routine_id(),
                 });
         }
+    }
+
+    /// Now and then, the routine that has waited longest because the system refused a stack; see
+    /// [`crate::scheduler::stack_waiters`].
+    fn retry_for_stack(&self) -> Option<RoutineRef> {
+        if !self.shared.stack_waiters.wait_for_system() {
+            return None;
+        }
+        let now = time::now_ns();
+        if now < self.stack_retry_at.get() {
+            return None;
+        }
+        self.stack_retry_at.set(now + STACK_RETRY_NS);
+        let routine = self.shared.stack_waiters.pop()?;
+        routine.header().set_source(Source::Local);
+        Some(routine)
     }
 
     /// Xorshift (Marsaglia 2003): victims need no better.

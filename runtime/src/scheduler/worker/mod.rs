@@ -69,6 +69,8 @@ pub(crate) struct WorkerCore {
     fair_at: Cell<u64>,
     fair_next: Cell<u32>,
     random: Cell<u64>,
+    /// When a routine that the system refused a stack may try again here.
+    stack_retry_at: Cell<u64>,
     pool: RefCell<StackPool>,
 }
 
@@ -129,6 +131,7 @@ impl WorkerCore {
             fair_at: Cell::new(0),
             fair_next: Cell::new(0),
             random: Cell::new(0x9E37_79B9_7F4A_7C15 ^ u64::from(index + 1)),
+            stack_retry_at: Cell::new(0),
             pool: RefCell::new(pool),
             shared,
         }
@@ -206,7 +209,7 @@ impl WorkerCore {
                 self.turn(routine);
                 continue;
             }
-            if self.shared.end.is_stopping() {
+            if self.shared.may_leave() {
                 break;
             }
             if !searching {
@@ -229,10 +232,11 @@ impl WorkerCore {
         if searching {
             self.stop_searching();
         }
+        self.shared.wake_all();
     }
 
     fn stop_searching(&self) {
-        // The last searcher looks whether there is more: submitters have relied on it.
+        // Step E3: the last searcher looks whether there is more, as submitters have relied on.
         if self.shared.idle.stop_searching() == Last::Yes && self.shared.has_stealable_work() {
             self.shared.notify_work();
         }
@@ -246,10 +250,15 @@ impl WorkerCore {
         self.stats().set_state(WorkerState::Parked);
         self.shared.idle.prepare_park(me, searching);
         // Step P3: the last look, after the announcement.
-        let deadline = mine.timers.next();
+        let mut deadline = mine.timers.next();
+        if self.shared.stack_waiters.wait_for_system() {
+            deadline = deadline.min(self.stack_retry_at.get());
+        }
         let must_stay = self.shared.has_stealable_work()
             || !mine.inbox.is_empty()
-            || self.shared.end.is_stopping();
+            || !self.lifo.get().is_null()
+            || self.queue_len() > 0
+            || self.shared.may_leave();
         let now = time::now_ns();
         let woken = if must_stay || deadline <= now {
             None
@@ -260,11 +269,15 @@ impl WorkerCore {
         };
         let woken = match woken {
             Some(Woken::TimedOut) | None => {
-                if self.shared.idle.cancel_park(me) {
-                    Woken::TimedOut
-                } else {
+                if !self.shared.idle.cancel_park(me) {
                     // Somebody has claimed us: the token is on its way.
                     mine.parker.take_token()
+                } else if must_stay && searching {
+                    // Submitters of what we found may have relied on us.
+                    self.shared.idle.resume_searching();
+                    Woken::ToSearch
+                } else {
+                    Woken::TimedOut
                 }
             }
             Some(woken) => woken,

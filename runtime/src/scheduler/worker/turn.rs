@@ -1,17 +1,17 @@
 //! One turn: enter the routine, come back, put it where it belongs.
 
 use std::ptr::null_mut;
-use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use super::{Post, WorkerCore};
 use crate::memory;
-use crate::routine::body::TurnEnd;
+use crate::routine::body::{TurnEnd, Unrun};
 use crate::routine::context::{self, StackPart};
-use crate::routine::life::Wake;
+use crate::routine::life::CancelLevel;
 use crate::routine::{Header, NOBODY, RoutineRef};
 use crate::scheduler::block::{Commit, Interrupt};
 use crate::scheduler::{ready, stats};
-use crate::snapshot::{Source, TurnRecord, WaitReason, WorkerState};
+use crate::snapshot::{RoutineState, Source, TurnRecord, WaitReason, WorkerState};
 use crate::stack::OutOfStacks;
 use crate::thread_state;
 use crate::time;
@@ -74,31 +74,67 @@ impl WorkerCore {
         let taken = self.pool.borrow_mut().take(header.class());
         match taken {
             Ok(slot) => {
-                // SAFETY: we took the routine from a queue, so we run it, and it has no stack.
+                let waited = header.awaits_stack();
+                // SAFETY: 1: we took the routine from a queue, so we run it, and it has no stack.
                 let part = unsafe { context::prepare(routine, slot) };
                 header.home.store(self.index, Relaxed);
                 header.stack.store(part, Relaxed);
+                if waited && self.shared.stack_waiters.wait_for_system() {
+                    self.revive_stack_waiter();
+                }
                 Some(part)
             }
             Err(why) => {
-                header.set_awaiting_stack(true);
-                self.shared.stack_waiters.push(routine);
-                // A stack may have come back between our look and the push. (When the kernel
-                // refused, only a stack that comes back can help.)
-                if why == OutOfStacks::Limit && self.shared.arena.has_room() {
-                    self.revive_stack_waiter();
-                }
+                self.wait_for_stack(routine, why);
                 None
             }
+        }
+    }
+
+    /// See [`crate::scheduler::stack_waiters`].
+    fn wait_for_stack(&self, routine: RoutineRef, why: OutOfStacks) {
+        let header = routine.header();
+        let waiters = &self.shared.stack_waiters;
+        let by_system = why != OutOfStacks::Limit;
+        // Only at the second refusal: the figures may be a moment old.
+        if by_system && header.was_refused_by_system() && self.shared.arena.figures().in_use == 0 {
+            self.fail_without_stack(routine, why);
+            return;
+        }
+        header.set_awaiting_stack(by_system);
+        let wake_others = by_system && !waiters.wait_for_system();
+        waiters.push(routine, by_system);
+        if wake_others {
+            // Stacks that are free may lie warm with those who sleep.
+            self.shared.wake_all();
+        }
+        // A stack may have come back between our look and the push.
+        if !by_system && self.shared.arena.has_room() {
+            self.revive_stack_waiter();
         }
     }
 
     /// A stack is free: whoever has waited longest may try again.
     fn revive_stack_waiter(&self) {
         if let Some(routine) = self.shared.stack_waiters.pop() {
-            routine.header().set_awaiting_stack(false);
             self.push_local(routine, Source::Local);
         }
+    }
+
+    /// Ends a routine for which there will be no stack. Its destructors run here, on the thread's
+    /// own stack, where they cannot block.
+    fn fail_without_stack(&self, routine: RoutineRef, why: OutOfStacks) {
+        let header = routine.header();
+        let stats = self.stats();
+        if header.life.state() == RoutineState::New {
+            stats::add(&stats.started, 1);
+        }
+        let vtable = header.vtable.get().expect("set at birth");
+        // SAFETY: 1: we took the routine from a queue; 2: it has no stack, so it is between turns.
+        unsafe { (vtable.end_unrun)(routine, Unrun::NoStack(why)) };
+        header.life.end();
+        routine.release();
+        stats::add(&stats.gone, 1);
     }
 
     fn enter_routine(&self, routine: RoutineRef, part: *mut StackPart, began: u64) {
@@ -140,13 +176,14 @@ impl WorkerCore {
         header.stack.store(null_mut(), Relaxed);
         header.home.store(NOBODY, Relaxed);
         header.depth.store(0, Relaxed);
-        // SAFETY: we ran the routine, and its body has returned.
+        // SAFETY: 1: we ran the routine, and its body has returned; 2: the header's pointer to it is
+        // cleared.
         let (slot, lowest) = unsafe { context::dismantle(part) };
-        // SAFETY: the body has returned, so nothing on the slot is used any more; it came from this
-        // arena.
+        // SAFETY: 1: the body has returned, so nothing on the slot is used any more; 2: it came from
+        // this arena.
         unsafe { self.pool.borrow_mut().give_back(slot, lowest) };
-        // SeqCst: after the pool has admitted another slot; partner is the fence in `StackWaiters::push`.
-        if self.shared.stack_waiters.len.load(SeqCst) > 0 {
+        // After the stack went back.
+        if !self.shared.stack_waiters.is_empty() {
             self.revive_stack_waiter();
         }
     }
@@ -155,6 +192,8 @@ impl WorkerCore {
         self.take_stack_back(routine, part);
         routine.header().life.end();
         routine.release();
+        // Last: a shutdown that sees it frees everything.
+        stats::add(&self.stats().gone, 1);
     }
 
     fn after_pending(&self, routine: RoutineRef, part: *mut StackPart) {
@@ -170,12 +209,11 @@ impl WorkerCore {
         header.touch(self.now.get());
         self.stats().count_block(why);
         let ticket = header.life.block(why);
-        // From here on a waker may have it; only the exchange inside `wake` gives it back to us.
-        if header.life.has_notice()
-            && let Wake::Won(why) = header.life.wake(ticket)
-        {
-            self.stats().count_ready(why);
-            self.push_local(routine, Source::Local);
+        // From here on a waker may have it; only the exchange inside `wake` gives it back to us. It
+        // may even have ended meanwhile, and the block be another routine's, of any kind: then that
+        // one is woken for no reason, which everything that blocks puts up with.
+        if header.life.has_notice() {
+            ready::ready(routine, ticket, Source::Local);
         }
     }
 
@@ -205,8 +243,8 @@ impl WorkerCore {
                 // can do; and it is called once.
                 let commit: Commit<'_> = unsafe { &mut *commit };
                 let waits = commit(routine, ticket);
-                let stop = !waits || (interrupt == Interrupt::ByCancel && header.life.has_cancel());
-                if stop {
+                let cancelled = || header.life.cancel_level() != CancelLevel::None;
+                if !waits || (interrupt == Interrupt::ByCancel && cancelled()) {
                     ready::ready(routine, ticket, Source::Inbox);
                 }
             }

@@ -31,8 +31,7 @@ pub fn routes() -> Router<AppState> {
     Router::new()
         .route("/", get(page))
         .route("/guide", get(guide))
-        .route("/assets/style.css", get(assets::style))
-        .route("/assets/js/{name}", get(assets::script))
+        .route("/assets/{*path}", get(assets::asset))
 }
 
 async fn page(State(state): State<AppState>) -> Result<Response, ApiError> {

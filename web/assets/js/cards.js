@@ -104,7 +104,10 @@ export class Cards {
     text(card.line, line);
     if (search && isRace(run)) this.#curve(card.picture, p);
     else if (typeof p.total === 'number' && p.total > 0) this.#bar(card.picture, p);
-    else card.picture.replaceChildren();
+    else {
+      delete card.picture.dataset.kind;
+      card.picture.replaceChildren();
+    }
   }
 
   /** A thin line along the foot of the card. */

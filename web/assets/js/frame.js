@@ -1,6 +1,9 @@
 // When to draw. One loop for the page: 30 pictures a second at most, and none while nothing moves.
+//
+// Where there are few CPUs the page probably shares them with the workers it shows: it then draws less often.
 
-const LEAST_MS = 1000 / 30 - 4;
+const FEW_CPUS = 4;
+const LEAST_MS = 1000 / ((navigator.hardwareConcurrency ?? FEW_CPUS + 1) <= FEW_CPUS ? 20 : 30);
 
 export class Frames {
   /** @param moving says whether time flows in the pictures (live, visible, connected) */
@@ -26,17 +29,16 @@ export class Frames {
   ask() {
     if (this.asked || document.hidden) return;
     this.asked = true;
-    requestAnimationFrame((now) => this.#frame(now));
+    // Sleep through the animation frames that are not ours: waking up for each of them has its price too.
+    const rest = LEAST_MS - (performance.now() - this.last);
+    if (rest > 4) setTimeout(() => requestAnimationFrame(() => this.#frame()), rest);
+    else requestAnimationFrame(() => this.#frame());
   }
 
-  #frame(now) {
+  #frame() {
     this.asked = false;
     if (document.hidden) return;
-    if (now - this.last < LEAST_MS) {
-      this.ask();
-      return;
-    }
-    this.last = now;
+    this.last = performance.now();
     const moving = this.moving();
     for (const part of this.parts) this.#step(part, moving);
     if (moving) this.ask();

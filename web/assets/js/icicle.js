@@ -22,6 +22,11 @@ export function shortName(symbol) {
   return parts.length === 0 ? symbol : parts.slice(-2).join('::');
 }
 
+/** The tree of the wire with a crate at every node: `{ name, crate, own, value, children }`. */
+export function fromWire({ name, package: crate, own, total, children }) {
+  return { name, crate: crate || crateOf(name), own, value: total, children: children.map(fromWire) };
+}
+
 /**
  * Boxes of everything at least `least` wide when `focus` fills the width: its callers above it at full width, its
  * callees below. `x` and `width` are parts of 1.
@@ -55,9 +60,9 @@ export function layout(root, focus = [], least = 0.0005) {
 export function byFunction(root) {
   const table = new Map();
   const walk = (node, above) => {
-    const entry = table.get(node.name) ?? { name: node.name, self: 0, total: 0 };
+    const entry = table.get(node.name) ?? { name: node.name, crate: node.crate, self: 0, total: 0 };
     table.set(node.name, entry);
-    entry.self += node.value - node.children.reduce((sum, child) => sum + child.value, 0);
+    entry.self += node.own;
     const fresh = !above.has(node.name);
     if (fresh) {
       entry.total += node.value;

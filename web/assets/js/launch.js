@@ -65,7 +65,8 @@ export class Launch {
     this.#clear(form);
     for (const button of buttons) button.disabled = true;
     try {
-      const record = await start(form.dataset.path, body(form));
+      // The button does what it says, whatever was typed into the form behind it.
+      const record = await start(form.dataset.path, body(form, fromForm));
       if (record?.id && record.kind) this.store.run(record);
     } catch (error) {
       this.#refused(form, id, error, fromForm);
@@ -121,11 +122,12 @@ export class Launch {
     const all = bare * this.store.workers;
     for (const [id, blocks] of [['mine', 4], ['race', 1]]) {
       const input = document.getElementById(`${id}-difficulty`);
-      if (!input || this.touched.has(input.id)) continue;
+      if (!input) continue;
       const bits = difficultyFor(all, WATCHABLE_S, blocks, { least: Number(input.min) || 1, most: Math.min(28, Number(input.max) || 28) });
-      input.value = String(bits);
+      input.defaultValue = String(bits);
+      if (!this.touched.has(input.id)) input.value = String(bits);
       const form = document.getElementById(`form-${id}`);
-      const routines = form.elements.goroutines.value;
+      const routines = form.elements.goroutines.defaultValue;
       const seconds = (blocks * 2 ** bits) / all;
       text($(`.launcher[data-launch="${id}"] small`), `${routines} routines, difficulty ${bits}, about ${duration(Math.max(1, Math.round(seconds)) * 1e9).replace('.00', '')}`);
       this.#curl(form);
@@ -134,12 +136,14 @@ export class Launch {
 }
 
 /** The request a form stands for. What is no number is sent as it was typed, so that the service can say so. */
-function body(form) {
+function body(form, typed = true) {
   const values = {};
   for (const input of form.elements) {
     if (!input.name) continue;
-    if (input.type !== 'number') values[input.name] = input.value;
-    else if (input.value !== '') values[input.name] = Number(input.value);
+    const safe = input.options ? [...input.options].find((option) => option.defaultSelected)?.value : input.defaultValue;
+    const value = typed ? input.value : safe;
+    if (input.type !== 'number') values[input.name] = value;
+    else if (value !== '') values[input.name] = Number(value);
   }
   return { ...values, ...FIXED[form.dataset.launch] };
 }

@@ -58,7 +58,7 @@ export class Panel {
 
 /**
  * Brings a table's body to `rows` (lists of text), touching only cells that differ. The first cell of a row is its
- * header; classes and `data-col` come from the column's head.
+ * header; classes and `data-col` come from the column's head. Rows that came with the page are replaced once.
  */
 export function fillTable(table, rows) {
   const heads = [...table.tHead.rows[0].cells];
@@ -66,8 +66,9 @@ export function fillTable(table, rows) {
   while (body.rows.length > rows.length) body.deleteRow(-1);
   rows.forEach((cells, index) => {
     let row = body.rows[index];
-    if (!row || row.cells.length !== cells.length) {
+    if (!row || row.cells.length !== cells.length || row.dataset.live === undefined) {
       const fresh = document.createElement('tr');
+      fresh.dataset.live = '';
       cells.forEach((_, column) => {
         const cell = document.createElement(column === 0 ? 'th' : 'td');
         if (column === 0) cell.scope = 'row';

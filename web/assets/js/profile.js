@@ -3,8 +3,8 @@
 import { cancelRun, get, start } from './api.js';
 import { Canvas } from './canvas.js';
 import { $, $$, copy, el, speak, text } from './dom.js';
-import { bytes, count, duration, percent, short, UNKNOWN, visible } from './format.js';
-import { byFunction, crateOf, layout, matching, shortName } from './icicle.js';
+import { bytes, count, duration, percent, short, visible } from './format.js';
+import { byFunction, fromWire, layout, matching, shortName } from './icicle.js';
 import { fillTable, Panel } from './panel.js';
 import { theme } from './theme.js';
 
@@ -143,13 +143,15 @@ export class Profile {
   }
 
   async #show(record) {
-    const tree = await get(record.icicle);
+    const wire = await get(record.icicle);
+    const root = fromWire(wire.root);
+    const tree = { unit: wire.unit, total: root.value, root, remarks: wire.remarks ?? [] };
     this.record = record;
     this.tree = tree;
     this.focus = [];
     this.chosen = null;
     this.crates = new Map();
-    for (const { name, self } of byFunction(tree.root)) this.crates.set(crateOf(name), (this.crates.get(crateOf(name)) ?? 0) + self);
+    for (const { crate, self } of byFunction(tree.root)) this.crates.set(crate, (this.crates.get(crate) ?? 0) + self);
     const order = [...this.crates].sort((a, b) => b[1] - a[1]).map(([name]) => name);
     this.colour = new Map(order.map((name, i) => [name, Math.min(i, 7)]));
     $('#profile-bar').hidden = false;
@@ -184,6 +186,7 @@ export class Profile {
     if (typeof r.achieved_hz === 'number') facts.push(`${Math.round(r.achieved_hz)} of ${r.asked_hz} Hz`);
     if (r.skipped_in_switch > 0) facts.push(`${count(r.skipped_in_switch)} skipped inside a switch`);
     if (r.lost > 0) facts.push(`${count(r.lost)} lost`);
+    for (const remark of this.tree.remarks) facts.push(visible(remark, 200));
     if (this.words) facts.push(`“${this.words}”: ${percent(matching(this.tree.root, (name) => name.toLowerCase().includes(this.words)) / this.tree.total, 1)}`);
     text($('#profile-about'), facts.join(' · '));
   }
@@ -209,7 +212,7 @@ export class Profile {
       const [x, y, w] = [box.x * width, box.depth * row, box.width * width];
       const { name } = box.node;
       const hit = this.words && name.toLowerCase().includes(this.words);
-      const crate = this.colour.get(crateOf(name)) ?? 7;
+      const crate = this.colour.get(box.node.crate) ?? 7;
       c.globalAlpha = box.outer ? 0.45 : this.words && !hit ? 0.25 : 1;
       c.fillStyle = box.depth === 0 ? theme.line : theme.classes[crate];
       c.fillRect(x, y, Math.max(0.5, w - 1), row - 1);
@@ -249,12 +252,11 @@ export class Profile {
     this.tooltip.hidden = !box;
     if (!box) return;
     const { node } = box;
-    const self = node.value - node.children.reduce((sum, child) => sum + child.value, 0);
     const pairs = [
       ['Function', visible(node.name, 300)],
-      ['Where', node.file ? `${visible(node.file)}${node.line ? `:${node.line}` : ''}` : UNKNOWN],
+      ['Crate', visible(node.crate, 60)],
       ['With callees', `${this.#value(node.value)}, ${percent(node.value / this.tree.total, 1)}`],
-      ['Itself', `${this.#value(self)}, ${percent(self / this.tree.total, 1)}`],
+      ['Itself', `${this.#value(node.own)}, ${percent(node.own / this.tree.total, 1)}`],
     ];
     this.tooltip.replaceChildren(el('dl', {}, ...pairs.flatMap(([term, value]) => [el('dt', {}, term), el('dd', {}, value)])));
     this.tooltip.style.left = `${Math.max(0, Math.min(x + 14, this.canvas.width - this.tooltip.offsetWidth))}px`;

@@ -38,11 +38,13 @@ export class TimeChart {
     this.canvas = new Canvas(this.panel.canvas, () => this.dirty());
     this.isDirty = true;
     this.drawnTo = NaN;
+    this.drawnAt = -Infinity;
+    this.urgent = false;
     this.left = 0;
     this.right = 0;
     this.panel.refreshTable = () => this.#table();
     this.panel.onShow = () => this.dirty();
-    view.onChange(() => this.dirty());
+    view.onChange(() => { this.urgent = true; this.dirty(); });
     theme.onChange(() => this.dirty());
     store.on('tick', () => {
       if (!view.frozen) this.dirty();
@@ -62,8 +64,13 @@ export class TimeChart {
     if (!this.canvas.visible || this.panel.asTable || !this.store.ring) return;
     const [from, to] = this.view.range();
     const moved = ((to - this.drawnTo) / (to - from)) * (this.right - this.left);
+    const now = performance.now();
+    // The lanes move at every frame; for a curve a dozen pictures a second are enough, and cost a third.
+    if (moving && !this.urgent && now - this.drawnAt < 80) return;
     if (!this.isDirty && !(moving && moved >= 0.75)) return;
     this.isDirty = false;
+    this.urgent = false;
+    this.drawnAt = now;
     this.drawnTo = to;
     this.#draw(from, to);
     if (this.view.cursor !== this.readCursor) this.#readout();

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { Backoff } from '../js/backoff.js';
 import { FIELDS, pythonLines, splitHeader, zeroDigits } from '../js/blockheader.js';
 import { chance, curve, curveEnd, difficultyFor } from '../js/chance.js';
-import { byFunction, crateOf, layout, matching, shortName } from '../js/icicle.js';
+import { byFunction, crateOf, fromWire, layout, matching, shortName } from '../js/icicle.js';
 
 test('the search has no memory: half the expected tries give 39 %, the expected ones 63 %', () => {
   assert.equal(chance(0, 1e6), 0);
@@ -59,8 +59,8 @@ test('waiting between attempts grows to 5 s and starts anew after a success', ()
   assert.equal(backoff.next(), 500);
 });
 
-const node = (name, value, ...children) => ({ name, value, children });
-const TREE = node('root', 100, node('a::main', 90, node('b::f', 60, node('a::main', 10)), node('b::g', 20)), node('c::h', 10));
+const node = (name, total, ...children) => ({ name, package: null, total, own: total - children.reduce((sum, child) => sum + child.total, 0), children });
+const TREE = fromWire(node('root', 100, node('a::main', 90, node('b::f', 60, node('a::main', 10)), node('b::g', 20)), node('c::h', 10)));
 
 test('boxes of an icicle lie under their caller and keep its width', () => {
   const boxes = layout(TREE);

@@ -11,7 +11,7 @@ use crate::error::ApiError;
 
 /// A file, and the tag by which a browser asks whether it has changed.
 struct Asset {
-    name: &'static str,
+    path: String,
     kind: &'static str,
     text: &'static str,
     tag: String,
@@ -38,17 +38,21 @@ static SCRIPTS: &[(&str, &str)] = scripts! {
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     let scripts = SCRIPTS
         .iter()
-        .map(|&(name, text)| asset(name, SCRIPT, text));
-    let style = asset("style.css", STYLE, include_str!("../../assets/style.css"));
+        .map(|&(name, text)| tagged(format!("js/{name}"), SCRIPT, text));
+    let style = tagged(
+        "style.css".to_owned(),
+        STYLE,
+        include_str!("../../assets/style.css"),
+    );
     scripts.chain([style]).collect()
 });
 
-fn asset(name: &'static str, kind: &'static str, text: &'static str) -> Asset {
+fn tagged(path: String, kind: &'static str, text: &'static str) -> Asset {
     // Not a digest against forgery, only a name for this content.
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     Asset {
-        name,
+        path,
         kind,
         text,
         tag: format!("\"{:016x}\"", hasher.finish()),
@@ -60,28 +64,20 @@ pub(super) fn modules() -> Vec<&'static str> {
     SCRIPTS.iter().map(|&(name, _)| name).collect()
 }
 
-/// `GET /assets/style.css`
-pub(super) async fn style(headers: HeaderMap) -> Result<Response, ApiError> {
-    serve("style.css", &headers)
-}
-
-/// `GET /assets/js/{name}`
-pub(super) async fn script(
-    Path(name): Path<String>,
+/// `GET /assets/{*path}`
+pub(super) async fn asset(
+    Path(path): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    match name.strip_suffix(".js") {
-        Some(_) => serve(&name, &headers),
-        None => Err(ApiError::no_such("asset", &name)),
-    }
+    serve(&path, &headers)
 }
 
-/// Looks the name up among the known ones: it never becomes a path.
-fn serve(name: &str, asked: &HeaderMap) -> Result<Response, ApiError> {
+/// Looks the path up among the known ones: it never reaches a file system.
+fn serve(path: &str, asked: &HeaderMap) -> Result<Response, ApiError> {
     let asset = ASSETS
         .iter()
-        .find(|asset| asset.name == name)
-        .ok_or_else(|| ApiError::no_such("asset", name))?;
+        .find(|asset| asset.path == path)
+        .ok_or_else(|| ApiError::no_such("asset", path))?;
     let known = asked
         .get_all(header::IF_NONE_MATCH)
         .iter()
@@ -150,13 +146,13 @@ mod tests {
     /// Breaks if a browser that has the file is sent it again.
     #[test]
     fn a_known_tag_is_answered_without_a_body() {
-        let first = serve("ring.js", &HeaderMap::new()).expect("known");
+        let first = serve("js/ring.js", &HeaderMap::new()).expect("known");
         assert_eq!(first.status(), StatusCode::OK);
         let tag = first.headers()[header::ETAG].clone();
         let mut asked = HeaderMap::new();
         asked.insert(header::IF_NONE_MATCH, tag);
         assert_eq!(
-            serve("ring.js", &asked).expect("known").status(),
+            serve("js/ring.js", &asked).expect("known").status(),
             StatusCode::NOT_MODIFIED
         );
     }
@@ -167,10 +163,12 @@ mod tests {
         for name in [
             "",
             "..",
+            "js/../style.css",
+            "js/",
             "../style.css",
-            "ring",
-            "RING.js",
-            "ring.js\0",
+            "ring.js",
+            "js/RING.js",
+            "js/ring.js\0",
             "/etc/passwd",
         ] {
             assert!(serve(name, &HeaderMap::new()).is_err(), "{name:?}");

@@ -44,17 +44,6 @@ async fn equal_sample_numbers_mean_equal_figures_everywhere() {
         .runs
         .cancel(id, openwork_web::runs::Stop::Asked);
     service.ended(id).await;
-
-    let sample = service.state.observatory.latest();
-    let runtime = service.get("/api/v1/runtime").await.json();
-    let stats = service.get("/stats").await.json();
-    if runtime["sample"]["n"] == sample.n {
-        assert_eq!(
-            runtime["sample"]["routines"]["live"],
-            sample.snapshot.routines.live()
-        );
-    }
-    assert!(stats["num_goroutine"].is_u64(), "{stats}");
 }
 
 /// Breaks if totals of one sample contradict each other.

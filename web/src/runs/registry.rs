@@ -21,6 +21,9 @@ use crate::limits;
 /// How long a client that was refused for lack of a place should wait. Most runs take well under a second.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Hears of each change of a run.
+type Listener = Box<dyn Fn(&RunRecord) + Send + Sync>;
+
 /// What bounds runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -41,7 +44,7 @@ pub(super) struct Inner {
     runs: Mutex<Runs>,
     /// Runs accepted and not ended; what a graceful stop waits for.
     under_way: watch::Sender<usize>,
-    listener: OnceLock<Box<dyn Fn(&RunRecord) + Send + Sync>>,
+    listener: OnceLock<Listener>,
 }
 
 struct Runs {
@@ -63,8 +66,9 @@ pub(super) struct Live {
     pub(super) meter: OnceLock<Meter>,
     stop: watch::Sender<Option<Stop>>,
     ended: watch::Sender<bool>,
-    /// The progress last told to the listener.
-    announced: Mutex<Option<Progress>>,
+    /// The progress told to the listener last. Held while it is told anything about this run, so that it hears of its
+    /// changes in their order.
+    told: Mutex<Option<Progress>>,
 }
 
 impl Registry {
@@ -159,7 +163,7 @@ impl Registry {
             meter: OnceLock::new(),
             stop: watch::Sender::new(None),
             ended: watch::Sender::new(false),
-            announced: Mutex::new(None),
+            told: Mutex::new(None),
         });
         runs.live.insert(id);
         runs.entries.insert(
@@ -243,18 +247,18 @@ impl Registry {
             let runs = self.0.lock();
             let entries = runs.live.iter().filter_map(|id| runs.entries.get(id));
             entries
-                .filter_map(|e| Some((e.record.clone(), e.live.clone()?)))
+                .filter_map(|entry| Some((entry.record.id, entry.live.clone()?)))
                 .collect()
         };
-        for (record, live) in live {
-            let record = self.0.as_of_now(record, Some(&live));
-            let mut announced = live
-                .announced
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if announced.as_ref() != Some(&record.progress) {
-                *announced = Some(record.progress.clone());
-                drop(announced);
+        for (id, live) in live {
+            // Read under the lock that orders what is told: were it read before, the run could end in between, and its
+            // end be told before this.
+            let mut told = live.told();
+            let Some(record) = self.get(id).filter(|record| !record.state.is_final()) else {
+                continue;
+            };
+            if told.as_ref() != Some(&record.progress) {
+                *told = Some(record.progress.clone());
                 self.0.tell(&record);
             }
         }
@@ -394,8 +398,9 @@ impl Inner {
         let entry = runs.entries.get_mut(&id);
         let entry = entry.expect("a run with a place is not forgotten");
         change(&mut entry.record);
-        let record = entry.record.clone();
+        let (record, live) = (entry.record.clone(), entry.live.clone());
         drop(runs);
+        let _in_order = live.as_ref().map(|live| live.told());
         self.changed(&record);
         record
     }
@@ -417,6 +422,11 @@ impl Inner {
 }
 
 impl Live {
+    fn told(&self) -> MutexGuard<'_, Option<Progress>> {
+        // A listener that panicked leaves the progress whole.
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The first reason stays.
     pub(super) fn stop(&self, why: Stop) {
         self.stop.send_if_modified(|stop| {

@@ -205,18 +205,19 @@ export function rasterise(lanes, worker, { from, to, pixel, keys, least = 2 }, c
 export function bundle(steals, from, to, limit = 50) {
   const inView = steals.filter((steal) => steal.at >= from && steal.at < to);
   if (inView.length <= limit) return inView.map((steal) => ({ ...steal, steals: 1 }));
-  const stretch = (to - from) / 10;
+  const stretch = (to - from) / 20;
   const bundles = new Map();
   for (const steal of inView) {
-    const slot = Math.floor(steal.at / stretch);
-    const key = `${slot}/${steal.thief}/${steal.victim}`;
-    const known = bundles.get(key);
-    if (known) {
-      known.moved += steal.moved;
-      known.steals += 1;
-    } else {
-      bundles.set(key, { at: (slot + 0.5) * stretch, thief: steal.thief, victim: steal.victim, moved: steal.moved, steals: 1 });
+    const key = `${Math.floor(steal.at / stretch)}/${steal.thief}/${steal.victim}`;
+    let known = bundles.get(key);
+    if (!known) {
+      known = { at: 0, thief: steal.thief, victim: steal.victim, moved: 0, steals: 0 };
+      bundles.set(key, known);
     }
+    known.moved += steal.moved;
+    known.steals += 1;
+    // The arrow stands at the mean of its steals: in the middle of the stretch it could point at nothing.
+    known.at += (steal.at - known.at) / known.steals;
   }
   // Too many pairs even so: the largest are drawn, the rest is counted in the legend like every other loss.
   return [...bundles.values()].sort((a, b) => b.moved - a.moved).slice(0, limit);

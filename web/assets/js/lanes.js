@@ -1,14 +1,17 @@
 // Who runs where, and who took work from whom?  The hero of the page.
 //
-// Turns are drawn once into tiles that lie fixed on the time axis; a frame then only moves tiles. A new tick redraws
-// the one or two tiles it reaches into. Arrows, labels, the cursor and what is going on now lie over the tiles.
+// The turns come as tiles (lanetiles.js); arrows, labels, the cursor and what is going on now lie over them. This file
+// lays them out, keeps what is drawn in step with the stream, and asks the server for single turns when frozen.
 
 import { get } from './api.js';
-import { Canvas, hatch } from './canvas.js';
-import { bundle, Classes, GROUPS, Lanes, rasterise } from './cells.js';
-import { COLUMN, grownBetween, workerColumn } from './columns.js';
-import { $, $$, el, speak, text } from './dom.js';
-import { count, duration, percent, plural, short, UNKNOWN, visible } from './format.js';
+import { Canvas } from './canvas.js';
+import { bundle, Classes, GROUPS, Lanes } from './cells.js';
+import { COLUMN } from './columns.js';
+import { $, $$, speak } from './dom.js';
+import { count, duration, plural, short, UNKNOWN, visible } from './format.js';
+import { LaneLegend } from './lanelegend.js';
+import { LaneTiles, TILE } from './lanetiles.js';
+import { LaneTip } from './lanetip.js';
 import { fillTable, Panel } from './panel.js';
 import { follow } from './pointer.js';
 import { linear } from './scale.js';
@@ -16,8 +19,6 @@ import { theme } from './theme.js';
 import { halo, label as timeLabel, overlay } from './timechart.js';
 import { timeTicks } from './ticks.js';
 
-const TILE = 256;
-const TILES_KEPT = 40;
 const MOST_LANES = 64;
 const SMALL_LANES = 16;
 const ARROWS = 50;
@@ -28,28 +29,28 @@ export class LanesChart {
     Object.assign(this, { store, view, frames, openRoutine });
     this.panel = new Panel('lanes');
     this.canvas = new Canvas(this.panel.canvas, () => this.dirty(true));
-    this.tooltip = $('#tooltip');
+    this.tip = new LaneTip(store);
+    this.tiles = new LaneTiles(store);
+    this.legend = new LaneLegend(store, (key) => {
+      this.only = this.only === key ? null : key;
+      this.dirty();
+      this.#legend();
+    });
     this.nothing = $('#nothing');
-    this.legend = $('#lanes-legend');
     this.narrow = matchMedia('(max-width: 639px)');
-    this.mode = 'source';
     this.classes = new Classes('source');
     this.only = null;
-    this.tiles = new Map();
-    this.tileKey = '';
     this.detail = null;
     this.drawnTo = NaN;
     this.isDirty = true;
     this.order = [];
     this.seen = 0;
-    this.names = new Map();
-    this.asked = new Set();
 
     store.on('tick', () => this.#tick());
     store.on('history', () => this.dirty(true));
     store.on('missed', () => this.backfill());
-    store.on('restart', () => { this.order = []; this.names.clear(); this.asked.clear(); this.dirty(true); this.backfill(); });
-    store.on('runs', () => { if (this.mode === 'run') this.#legend(); });
+    store.on('restart', () => { this.order = []; this.dirty(true); this.backfill(); });
+    store.on('runs', () => { if (this.classes.mode === 'run') this.#legend(); });
     view.onChange(() => {
       this.dirty();
       if (view.frozen) this.#wantDetail();
@@ -62,8 +63,7 @@ export class LanesChart {
     for (const button of $$('#colour-by button')) {
       button.addEventListener('click', () => {
         for (const other of $$('#colour-by button')) other.setAttribute('aria-pressed', String(other === button));
-        this.mode = button.dataset.mode;
-        this.classes = new Classes(this.mode);
+        this.classes = new Classes(button.dataset.mode);
         this.only = null;
         this.dirty(true);
         this.#legend();
@@ -74,15 +74,22 @@ export class LanesChart {
       view,
       plot: () => [this.left, this.right],
       say: (time) => this.#say(time),
-      onMove: (x, y, time) => this.#hover(x, y, time),
-      onLeave: () => { this.tooltip.hidden = true; },
+      onMove: (x, y, time) => {
+        this.resting = [x, y];
+        this.#hover(x, y, time);
+      },
+      onLeave: () => {
+        this.resting = null;
+        this.tip.hide();
+      },
       onPress: (x, y, time) => {
         const found = this.#cellAt(y, time);
-        this.tooltip.hidden = true;
+        this.tip.hide();
         if (found) this.openRoutine(found.cell.routine, found);
       },
     });
     this.keyLane = 0;
+    this.resting = null;
     canvas.addEventListener('keydown', (event) => {
       if (event.key === 'ArrowUp' || event.key === 'ArrowDown') {
         event.preventDefault();
@@ -124,10 +131,11 @@ export class LanesChart {
         if (last && last.to > this.seen) from = Math.min(from, last.from);
       }
       this.seen = store.latestTime - 1;
-      const first = Math.floor(from / (TILE * this.pixel)) - 1;
-      for (const index of this.tiles.keys()) if (index >= first) this.tiles.delete(index);
+      this.tiles.dropFrom(from);
       this.isDirty = true;
       this.frames.ask();
+      // Time flows on under a pointer that rests.
+      if (this.resting && view.cursor !== null) this.#hover(...this.resting, view.cursor);
     }
   }
 
@@ -159,6 +167,16 @@ export class LanesChart {
     const least = n > SMALL_LANES ? 12 * scale : 26 * scale;
     const height = Math.round(Math.max(room, frame + n * least + more));
     this.panel.canvas.style.height = `${height}px`;
+  }
+
+  /** What is shown, whatever its size. */
+  #look() {
+    return { classes: this.classes, only: this.only, data: this.#data(), order: this.order };
+  }
+
+  #legend() {
+    const losses = this.view.frozen && this.detail ? this.detail : { merged: this.store.merged, omitted: this.store.omitted, lost: 0 };
+    this.legend.update(this.view.range(), this.#look(), losses);
   }
 
   #layout() {
@@ -199,11 +217,7 @@ export class LanesChart {
     const c = canvas.begin();
     const x = linear(from, to, this.left, this.right);
     this.pixel = (to - from) / (this.right - this.left);
-    const key = [this.pixel, this.bar, this.pitch, canvas.ratio, this.mode, this.only, theme.dark, this.detail?.key, this.order.length].join('/');
-    if (key !== this.tileKey) {
-      this.tiles.clear();
-      this.tileKey = key;
-    }
+    this.tiles.use({ ...this.#look(), pixel: this.pixel, pitch: this.pitch, inset: this.inset, bar: this.bar, height: this.bottom - this.top, ratio: canvas.ratio }, this.detail?.key);
     this.#ground(c, x, from, to);
     c.save();
     c.beginPath();
@@ -212,8 +226,7 @@ export class LanesChart {
     this.#injector(c, x, from, to);
     const span = TILE * this.pixel;
     for (let index = Math.floor(from / span); index * span < to; index += 1) {
-      const tile = this.#tile(index, span);
-      c.drawImage(tile, x(index * span), this.top, TILE, this.bottom - this.top);
+      c.drawImage(this.tiles.get(index, span), x(index * span), this.top, TILE, this.bottom - this.top);
     }
     for (const { time } of store.restarts) {
       if (time > from) {
@@ -298,102 +311,6 @@ export class LanesChart {
     c.fillRect(this.left, bottom, this.right - this.left, 1 / this.canvas.ratio);
   }
 
-  #tile(index, span) {
-    let tile = this.tiles.get(index);
-    if (tile) return tile;
-    if (this.tiles.size > TILES_KEPT) this.tiles.delete(this.tiles.keys().next().value);
-    const { ratio } = this.canvas;
-    tile = document.createElement('canvas');
-    tile.width = Math.round(TILE * ratio);
-    tile.height = Math.max(1, Math.round((this.bottom - this.top) * ratio));
-    const c = tile.getContext('2d');
-    const colours = this.#colours(c);
-    const from = index * span;
-    const keys = Math.max(1, this.mode === 'source' ? GROUPS.length : this.classes.limit);
-    const data = this.#data();
-    const classify = (cell, chunk) => this.classes.of(cell, chunk);
-    const alpha = (key) => (this.only === null || this.only === key ? 1 : 0.13);
-    // In device pixels from here on: a column is one of them, and every edge is sharp.
-    const bar = Math.round(this.bar * ratio);
-    this.order.forEach((worker, row) => {
-      const top = Math.round((row * this.pitch + this.inset) * ratio);
-      this.#searching(c, worker, from, from + span, top + bar, ratio);
-      const { rects, columns, width } = rasterise(data, worker, { from, to: from + span, pixel: this.pixel / ratio, keys }, classify);
-      for (let column = 0; column < width; column += 1) {
-        let base = top + bar;
-        for (let key = 0; key < keys; key += 1) {
-          const share = columns[column * keys + key];
-          if (share <= 0) continue;
-          // A sliver of work must not vanish; and rounding must not make a full column look unfull.
-          const height = share > 0.995 ? bar : Math.max(1, Math.min(1, share) * bar);
-          c.globalAlpha = alpha(key);
-          c.fillStyle = colours[key];
-          c.fillRect(column, Math.max(top, base - height), 1, Math.min(height, base - top));
-          base -= height;
-        }
-      }
-      for (const rect of rects) {
-        c.globalAlpha = alpha(rect.key);
-        this.#rect(c, rect, top, bar, ratio, colours);
-      }
-      c.globalAlpha = 1;
-    });
-    this.tiles.set(index, tile);
-    return tile;
-  }
-
-  #rect(c, { x, width, share, key, turns, cell }, top, bar, ratio, colours) {
-    const height = Math.max(1, Math.round(share * bar));
-    c.fillStyle = colours[key];
-    c.fillRect(x, top + bar - height, width, height);
-    if (turns !== 1) return;
-    // Neighbouring turns are told apart by a hair at their beginning; zoomed in, by the routine's number.
-    if (width >= 4) {
-      c.fillStyle = theme.ground;
-      c.globalAlpha *= Math.min(0.8, width / 14);
-      c.fillRect(x, top + bar - height, Math.max(1, Math.round(ratio)), height);
-    }
-    const room = 7 * ratio * theme.scale * (cell[5].length + 1);
-    if (width > room && bar > 16 * ratio) {
-      c.globalAlpha = 1;
-      c.font = `600 ${Math.round(11 * ratio * theme.scale)}px ${theme.family}`;
-      c.textBaseline = 'top';
-      c.textAlign = 'left';
-      c.lineWidth = 3 * ratio;
-      c.lineJoin = 'round';
-      c.strokeStyle = colours[key];
-      // White is legible on the dark colours of the light theme only.
-      const white = !theme.dark && (this.mode !== 'source' || GROUPS[key] === 'local');
-      c.fillStyle = white ? '#ffffff' : '#0d1013';
-      c.strokeText(cell[5], x + 5 * ratio, top + bar - height + 5 * ratio);
-      c.fillText(cell[5], x + 5 * ratio, top + bar - height + 5 * ratio);
-    }
-  }
-
-  #colours(c) {
-    if (this.mode === 'source') {
-      return GROUPS.map((group) => (group === 'stolen' ? hatch(c, theme.stolen, theme.stolenInk, 1, (this.bar > 20 ? 7 : 4) * this.canvas.ratio) : theme[group]));
-    }
-    return theme.classes;
-  }
-
-  /** A line at the foot where a worker was looking for work, as strong as the share of the time it did. */
-  #searching(c, worker, from, to, foot, ratio) {
-    const { ring } = this.store;
-    const column = workerColumn(worker, 'searching');
-    c.fillStyle = theme.searching;
-    const first = Math.max(1, ring.find(from));
-    for (let i = first; i < ring.length && ring.time(i - 1) < to; i += 1) {
-      if (ring.at(i, COLUMN.gap) === 1 || ring.at(i, COLUMN.boot) !== ring.at(i - 1, COLUMN.boot)) continue;
-      const length = ring.time(i) - ring.time(i - 1);
-      const share = (ring.at(i, column) - ring.at(i - 1, column)) / length;
-      if (!(share > 0.002)) continue;
-      c.globalAlpha = Math.min(1, 0.35 + share);
-      c.fillRect(((ring.time(i - 1) - from) / this.pixel) * ratio, foot + ratio, (length / this.pixel) * ratio, 2 * ratio);
-    }
-    c.globalAlpha = 1;
-  }
-
   /** The turn each worker is in now: begun, not yet written down. */
   #present(c, x, to) {
     const { latest, latestTime } = this.store;
@@ -409,14 +326,13 @@ export class LanesChart {
   }
 
   #arrows(c, x, from, to) {
-    if (this.only !== null && !(this.mode === 'source' && GROUPS[this.only] === 'stolen')) return;
+    if (this.only !== null && !(this.classes.mode === 'source' && GROUPS[this.only] === 'stolen')) return;
     const rows = new Map(this.order.map((worker, row) => [worker, row]));
     const bundles = bundle(this.#data().steals, from, to, this.order.length > SMALL_LANES ? ARROWS * 2 : ARROWS);
     c.font = theme.font(11, 600);
     c.textBaseline = 'middle';
-    let lastLabel = -Infinity;
-    bundles.sort((a, b) => a.at - b.at);
-    for (const { at, thief, victim, moved, steals } of bundles) {
+    const drawn = [];
+    for (const { at, thief, victim, moved, steals } of bundles.sort((a, b) => a.at - b.at)) {
       const [a, b] = [rows.get(victim), rows.get(thief)];
       if (a === undefined || b === undefined) continue;
       const px = this.canvas.crisp(x(at));
@@ -424,31 +340,46 @@ export class LanesChart {
       const tail = this.#laneTop(a) + (down ? this.bar : 0);
       const tip = this.#laneTop(b) + (down ? 0 : this.bar);
       const head = Math.min(7 * theme.scale, Math.abs(tip - tail) * 0.6);
-      const side = down ? -1 : 1;
+      const back = down ? -1 : 1;
       for (const [colour, width] of [[theme.surface, 4], [theme.ink, 1.25]]) {
         c.strokeStyle = c.fillStyle = colour;
         c.lineWidth = width * theme.stroke;
         c.beginPath();
-        c.moveTo(px, tail - side * -1 * Math.min(4, this.bar / 4));
-        c.lineTo(px, tip + side * head * 0.8);
+        c.moveTo(px, tail + back * Math.min(4, this.bar / 4));
+        c.lineTo(px, tip + back * head * 0.8);
         c.stroke();
         c.beginPath();
         c.moveTo(px, tip);
-        c.lineTo(px - head * 0.5, tip + side * head);
-        c.lineTo(px + head * 0.5, tip + side * head);
+        c.lineTo(px - head * 0.5, tip + back * head);
+        c.lineTo(px + head * 0.5, tip + back * head);
         c.closePath();
         if (width > 2) c.stroke();
         c.fill();
       }
-      const words = steals > 1 ? `${short(moved)} in ${short(steals)}` : short(moved);
-      const near = px - lastLabel < (words.length * 7 + 8) * theme.scale && Math.abs(b - a) === 1;
-      if (this.pitch - this.bar >= 11 * theme.scale && !near) {
-        lastLabel = px;
-        c.textAlign = 'left';
-        c.fillStyle = theme.ink;
-        halo(c, words, px + 6, (tail + tip) / 2);
-      }
+      drawn.push({ px, y: (tail + tip) / 2, words: steals > 1 ? `${short(moved)} in ${short(steals)}` : short(moved) });
     }
+    if (this.pitch - this.bar >= 11 * theme.scale) this.#moved(c, drawn);
+  }
+
+  /** The numbers beside the arrows: right of each, or left of it, or not at all where there is no room. */
+  #moved(c, arrows) {
+    c.fillStyle = theme.ink;
+    let taken = this.left;
+    arrows.forEach(({ px, y, words }, i) => {
+      const width = c.measureText(words).width + 10;
+      const next = arrows[i + 1]?.px ?? this.right;
+      if (next - px >= width) {
+        c.textAlign = 'left';
+        halo(c, words, px + 6, y);
+        taken = px + width;
+      } else if (px - taken >= width) {
+        c.textAlign = 'right';
+        halo(c, words, px - 6, y);
+        taken = px;
+      } else {
+        taken = px;
+      }
+    });
   }
 
   #labels(c) {
@@ -514,8 +445,6 @@ export class LanesChart {
     }
   }
 
-  // What is under the pointer.
-
   #rowAt(y) {
     const row = Math.floor((y - this.top) / this.pitch);
     return row >= 0 && row < this.order.length ? row : -1;
@@ -535,42 +464,9 @@ export class LanesChart {
 
   #hover(x, y, time) {
     const found = x >= this.left && x <= this.right ? this.#cellAt(y, time) : null;
-    this.tooltip.hidden = !found;
     this.panel.canvas.classList.toggle('pointing', Boolean(found));
-    if (!found) return;
-    const { cell, worker } = found;
-    const name = this.#nameOf(cell);
-    const run = cell.workload === null ? null : this.store.runOfWorkload(cell.workload);
-    const lines = cell.turns > 1
-      ? [['Worker', `${worker}, busy ${percent(cell.share)} of ${duration(cell.length)}`], ['Turns', `${count(cell.turns)}, most from: ${cell.source}`], ['Longest by', `routine ${cell.routine}${name}`]]
-      : [['Routine', `${cell.routine}${name}`], ['Worker', `${worker}, found it: ${cell.source}`], ['Length', duration(cell.length)]];
-    lines.push(['Spawned at', visible(cell.site ?? UNKNOWN)]);
-    if (run) lines.push(['Run', `${run.id} (${run.kind})`]);
-    this.tooltip.replaceChildren(el('dl', {}, ...lines.flatMap(([term, value]) => [el('dt', {}, term), el('dd', {}, value)])));
-    const place = this.tooltip.offsetWidth + x + 18 > this.canvas.width ? x - this.tooltip.offsetWidth - 12 : x + 14;
-    this.tooltip.style.left = `${Math.max(0, place)}px`;
-    this.tooltip.style.top = `${Math.min(y + 14, this.canvas.height - this.tooltip.offsetHeight)}px`;
-  }
-
-  /**
-   * A routine's name as ", name". Names of a whole run are asked for once, when the pointer has rested on one of its
-   * turns; what has ended by then has none to show.
-   */
-  #nameOf({ routine, workload }) {
-    const known = this.names.get(routine);
-    if (known !== undefined) return known;
-    if (workload === null || this.asked.has(workload)) return '';
-    clearTimeout(this.asking);
-    this.asking = setTimeout(async () => {
-      this.asked.add(workload);
-      try {
-        const { routines } = await get(`/api/v1/routines?workload=${encodeURIComponent(workload)}&limit=1000`);
-        for (const { id, name } of routines) this.names.set(id, name ? `, ${visible(name, 40)}` : '');
-      } catch {
-        // The number alone will do.
-      }
-    }, 120);
-    return '';
+    if (found) this.tip.show(found, [x, y], [this.canvas.width, this.canvas.height]);
+    else this.tip.hide();
   }
 
   #say(time) {
@@ -632,96 +528,14 @@ export class LanesChart {
     }
   }
 
-  // Legend, table, empty state: once a second, or a few times.
-
+  /** Called once a second. */
   second() {
     this.panel.second();
     this.#legend();
     const { store, view } = this;
     if (!store.latest) return;
     const [from, to] = view.range();
-    const turns = GROUPS.reduce((sum, group) => sum + (this.#turnsOf(group, from, to) || 0), 0);
-    this.nothing.hidden = store.latest.runs.running > 0 || turns > 0 || view.frozen;
-  }
-
-  #turnsOf(group, from, to) {
-    const { ring } = this.store;
-    const grown = (name) => grownBetween(ring, COLUMN[`from_${name}`], from, to);
-    return group === 'local' ? grown('local') + grown('lifo') : grown(group);
-  }
-
-  #legend() {
-    const { store, view, legend } = this;
-    if (!store.ring || store.ring.length === 0) return;
-    const [from, to] = view.range();
-    const entries = [];
-    if (this.mode === 'source') {
-      GROUPS.forEach((group, key) => entries.push({ key, swatch: group, word: group, figure: short(this.#turnsOf(group, from, to)) }));
-    } else {
-      const turns = new Map();
-      for (const worker of this.order) {
-        this.#data().each(worker, from, to, (cell, start, chunk) => {
-          const key = this.classes.of(cell, chunk);
-          turns.set(key, (turns.get(key) ?? 0) + cell[4]);
-        });
-      }
-      this.classes.names.forEach((name, key) => {
-        if (!turns.has(key)) return;
-        const full = key === this.classes.limit - 1 && this.classes.index.size > this.classes.limit;
-        entries.push({ key, swatch: `c${key}`, word: full ? 'others' : this.#className(name), figure: short(turns.get(key)) });
-      });
-    }
-    const buttons = [...legend.querySelectorAll('button')];
-    entries.forEach(({ key, swatch, word, figure }, i) => {
-      let button = buttons[i];
-      if (!button) {
-        button = el('button', { type: 'button' }, el('span', {}), el('span'), el('b'));
-        button.addEventListener('click', () => {
-          const chosen = Number(button.dataset.key);
-          this.only = this.only === chosen ? null : chosen;
-          this.dirty(true);
-          this.#legend();
-        });
-        legend.insertBefore(button, buttons.length > 0 ? buttons[buttons.length - 1].nextSibling : legend.firstChild);
-        buttons.push(button);
-      }
-      button.dataset.key = String(key);
-      button.setAttribute('aria-pressed', String(this.only === key));
-      button.children[0].className = `swatch fill-${swatch}`;
-      text(button.children[1], word);
-      text(button.children[2], figure);
-    });
-    buttons.slice(entries.length).forEach((button) => button.remove());
-
-    let facts = legend.querySelector('.facts');
-    if (!facts) {
-      facts = el('span', { class: 'facts' });
-      legend.append(facts);
-    }
-    const worked = Math.min(to, store.latestTime) - Math.max(from, store.ring.time(0));
-    const shareOf = (name) =>
-      this.order.reduce((sum, worker) => sum + (grownBetween(store.ring, workerColumn(worker, name), from, to) || 0), 0) /
-      Math.max(1, worked * this.order.length);
-    const busy = Math.min(1, shareOf('busy'));
-    const searching = Math.min(1 - busy, shareOf('searching'));
-    const stolen = grownBetween(store.ring, COLUMN.stolen, from, to);
-    const { merged, omitted } = view.frozen && this.detail ? this.detail : store;
-    const lost = view.frozen && this.detail?.lost;
-    facts.replaceChildren(
-      fact('searching', 'searching', percent(searching)),
-      fact('parked', 'parked', percent(Math.max(0, 1 - busy - searching))),
-      fact('arrow', 'moved by steals', short(stolen)),
-      ...(merged > 0 ? [fact(null, 'merged', short(merged))] : []),
-      ...(omitted > 0 ? [fact(null, 'omitted', short(omitted))] : []),
-      ...(lost > 0 ? [fact(null, 'no longer kept', short(lost))] : []),
-    );
-  }
-
-  #className(name) {
-    if (this.mode === 'site') return visible(name || UNKNOWN);
-    if (name === '' || name === null) return 'no run';
-    const run = this.store.runOfWorkload(name);
-    return run ? `${run.kind} ${run.id}` : `workload ${name}`;
+    this.nothing.hidden = store.latest.runs.running > 0 || view.frozen || this.legend.turns(from, to) > 0;
   }
 
   #table() {
@@ -735,10 +549,6 @@ export class LanesChart {
       ];
     }));
   }
-}
-
-function fact(swatch, word, figure) {
-  return el('span', { class: 'fact' }, swatch ? el('span', { class: `swatch mark-${swatch}` }) : null, el('span', {}, word), el('b', {}, figure));
 }
 
 function shorten(c, words, width) {

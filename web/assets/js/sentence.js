@@ -49,11 +49,11 @@ export class Sentence {
     const { store } = this;
     const { ring, latest } = store;
     const last = ring.length - 1;
-    const going = store.going();
+    const going = store.going().length;
     const parts = sentenceParts({
       tick: latest,
-      stolen: going.length > 0 ? this.#stolenBy(going) : ring.at(last, COLUMN.stolen),
-      going: going.length,
+      stolen: going > 0 ? this.#stolenSince() : ring.at(last, COLUMN.stolen),
+      going,
       rate: rateAt(ring, last, COLUMN.hashes),
       verified: store.verified,
     });
@@ -79,11 +79,9 @@ export class Sentence {
     this.#findings(latest.findings ?? []);
   }
 
-  /** Routines stolen by the runs going on: by their own counters, or else by what was stolen since they began. */
-  #stolenBy(going) {
+  /** Routines stolen since the oldest of the runs going on began. */
+  #stolenSince() {
     const { store } = this;
-    const counted = going.map((run) => run.counters?.stolen);
-    if (counted.every((value) => typeof value === 'number')) return counted.reduce((a, b) => a + b, 0);
     const span = store.runSpan(store.presentRun());
     return span ? grownBetween(store.ring, COLUMN.stolen, span.from, store.latestTime) : NaN;
   }

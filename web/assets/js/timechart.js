@@ -73,7 +73,7 @@ export class TimeChart {
     this.drawnAt = now;
     this.drawnTo = to;
     this.#draw(from, to);
-    if (this.view.cursor !== this.readCursor) this.#readout();
+    if (this.view.cursorPart !== this.readCursor) this.#readout();
   }
 
   #draw(from, to) {
@@ -270,7 +270,7 @@ export class TimeChart {
 
   #readout() {
     this.readAt = performance.now();
-    this.readCursor = this.view.cursor;
+    this.readCursor = this.view.cursorPart;
     const time = this.view.cursor ?? (this.view.frozen ? this.view.to : null);
     const index = this.rowAt(time);
     const { ring } = this.store;

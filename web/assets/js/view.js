@@ -13,7 +13,7 @@ export class View {
     this.frozen = false;
     this.from = NaN;
     this.to = NaN;
-    this.cursor = null;
+    this.cursorPart = null;
     this.marked = null;
     this.reduced = matchMedia('(prefers-reduced-motion: reduce)');
     this.offsets = [];
@@ -97,9 +97,18 @@ export class View {
     this.changed();
   }
 
+  /** The one cursor, as a time; null when there is none. It stays at its place in the picture while time flows. */
+  get cursor() {
+    if (this.cursorPart === null) return null;
+    const [from, to] = this.range();
+    return from + this.cursorPart * (to - from);
+  }
+
   setCursor(time) {
-    if (time === this.cursor) return;
-    this.cursor = time;
+    const [from, to] = this.range();
+    const part = time === null ? null : Math.min(1, Math.max(0, (time - from) / (to - from)));
+    if (part === this.cursorPart) return;
+    this.cursorPart = part;
     for (const listener of this.listeners) listener(this);
   }
 }

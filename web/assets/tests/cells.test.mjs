@@ -85,6 +85,8 @@ test('few steals are arrows of their own, many are bundled and none is lost from
   assert.ok(bundles.length <= 50);
   assert.equal(bundles.reduce((sum, b) => sum + b.moved, 0), 15_000);
   assert.equal(bundles.reduce((sum, b) => sum + b.steals, 0), 5000);
+  const burst = Array.from({ length: 60 }, (_, i) => ({ at: 41 + i / 100, thief: 0, victim: 1, moved: 1 }));
+  assert.deepEqual(bundle(burst, 0, 100).map((b) => Math.round(b.at * 10)), [413], 'an arrow stands where the steals were');
 });
 
 test('colours by site beyond the last share one class', () => {

@@ -1,12 +1,13 @@
 // The state of the whole in one sentence, each number a link to where it comes from, and under it the lines that
 // stand there only when something is wrong.
 
-import { $, el } from './dom.js';
+import { $, el, text } from './dom.js';
 import { count, hashRate, plural, short, visible } from './format.js';
 import { COLUMN, grownBetween, rateAt } from './columns.js';
 
-/** At most as often as this: the sentence is read aloud by screen readers. */
-const PAUSE_MS = 2000;
+/** How often the words change for the eye, so that they agree with the pictures below; and for the ear. */
+const SHOWN_MS = 500;
+const SPOKEN_MS = 2000;
 
 /** What the sentence says, as a list of words and [words, anchor] links. Pure: it can be tested. */
 export function sentenceParts({ tick, stolen, going, rate, verified }) {
@@ -38,6 +39,7 @@ export class Sentence {
     this.connection = connection;
     this.said = '';
     this.at = -Infinity;
+    this.spokenAt = -Infinity;
     this.lines = '';
     this.dismissed = null;
     store.on('tick', () => this.#update());
@@ -45,7 +47,8 @@ export class Sentence {
 
   #update() {
     const now = performance.now();
-    if (now - this.at < PAUSE_MS) return;
+    if (now - this.at < SHOWN_MS) return;
+    this.at = now;
     const { store } = this;
     const { ring, latest } = store;
     const last = ring.length - 1;
@@ -60,7 +63,6 @@ export class Sentence {
     const said = parts.map((part) => (Array.isArray(part) ? part[0] : part)).join('');
     if (said !== this.said) {
       this.said = said;
-      this.at = now;
       const target = $('#sentence');
       // A link that holds the focus keeps it: only the words are changed where the shape is the same.
       const links = [...target.querySelectorAll('a')];
@@ -75,6 +77,10 @@ export class Sentence {
       } else {
         target.replaceChildren(...parts.map((part) => (Array.isArray(part) ? el('a', { href: part[1] }, part[0]) : document.createTextNode(part))));
       }
+    }
+    if (now - this.spokenAt >= SPOKEN_MS) {
+      this.spokenAt = now;
+      text($('#sentence-spoken'), said);
     }
     this.#findings(latest.findings ?? []);
   }

@@ -33,6 +33,20 @@ pub(crate) fn between_dekker_halves() {
     fence(std::sync::atomic::Ordering::SeqCst);
 }
 
+/// `len` records of `W` words, all zero. Pages are touched when they are written first.
+#[cfg(not(loom))]
+pub(crate) fn zeroed_records<const W: usize>(len: usize) -> Box<[[AtomicU64; W]]> {
+    // SAFETY: an `AtomicU64` may hold any 64 bits, zeros too.
+    unsafe { Box::new_zeroed_slice(len).assume_init() }
+}
+
+#[cfg(loom)]
+pub(crate) fn zeroed_records<const W: usize>(len: usize) -> Box<[[AtomicU64; W]]> {
+    (0..len)
+        .map(|_| std::array::from_fn(|_| AtomicU64::new(0)))
+        .collect()
+}
+
 /// A value that changes hands: a cell without a flag, whose protocol says who may touch it. The
 /// model checker fails where two threads do so at once.
 #[cfg(not(loom))]

@@ -301,6 +301,7 @@ fn running_turn(s: &WorkerStats, routine: u64) -> Option<RunningTurn> {
     let site = unsafe { s.turn_site.load(Relaxed).as_ref() }?;
     let source = Source::from_u8(s.turn_source.load(Relaxed));
     let workload = s.turn_workload.load(Relaxed);
+    // Partner is the fence in `WorkerCore::enter_routine`.
     fence(Acquire);
     // The words belong to one turn if neither its start nor its routine has changed.
     let same = s.turn_started.load(Relaxed) == start_ns && s.routine.load(Relaxed) == routine;

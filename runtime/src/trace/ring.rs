@@ -6,7 +6,7 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::primitives::{AtomicU64, fence};
+use crate::primitives::{AtomicU64, fence, zeroed_records};
 use crate::snapshot::RingRead;
 
 /// See the module's text.
@@ -20,9 +20,7 @@ impl<const W: usize> Ring<W> {
     /// A ring that keeps the last `capacity` records, less one while the writer writes.
     pub(crate) fn new(capacity: usize) -> Ring<W> {
         Ring {
-            places: (0..capacity)
-                .map(|_| std::array::from_fn(|_| AtomicU64::new(0)))
-                .collect(),
+            places: zeroed_records(capacity),
             head: AtomicU64::new(0),
         }
     }

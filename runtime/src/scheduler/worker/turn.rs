@@ -2,6 +2,7 @@
 
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::fence;
 
 use super::{Post, WorkerCore};
 use crate::memory;
@@ -151,6 +152,9 @@ impl WorkerCore {
         });
         let stats = self.stats();
         stats.turn_started.store(began, Relaxed);
+        // Release fence: a reader that sees one of the words below sees that the start has changed;
+        // partner is the fence in `walk::running_turn`.
+        fence(Release);
         let site = std::ptr::from_ref(header.site()).cast_mut();
         stats.turn_site.store(site, Relaxed);
         stats.turn_source.store(header.source() as u8, Relaxed);

@@ -1,0 +1,265 @@
+//! What the tests that try to break the runtime share: values that count their drops, gates to wait
+//! at, a watchdog that dumps all routines, random numbers from a printed seed.
+
+#![allow(dead_code)]
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, Once};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use openwork::{Handle, Runtime, spawn_future};
+
+/// A runtime that is not seen by the watchdog.
+pub(crate) fn runtime(workers: usize) -> Runtime {
+    Runtime::builder().workers(workers).build().unwrap()
+}
+
+/// Panics on workers' threads are on purpose here and say nothing.
+pub(crate) fn quiet_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let on_purpose = thread::current()
+                .name()
+                .is_some_and(|name| name.starts_with("openwork-"));
+            if !on_purpose || std::env::var_os("OPENWORK_TEST_LOUD").is_some() {
+                usual(info);
+            }
+        }));
+    });
+}
+
+/// Ends the process with a dump of all routines when a test does not end: a lost wake-up shows as
+/// a hang, and a hang should say who waits for what.
+pub(crate) struct Watchdog {
+    watched: Arc<Mutex<(String, Option<Handle>)>>,
+    _alive: mpsc::Sender<()>,
+}
+
+impl Watchdog {
+    /// Far more than any test here needs on a loaded machine.
+    const PATIENCE: Duration = Duration::from_secs(240);
+
+    pub(crate) fn new(test: &str) -> Watchdog {
+        quiet_panics();
+        let watched = Arc::new(Mutex::new((test.to_owned(), None::<Handle>)));
+        let (alive, dead) = mpsc::channel::<()>();
+        let seen = watched.clone();
+        thread::spawn(move || {
+            if dead.recv_timeout(Self::PATIENCE) != Err(mpsc::RecvTimeoutError::Timeout) {
+                return;
+            }
+            let watched = seen.lock().unwrap();
+            eprintln!("watchdog: {} does not end", watched.0);
+            if let Some(handle) = &watched.1 {
+                eprintln!("{:#?}", handle.snapshot());
+                handle.routines(&mut |view| eprintln!("{view:?}"));
+            }
+            std::process::abort();
+        });
+        Watchdog {
+            watched,
+            _alive: alive,
+        }
+    }
+
+    /// Says what is done now, and on which runtime.
+    pub(crate) fn watch(&self, what: &str, handle: &Handle) {
+        *self.watched.lock().unwrap() = (what.to_owned(), Some(handle.clone()));
+    }
+}
+
+/// Waits until `so`, which some other thread is about to make true.
+#[track_caller]
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !so() {
+        assert!(
+            began.elapsed() < Watchdog::PATIENCE / 2,
+            "still not so: {what}"
+        );
+        thread::yield_now();
+    }
+}
+
+/// Marsaglia's xorshift; the seed is printed and can be given as `OPENWORK_TEST_SEED`.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(test: &str) -> Random {
+        let seed = match std::env::var("OPENWORK_TEST_SEED") {
+            Ok(text) => text.parse().expect("a number"),
+            Err(_) => std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap()
+                .as_nanos() as u64,
+        };
+        println!("{test}: to repeat, set OPENWORK_TEST_SEED={seed}");
+        Random(seed | 1)
+    }
+
+    pub(crate) fn from(seed: u64) -> Random {
+        Random(seed | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 >> 11
+    }
+
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+}
+
+/// Who was made and who was dropped.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    drops: Mutex<Vec<Arc<AtomicU32>>>,
+}
+
+/// A value that must be dropped once.
+pub(crate) struct Token {
+    dropped: Arc<AtomicU32>,
+    bad: bool,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Arc<Ledger> {
+        Arc::default()
+    }
+
+    pub(crate) fn token(&self) -> Token {
+        self.make(false)
+    }
+
+    /// A token whose destructor panics, unless a panic is under way.
+    pub(crate) fn bad_token(&self) -> Token {
+        self.make(true)
+    }
+
+    fn make(&self, bad: bool) -> Token {
+        let dropped = Arc::new(AtomicU32::new(0));
+        self.drops.lock().unwrap().push(dropped.clone());
+        Token { dropped, bad }
+    }
+
+    /// Every token was dropped, and none twice.
+    #[track_caller]
+    pub(crate) fn check(&self, what: &str) {
+        for (index, drops) in self.drops.lock().unwrap().iter().enumerate() {
+            assert_eq!(drops.load(SeqCst), 1, "drops of token {index}: {what}");
+        }
+    }
+
+    /// As [`check`](Self::check), for what another thread is about to drop.
+    #[track_caller]
+    pub(crate) fn check_soon(&self, what: &str) {
+        until(what, || {
+            let drops = self.drops.lock().unwrap();
+            drops.iter().all(|drops| drops.load(SeqCst) > 0)
+        });
+        self.check(what);
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.dropped.fetch_add(1, SeqCst);
+        if self.bad && !thread::panicking() {
+            std::panic::panic_any("a destructor's panic, on purpose");
+        }
+    }
+}
+
+/// Drops what may hold a bad token.
+pub(crate) fn drop_quietly<T>(value: T) {
+    let _ = catch_unwind(AssertUnwindSafe(move || drop(value)));
+}
+
+/// Something to wait for: from routines, futures and threads.
+#[derive(Clone, Default)]
+pub(crate) struct Gate(Arc<(AtomicBool, Mutex<Vec<Waker>>)>);
+
+impl Gate {
+    pub(crate) fn new() -> Gate {
+        Gate::default()
+    }
+
+    pub(crate) fn open(&self) {
+        let wakers = {
+            let mut wakers = self.0.1.lock().unwrap();
+            self.0.0.store(true, SeqCst);
+            std::mem::take(&mut *wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.0.load(SeqCst)
+    }
+
+    pub(crate) fn future(&self) -> GateFuture {
+        GateFuture(self.clone())
+    }
+
+    /// Blocks the calling routine.
+    pub(crate) fn wait(&self) {
+        while !self.is_open() {
+            // Cancelled before we are, at a shutdown: then our own cancel ends the next join.
+            let _ = spawn_future(self.future()).join();
+        }
+    }
+
+    /// Keeps the calling thread, and so the worker, busy.
+    pub(crate) fn spin(&self) {
+        until("the gate is open", || self.is_open());
+    }
+}
+
+pub(crate) struct GateFuture(Gate);
+
+impl Future for GateFuture {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut wakers = self.0.0.1.lock().unwrap();
+        if self.0.is_open() {
+            return Poll::Ready(());
+        }
+        wakers.push(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Runs a future on this thread: somebody else's executor.
+pub(crate) fn run_here<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// Polls once with a waker that does nothing.
+pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}

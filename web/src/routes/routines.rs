@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use openwork::RoutineId;
-use openwork::snapshot::{RoutineState, RoutineView};
+use openwork::snapshot::{RoutineState, RoutineView, WaitReason};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -234,10 +234,7 @@ impl Routine {
 }
 
 fn wait_reason(view: &RoutineView) -> Option<&'static str> {
-    match view.state {
-        RoutineState::Blocked(reason) => Some(reason.name()),
-        _ => None,
-    }
+    view.wait_reason().map(WaitReason::name)
 }
 
 /// Which routines are wanted.
@@ -255,7 +252,7 @@ impl Filter {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let state = given(&asked.state);
         if let Some(state) = &state {
-            let reasons = openwork::snapshot::WaitReason::ALL.map(|reason| reason.name());
+            let reasons = WaitReason::ALL.map(|reason| reason.name());
             let known: Vec<_> = STATES.into_iter().chain(reasons).collect();
             if !known.contains(&state.as_str()) {
                 return Err(ApiError::unknown_value("state", state, &known));

@@ -1,8 +1,8 @@
 //! The one place that chooses between std's primitives and the model checker's.
 //!
 //! Only the protocols that are model-checked take theirs from here: `routine/life.rs`, `join.rs`,
-//! `scope.rs`, `trace/ring.rs`, and in `scheduler/` `idle.rs`, `inbox.rs`, `parker.rs` and
-//! `stack_waiters.rs`. Everything else names std directly.
+//! `scope.rs`, `trace/ring.rs`, in `sync/` `lock.rs` and `wait_queue.rs`, and in `scheduler/`
+//! `idle.rs`, `inbox.rs`, `parker.rs` and `stack_waiters.rs`. Everything else names std directly.
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence};
@@ -57,6 +57,11 @@ mod place {
     pub(crate) struct Place<T>(UnsafeCell<MaybeUninit<T>>);
 
     impl<T> Place<T> {
+        /// An empty place.
+        pub(crate) fn new() -> Place<T> {
+            Place(UnsafeCell::new(MaybeUninit::uninit()))
+        }
+
         /// Stores a value.
         ///
         /// # Safety
@@ -86,7 +91,6 @@ mod place {
     pub(crate) struct Place<T>(UnsafeCell<MaybeUninit<T>>);
 
     impl<T> Place<T> {
-        #[cfg(test)]
         pub(crate) fn new() -> Place<T> {
             Place(UnsafeCell::new(MaybeUninit::uninit()))
         }

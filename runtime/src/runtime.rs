@@ -13,7 +13,6 @@ use crate::id::{RoutineId, WorkerId, WorkloadId};
 use crate::join::{JoinError, JoinHandle};
 use crate::routine::Header;
 use crate::scheduler::block::{self, Context};
-use crate::scheduler::shutdown::CANCEL_GRACE;
 use crate::scheduler::{Shared, worker};
 use crate::snapshot::{
     PanicRecord, ResidencySample, RingRead, RoutineView, Snapshot, StealRecord, TurnRecord,
@@ -164,7 +163,7 @@ impl Runtime {
     }
 
     /// Ends the runtime: refuses work from outside, lets routines end until `deadline` from now,
-    /// then cancels those that are left and waits one more second for them.
+    /// then cancels those that are left and waits for them, until for one second none has ended.
     ///
     /// # Errors
     /// [`Remaining`] if some routine did not end even so.
@@ -186,7 +185,7 @@ impl Runtime {
         shared.close();
         if !shared.wait_drained(deadline) {
             shared.cancel_all();
-            if !shared.wait_drained(CANCEL_GRACE) {
+            if !shared.wait_cancelled() {
                 let mut routines = Vec::new();
                 shared.for_each_live(&mut |view| routines.push(view.clone()));
                 return Err(Remaining {

@@ -814,6 +814,34 @@ fn a_shutdown_with_pending_deadlines_leaves_nothing() {
     }
 }
 
+/// Unwinding many takes longer than unwinding one may take. Broken by one grace for all of them.
+#[test]
+fn a_shutdown_waits_while_routines_end() {
+    let watchdog = Watchdog::new("many cancels");
+    let ledger = Ledger::new();
+    let rt = runtime(2);
+    let runtime = rt.handle();
+    watchdog.watch("many cancels", &runtime);
+    let count = 50_000;
+    for n in 0..count {
+        let token = ledger.token();
+        rt.spawn(move || {
+            let _token = token;
+            if n % 2 == 0 {
+                time::sleep(FOR_EVER);
+            } else {
+                spawn_future(std::future::pending::<()>()).join().unwrap();
+            }
+        })
+        .detach();
+    }
+    until("half of them sleep", || {
+        runtime.snapshot().routines.blocked > count / 2
+    });
+    rt.shutdown(Duration::ZERO).unwrap();
+    ledger.check("cancelled at the end");
+}
+
 // ---- size ----
 
 #[test]

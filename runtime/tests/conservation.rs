@@ -43,7 +43,7 @@ fn grow(seed: u64, depth: u32, ledger: &Arc<Ledger>, spawned: &Arc<AtomicU64>) -
     let mut random = Random::from(seed);
     let mut sum = 1;
     let mut handles: Vec<JoinHandle<u64>> = Vec::new();
-    for _ in 0..random.below(4) {
+    for _ in 0..random.below(8) {
         if depth == 0 {
             break;
         }

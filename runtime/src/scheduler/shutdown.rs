@@ -6,7 +6,8 @@
 //!    free, up to the deadline. Workers that run out of work look whether that is so; nobody polls.
 //!    To wait for the end alone would leave stacks on which a result's destructor still runs.
 //! 3. *Cancel*: every routine is told to end, and so is each one spawned from then on.
-//! 4. *Wait* again, for [`CANCEL_GRACE`]: unwinding takes a moment.
+//! 4. *Wait* again, as long as routines go on ending: unwinding a million of them takes seconds, but
+//!    none should need [`CANCEL_GRACE`] for itself.
 //! 5. *Stop*: workers leave their loops once nothing is live, and their threads are joined. Only now
 //!    may memory go. A timer that fell due between steps 2 and 5 may have spawned a routine to run a
 //!    foreign waker; it is cancelled at birth, and workers stay for its destructors.
@@ -22,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use crate::scheduler::Shared;
 
-/// How long cancelled routines have to unwind.
-pub(crate) const CANCEL_GRACE: Duration = Duration::from_secs(1);
+/// How long cancelled routines have until the next one of them must have ended.
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
 /// How far the end has come.
 pub(crate) struct End {
@@ -108,7 +109,7 @@ impl Shared {
         self.end.closed.store(true, SeqCst);
     }
 
-    /// Steps 2 and 4: waits until no routine is live. False if time ran out.
+    /// Step 2: waits until no routine is live. False if time ran out.
     pub(crate) fn wait_drained(&self, time: Duration) -> bool {
         self.end.draining.store(true, Relaxed);
         // See `note_idle`.
@@ -140,6 +141,21 @@ impl Shared {
         // SeqCst: flag first, walk after; `abort_where` says who the partner is.
         self.end.cancelling.store(true, SeqCst);
         self.abort_where(|_| true);
+    }
+
+    /// Step 4. False if routines are left that do not end.
+    pub(crate) fn wait_cancelled(&self) -> bool {
+        let mut live = self.live();
+        loop {
+            if self.wait_drained(CANCEL_GRACE) {
+                return true;
+            }
+            let now = self.live();
+            if now >= live {
+                return false;
+            }
+            live = now;
+        }
     }
 
     /// Step 5, without the joining.

@@ -135,12 +135,11 @@ impl WorkerCore {
         self.serve_timers();
         let turn = self.fair_next.get();
         self.fair_next.set(turn.wrapping_add(1));
-        match turn % 4 {
+        self.retry_for_stack().or_else(|| match turn % 3 {
             0 => self.take_injected(),
             1 => self.local.pop(),
-            2 => self.pop_unhurried(),
-            _ => self.retry_for_stack(),
-        }
+            _ => self.pop_unhurried(),
+        })
     }
 
     fn pop_lifo(&self) -> Option<RoutineRef> {

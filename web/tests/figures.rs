@@ -31,7 +31,7 @@ async fn of_one_sample(service: &Running) -> (BTreeMap<String, f64>, Value, Valu
         let stats = service.get("/stats").await.json();
         let runtime = service.get("/api/v1/runtime").await.json();
         let workers = service.get("/api/v1/workers").await.json();
-        let n = *metrics.get("openwork_sample_number").unwrap_or_else(|| panic!("{metrics:?}"));
+        let n = metrics["openwork_sample_number"];
         let numbers = [
             &stats["sample"]["n"],
             &runtime["sample"]["n"],

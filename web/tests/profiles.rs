@@ -12,6 +12,7 @@ use axum::http::{StatusCode, header};
 use flate2::read::GzDecoder;
 use openwork::memory::CountingAllocator;
 use prost::Message;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use service::{Answer, Running};
 
@@ -305,10 +306,8 @@ async fn profiles_are_kept_listed_drawn_and_downloaded() {
             taken["file_size_bytes"].as_u64().expect("a size")
         );
         let profile = Profile::of(&file);
-        let icicle = service
-            .get(taken["icicle"].as_str().expect("a path"))
-            .await
-            .json();
+        let icicle = service.get(taken["icicle"].as_str().expect("a path")).await;
+        let icicle = deeply_nested(&icicle.body);
         adds_up(&icicle["root"]);
         match kind {
             "routine" => assert_eq!(profile.values(), [pair("goroutine", "count")]),
@@ -341,6 +340,13 @@ async fn profiles_are_kept_listed_drawn_and_downloaded() {
         );
     }
     drop(held);
+}
+
+/// A tree nests two levels of JSON for each of its own: more than serde_json reads unasked.
+fn deeply_nested(text: &[u8]) -> Value {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    reader.disable_recursion_limit();
+    Value::deserialize(&mut reader).expect("JSON")
 }
 
 /// `total` = `own` + totals of the children, everywhere.
@@ -426,7 +432,7 @@ async fn the_debug_tree_speaks_gos_formats() {
         let groups = text(&service.get(&format!("{path}?debug=1")).await);
         assert!(groups.starts_with("goroutine profile: total "), "{groups}");
         let each = text(&service.get(&format!("{path}?debug=2")).await);
-        assert!(each.matches("goroutine ").count() >= 20, "{each}");
+        assert!(each.matches("created at ").count() >= 20, "{each}");
     }
     let changed = service.get("/debug/pprof/heap?seconds=1&gc=1").await;
     assert!(

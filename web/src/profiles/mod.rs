@@ -29,6 +29,10 @@ pub use store::{Contents, Part, Record, Store};
 /// `CONFIG_HZ` is 250, and the profile says so.
 pub const CPU_HZ: u32 = 100;
 
+/// Frames that dhat keeps of a stack. Its default of 10 is less than what lies, in a debug build, between a routine's
+/// code and the allocator.
+const DHAT_FRAMES: usize = 32;
+
 /// What a profile shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -388,7 +392,10 @@ struct DhatSession(Option<dhat::Profiler>);
 
 impl DhatSession {
     fn start(file: &std::path::Path) -> Self {
-        let profiler = dhat::Profiler::builder().file_name(file).build();
+        let profiler = dhat::Profiler::builder()
+            .file_name(file)
+            .trim_backtraces(Some(DHAT_FRAMES))
+            .build();
         // Only now: dhat ignores what it sees without a profiler, but takes its lock for it.
         openwork::memory::divert(true);
         DhatSession(Some(profiler))

@@ -93,9 +93,13 @@ fn encode(
     };
     let mut family = encoder.encode_descriptor(stem, metric.help, unit.as_ref(), metric_type)?;
     for point in points {
+        if metric.labels.is_empty() {
+            // A family without labels would be written with empty braces.
+            value(family, metric.kind, point.value)?;
+            break;
+        }
         let labels: Vec<(&str, String)> = metric.labels.iter().copied().zip(point.labels).collect();
-        let one = family.encode_family(&labels)?;
-        value(one, metric.kind, point.value)?;
+        value(family.encode_family(&labels)?, metric.kind, point.value)?;
     }
     Ok(())
 }

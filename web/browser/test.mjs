@@ -232,6 +232,30 @@ step('a run is cancelled from its card', async ({ page }) => {
   await page.waitForFunction(() => [...document.querySelectorAll('#cards .card')].some((c) => c.dataset.state === 'cancelled'));
 });
 
+step('a hidden tab gives its stream back and catches up when it is seen again', async ({ page }) => {
+  const hide = (hidden) => page.evaluate((value) => {
+    Object.defineProperty(document, 'hidden', { configurable: true, get: () => value });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, hidden);
+  await hide(true);
+  await page.waitForFunction(() => document.documentElement.dataset.connection === 'connecting');
+  const missed = page.waitForResponse((response) => response.url().includes('/api/v1/history?since='));
+  // What is missing for less than two seconds is not worth asking about.
+  const { at_ns: left } = await ask(page, '/api/v1/workers');
+  while ((await ask(page, '/api/v1/workers')).at_ns < left + 2.5e9) await page.waitForTimeout(100);
+  await hide(false);
+  await page.waitForSelector('#pill[data-state="live"]');
+  const { reset, samples } = await (await missed).json();
+  assert.equal(reset, false);
+  assert.ok(samples.length > 0);
+});
+
+step('what curl starts appears at once, and says where it came from', async ({ page }) => {
+  await page.evaluate(() => fetch('/mine', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"data":"by hand"}' }));
+  await page.waitForFunction(() => /API/.test(document.querySelector('#cards').textContent));
+  await page.waitForFunction(() => /by hand-worker-0/.test(document.querySelector('#blocks').textContent));
+});
+
 step('a picture for the README', async ({ page, picture }) => {
   if (!picture) return;
   await page.emulateMedia({ colorScheme: 'dark' });

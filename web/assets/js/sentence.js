@@ -33,6 +33,17 @@ export function sentenceParts({ tick, stolen, going, rate, verified }) {
   return parts;
 }
 
+/** The findings by kind, the first of each in full: eighty workers with the same trouble are one line. */
+export function groupFindings(findings) {
+  const kinds = new Map();
+  for (const { kind, text: words, link } of findings) {
+    const known = kinds.get(kind);
+    if (known) known.more += 1;
+    else kinds.set(kind, { kind, words, link, more: 0 });
+  }
+  return [...kinds.values()].map(({ kind, words, link, more }) => ({ kind, link, words: more === 0 ? words : `${words} And ${count(more)} more like it.` }));
+}
+
 export class Sentence {
   constructor({ store, connection }) {
     this.store = store;
@@ -40,7 +51,6 @@ export class Sentence {
     this.said = '';
     this.at = -Infinity;
     this.spokenAt = -Infinity;
-    this.lines = '';
     this.dismissed = null;
     store.on('tick', () => this.#update());
   }
@@ -92,15 +102,23 @@ export class Sentence {
     return span ? grownBetween(store.ring, COLUMN.stolen, span.from, store.latestTime) : NaN;
   }
 
+  /** One line for each kind of finding, changed in place: a link in it keeps its focus while its figures move. */
   #findings(findings) {
     const list = $('#findings');
-    const key = JSON.stringify(findings);
-    if (key === this.lines) return;
-    this.lines = key;
-    list.hidden = findings.length === 0;
-    list.replaceChildren(...findings.map(({ kind, text: words, link }) => el('li', {},
-      link?.startsWith('#') ? el('a', { href: link }, visible(words, 400)) : visible(words, 400),
-      kind === 'last_crash' ? el('button', { type: 'button', class: 'link', onclick: () => this.#dismiss() }, 'Dismiss') : null)));
+    const kinds = groupFindings(findings);
+    list.hidden = kinds.length === 0;
+    const wanted = new Set(kinds.map(({ kind }) => kind));
+    for (const line of [...list.children]) if (!wanted.has(line.dataset.kind)) line.remove();
+    kinds.forEach(({ kind, words, link }, place) => {
+      let line = [...list.children].find((known) => known.dataset.kind === kind);
+      if (!line) {
+        line = el('li', { 'data-kind': kind }, el('a'), kind === 'last_crash' ? el('button', { type: 'button', class: 'link', onclick: () => this.#dismiss() }, 'Dismiss') : null);
+        list.insertBefore(line, list.children[place] ?? null);
+      }
+      text(line.firstChild, visible(words, 400));
+      if (link?.startsWith('#')) line.firstChild.setAttribute('href', link);
+      else line.firstChild.removeAttribute('href');
+    });
   }
 
   async #dismiss() {

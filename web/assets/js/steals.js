@@ -157,13 +157,15 @@ export class Steals {
 
     c.font = theme.font(11);
     c.fillStyle = theme.muted;
-    const every = Math.ceil((14 * scale) / size);
+    const [everyRow, everyColumn] = [Math.ceil((14 * scale) / size), Math.ceil((24 * scale) / size)];
     for (let i = 0; i < workers; i += 1) {
       const [x, y] = [left + i * size + size / 2 - gap / 2, head + i * size + size / 2 - gap / 2];
-      if (i % every === 0) {
-        c.fillStyle = workers <= 8 ? theme.worker(i) : theme.muted;
+      c.fillStyle = workers <= 8 ? theme.worker(i) : theme.muted;
+      if (i % everyRow === 0) {
         c.textAlign = 'right';
         c.fillText(String(i), left - 6, y);
+      }
+      if (i % everyColumn === 0) {
         c.textAlign = 'center';
         c.fillText(String(i), x, head - 9 * scale);
       }

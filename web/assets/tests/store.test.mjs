@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { COLUMN, grownBetween, rateAt, workerColumn } from '../js/columns.js';
-import { sentenceParts } from '../js/sentence.js';
+import { groupFindings, sentenceParts } from '../js/sentence.js';
 import { Store } from '../js/store.js';
 import { Timebase } from '../js/timebase.js';
 
@@ -130,4 +130,10 @@ test('the sentence says what the figures say', () => {
   assert.match(words({ verified: { valid: true, blocks: 40 } }), /Block 41, verified to block 39\.$/);
   assert.match(words({ verified: { valid: false, blocks: 40 } }), /chain damaged/);
   assert.doesNotMatch(words({ rate: 0 }), /H\/s/);
+});
+
+test('many findings of one kind are one line', () => {
+  const long = (worker) => ({ kind: 'long_turn', text: `Worker ${worker} is long.`, link: '#lanes' });
+  const lines = groupFindings([long(5), long(6), { kind: 'run_failed', text: 'Run 3 failed.', link: '#runs' }, long(7)]);
+  assert.deepEqual(lines.map((line) => line.words), ['Worker 5 is long. And 2 more like it.', 'Run 3 failed.']);
 });

@@ -30,6 +30,7 @@
 
 mod builder;
 mod cancel;
+pub mod channel;
 mod current;
 mod id;
 mod join;
@@ -43,6 +44,7 @@ mod scope;
 pub mod snapshot;
 mod spawn;
 mod stack;
+mod sync;
 mod thread_state;
 pub mod time;
 mod trace;

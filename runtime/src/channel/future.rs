@@ -1,0 +1,136 @@
+//! Sending and receiving in async code.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomPinned;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::channel::error::{RecvError, SendError};
+use crate::channel::op::{self, RecvOp, SendOp};
+use crate::sync::wait::{self, Polled, Wait};
+
+/// See [`Sender::send_async`](super::Sender::send_async).
+#[must_use = "futures do nothing unless awaited"]
+pub struct SendFuture<'a, T> {
+    op: SendOp<'a, T>,
+    task: Task,
+}
+
+/// See [`Receiver::recv_async`](super::Receiver::recv_async).
+#[must_use = "futures do nothing unless awaited"]
+pub struct RecvFuture<'a, T> {
+    op: RecvOp<'a, T>,
+    task: Task,
+}
+
+/// The wait of a future, which is pinned from its first poll on.
+struct Task {
+    wait: Wait,
+    entered: Cell<bool>,
+    ready: bool,
+    _pinned: PhantomPinned,
+}
+
+impl Task {
+    fn new() -> Task {
+        Task {
+            wait: Wait::new(),
+            entered: Cell::new(false),
+            ready: false,
+            _pinned: PhantomPinned,
+        }
+    }
+}
+
+// SAFETY: the wait's place for its sleeper blocks the automatic one: a waker, which is `Send`.
+unsafe impl Send for Task {}
+
+impl<'a, T> SendFuture<'a, T> {
+    pub(super) fn new(op: SendOp<'a, T>) -> Self {
+        SendFuture {
+            op,
+            task: Task::new(),
+        }
+    }
+}
+
+impl<'a, T> RecvFuture<'a, T> {
+    pub(super) fn new(op: RecvOp<'a, T>) -> Self {
+        RecvFuture {
+            op,
+            task: Task::new(),
+        }
+    }
+}
+
+impl<T> Future for SendFuture<'_, T> {
+    type Output = Result<(), SendError<T>>;
+
+    /// # Panics
+    /// If polled after it was ready.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: nothing is moved out but the value, which is not pinned, and that only when the
+        // operation is done.
+        let this = unsafe { self.get_unchecked_mut() };
+        assert!(!this.task.ready, "polled after it was ready");
+        // SAFETY: pinned, so the operation stays; dropping leaves the queue.
+        match unsafe { op::poll(&this.op, &this.task.wait, &this.task.entered, cx) } {
+            Polled::Pending => Poll::Pending,
+            Polled::Done => {
+                this.task.ready = true;
+                Poll::Ready(this.op.finish())
+            }
+        }
+    }
+}
+
+impl<T> Future for RecvFuture<'_, T> {
+    type Output = Result<T, RecvError>;
+
+    /// # Panics
+    /// If polled after it was ready. If the channel follows the clock and this is not polled by a
+    /// routine: the deadline is kept by a worker.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: as for `SendFuture`.
+        let this = unsafe { self.get_unchecked_mut() };
+        assert!(!this.task.ready, "polled after it was ready");
+        // SAFETY: as for `SendFuture`.
+        match unsafe { op::poll(&this.op, &this.task.wait, &this.task.entered, cx) } {
+            Polled::Pending => Poll::Pending,
+            Polled::Done => {
+                this.task.ready = true;
+                Poll::Ready(this.op.finish())
+            }
+        }
+    }
+}
+
+impl<T> Drop for SendFuture<'_, T> {
+    fn drop(&mut self) {
+        // A receiver that was faster has the value; otherwise it goes with the future.
+        wait::leave_task(&self.op, &self.task.wait, &self.task.entered);
+    }
+}
+
+impl<T> Drop for RecvFuture<'_, T> {
+    fn drop(&mut self) {
+        let given = wait::leave_task(&self.op, &self.task.wait, &self.task.entered);
+        if given && let Some(value) = self.op.take() {
+            self.op.chan().give_back(value);
+        }
+    }
+}
+
+impl<T> fmt::Debug for SendFuture<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendFuture").finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for RecvFuture<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,239 @@
+//! The sending end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::cancel::Cancelled;
+use crate::channel::error::{SendError, SendTimeoutError, TrySendError};
+use crate::channel::future::SendFuture;
+use crate::channel::op::{self, SendOp};
+use crate::channel::state::{Chan, Refusal};
+use crate::channel::{deadline_at, deadline_in, report_cancel};
+use crate::scheduler::timers::NEVER;
+use crate::sync::wait::Woken;
+
+/// The sending end of a channel. Clones send into the same one; when the last is dropped, the channel
+/// closes, and receivers drain it.
+pub struct Sender<T>(pub(super) Arc<Chan<T>>);
+
+impl<T> Sender<T> {
+    /// Sends `value`; waits while the channel is full, or, in a rendezvous channel, until a receiver
+    /// takes it.
+    ///
+    /// A routine blocks with reason `channel`; a plain thread sleeps. In async code use
+    /// [`send_async`](Self::send_async).
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(2).build().unwrap();
+    /// let (tx, rx) = openwork::channel::rendezvous();
+    /// let sender = rt.spawn(move || tx.send("hello"));
+    /// assert_eq!(rx.recv(), Ok("hello")); // on a plain thread
+    /// sender.join().unwrap().unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// See [`SendError`]; each gives the value back.
+    ///
+    /// # Panics
+    /// If it would have to wait in a destructor that the scheduler itself runs.
+    #[inline]
+    pub fn send(&self, value: T) -> Result<(), SendError<T>> {
+        if let Err(Cancelled) = report_cancel() {
+            return Err(SendError::Cancelled(value));
+        }
+        match self.0.send(value) {
+            Ok(()) => Ok(()),
+            Err(Refusal::Closed(value)) => Err(SendError::Disconnected(value)),
+            Err(Refusal::Full(value)) => self.send_slowly(value),
+        }
+    }
+
+    #[cold]
+    fn send_slowly(&self, value: T) -> Result<(), SendError<T>> {
+        let mut op = SendOp::new(&self.0, value);
+        let woken = op::sleep(&op, NEVER, "send");
+        if let Woken::Done(_) = woken {
+            return op.finish();
+        }
+        let value = op.take().expect("not sent");
+        Err(match woken {
+            Woken::Cancelled => SendError::Cancelled(value),
+            _ => SendError::Refused(value),
+        })
+    }
+
+    /// Sends `value` if that is possible without waiting.
+    ///
+    /// ```
+    /// use openwork::channel::{self, TrySendError};
+    ///
+    /// let (tx, rx) = channel::bounded(1);
+    /// assert_eq!(tx.try_send(1), Ok(()));
+    /// assert_eq!(tx.try_send(2), Err(TrySendError::Full(2)));
+    /// drop(rx);
+    /// assert_eq!(tx.try_send(3), Err(TrySendError::Disconnected(3)));
+    /// ```
+    ///
+    /// # Errors
+    /// See [`TrySendError`]; each gives the value back.
+    #[inline]
+    pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
+        self.0.send(value).map_err(|refusal| match refusal {
+            Refusal::Full(value) => TrySendError::Full(value),
+            Refusal::Closed(value) => TrySendError::Disconnected(value),
+        })
+    }
+
+    /// As [`send`](Self::send), but waits no longer than `timeout`.
+    ///
+    /// ```
+    /// use openwork::channel::{self, SendTimeoutError};
+    /// use std::time::Duration;
+    ///
+    /// let (tx, _rx) = channel::rendezvous();
+    /// let sent = tx.send_timeout(7, Duration::from_millis(1));
+    /// assert_eq!(sent, Err(SendTimeoutError::Timeout(7)));
+    /// ```
+    ///
+    /// # Errors
+    /// See [`SendTimeoutError`]; each gives the value back.
+    ///
+    /// # Panics
+    /// As [`send`](Self::send).
+    pub fn send_timeout(&self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
+        self.send_until(value, || deadline_in(timeout))
+    }
+
+    /// As [`send`](Self::send), but waits no longer than until `deadline`.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// let (tx, _rx) = openwork::channel::rendezvous();
+    /// assert_eq!(tx.send_deadline(7, Instant::now()).unwrap_err().into_inner(), 7);
+    /// ```
+    ///
+    /// # Errors
+    /// See [`SendTimeoutError`]; each gives the value back.
+    ///
+    /// # Panics
+    /// As [`send`](Self::send).
+    pub fn send_deadline(&self, value: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
+        self.send_until(value, || deadline_at(deadline))
+    }
+
+    fn send_until(
+        &self,
+        value: T,
+        deadline: impl FnOnce() -> u64,
+    ) -> Result<(), SendTimeoutError<T>> {
+        if let Err(Cancelled) = report_cancel() {
+            return Err(SendTimeoutError::Cancelled(value));
+        }
+        let value = match self.0.send(value) {
+            Ok(()) => return Ok(()),
+            Err(Refusal::Closed(value)) => return Err(SendTimeoutError::Disconnected(value)),
+            Err(Refusal::Full(value)) => value,
+        };
+        let mut op = SendOp::new(&self.0, value);
+        let woken = op::sleep(&op, deadline(), "send");
+        match (woken, op.take()) {
+            (Woken::Done(_), None) => Ok(()),
+            (Woken::Done(_), Some(value)) => Err(SendTimeoutError::Disconnected(value)),
+            (Woken::Cancelled, value) => Err(SendTimeoutError::Cancelled(value.expect("not sent"))),
+            (_, value) => Err(SendTimeoutError::Timeout(value.expect("not sent"))),
+        }
+    }
+
+    /// A future that sends `value`, for any executor. Dropped before it is ready, it drops the value,
+    /// unless a receiver was faster.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(2).build().unwrap();
+    /// let (tx, rx) = openwork::channel::bounded(1);
+    /// rt.spawn_future(async move {
+    ///     for i in 0..10 {
+    ///         tx.send_async(i).await.unwrap();
+    ///     }
+    /// });
+    /// assert_eq!(rx.iter().sum::<i32>(), 45);
+    /// ```
+    pub fn send_async(&self, value: T) -> SendFuture<'_, T> {
+        SendFuture::new(SendOp::new(&self.0, value))
+    }
+
+    /// Closes the channel for all its ends: nothing can be sent any more, what was sent can still be
+    /// received.
+    ///
+    /// ```
+    /// use openwork::channel::{self, RecvError, SendError};
+    ///
+    /// let (tx, rx) = channel::bounded(2);
+    /// tx.send(1).unwrap();
+    /// tx.close();
+    /// assert_eq!(tx.send(2), Err(SendError::Disconnected(2)));
+    /// assert_eq!(rx.recv(), Ok(1));
+    /// assert_eq!(rx.recv(), Err(RecvError::Disconnected));
+    /// ```
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    /// Whether the channel is closed, or has no receiver any more.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Values in the channel: sent, not yet received. Those of waiting senders do not count.
+    ///
+    /// ```
+    /// let (tx, rx) = openwork::channel::unbounded();
+    /// tx.send('a').unwrap();
+    /// tx.send('b').unwrap();
+    /// rx.recv().unwrap();
+    /// assert_eq!((tx.len(), tx.high_water(), tx.capacity()), (1, 2, None));
+    /// ```
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing is in the channel.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Most values that can be in the channel; 0 for a rendezvous, `None` for an unbounded one.
+    pub fn capacity(&self) -> Option<usize> {
+        self.0.capacity()
+    }
+
+    /// Most values that were ever in the channel at once.
+    pub fn high_water(&self) -> usize {
+        self.0.high_water()
+    }
+
+    /// Whether both ends, or both clones, are of one channel.
+    pub fn same_channel(&self, other: &Sender<T>) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Sender<T> {
+        self.0.add_sender();
+        Sender(self.0.clone())
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.0.drop_sender();
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::describe(&self.0, f.debug_struct("Sender"))
+    }
+}

@@ -1,0 +1,478 @@
+//! Sleeping in wait queues: routines by ticket, plain threads by unparking, async tasks by waker.
+//!
+//! A primitive describes what it would wait for as [`Arm`]s; a [`Group`] of them is entered into
+//! their queues under all their locks at once, taken in the order of their addresses, so that no
+//! arm can become ready unseen between two of them, and nobody can find a group half entered. A
+//! routine is entered by its worker after the switch ([`block`]).
+
+use std::cell::Cell;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Waker;
+use std::thread::Thread;
+use std::time::Duration;
+
+use crate::cancel::{self, Cancelled};
+use crate::routine::life::{CancelLevel, Ticket};
+use crate::routine::{Held, RoutineRef, body, waker};
+use crate::scheduler::block::{self, Context, Interrupt};
+use crate::scheduler::timers::{Due, NEVER};
+use crate::scheduler::{ready, worker};
+use crate::snapshot::{Source, WaitReason};
+use crate::sync::wait_queue;
+use crate::time;
+
+/// One wait of one caller.
+pub(crate) type Wait = wait_queue::Wait<Sleeper>;
+
+/// Who sleeps in a wait.
+pub(crate) enum Sleeper {
+    Routine(RoutineRef, Ticket),
+    Thread(Thread),
+    Task(Waker),
+}
+
+/// Wakes a sleeper whose wait is done; to be called once the queue's lock is given back.
+#[must_use = "the sleeper would sleep for ever"]
+pub(crate) struct Rouse(Roused);
+
+enum Roused {
+    /// With a reference if the caller does not keep the routine's runtime alive by itself.
+    Routine(RoutineRef, Ticket, Option<Held>),
+    Thread(Thread),
+    Task(Waker),
+}
+
+impl Sleeper {
+    /// What wakes the sleeper even when its frame is gone; for `Claimed::complete`.
+    pub(crate) fn leave_frame(self) -> Rouse {
+        Rouse(match self {
+            Sleeper::Routine(routine, ticket) => {
+                // The routine may end before it is readied: then the ticket finds nothing, or
+                // something that looks again. But the block must still be there: a worker of the
+                // same runtime keeps it mapped, others hold it.
+                let kept = worker::with_core_of(routine.shared(), |core| core.is_some());
+                let held = (!kept).then(|| Held::new(routine));
+                Roused::Routine(routine, ticket, held)
+            }
+            Sleeper::Thread(thread) => Roused::Thread(thread),
+            Sleeper::Task(waker) => Roused::Task(waker),
+        })
+    }
+}
+
+impl Rouse {
+    /// Wakes the sleeper. Not in scheduler context, and under no lock: a waker is foreign code.
+    #[inline]
+    pub(crate) fn rouse(self) {
+        match self.0 {
+            Roused::Routine(routine, ticket, held) => {
+                ready::ready(routine, ticket, Source::Inbox);
+                drop(held);
+            }
+            Roused::Thread(thread) => thread.unpark(),
+            Roused::Task(waker) => match waker::routine_of(&waker) {
+                Some(_) => waker.wake(),
+                // Its panic is its own: our caller's part is done.
+                None => body::swallow(move || waker.wake()),
+            },
+        }
+    }
+}
+
+/// What an arm says when it is tried.
+pub(crate) enum Attempt {
+    /// It is done. There may be somebody to wake.
+    Done(Option<Rouse>),
+    /// It would have to wait.
+    Wait,
+}
+
+/// One operation that may have to wait in one queue. While it is entered it must not move.
+pub(crate) trait Arm {
+    /// Names the lock.
+    fn lock_address(&self) -> *const ();
+
+    fn acquire(&self);
+
+    /// # Safety
+    /// 1. Exclusive: the caller holds the lock by [`acquire`](Self::acquire).
+    unsafe fn release(&self);
+
+    /// Does the operation if that is possible now.
+    ///
+    /// # Safety
+    /// 1. Exclusive: the caller holds the lock, and the arm is not entered.
+    unsafe fn attempt(&self) -> Attempt;
+
+    /// Enters the queue.
+    ///
+    /// # Safety
+    /// 1. Exclusive: the caller holds the lock; the arm is not entered; the wait is open and armed.
+    /// 2. Alive: arm and wait stay where they are until the arm is out of the queue and the wait, if
+    ///    it was claimed, is done.
+    unsafe fn enter(&self, wait: &Wait, number: u32);
+
+    /// Leaves the queue, if the arm is still in.
+    ///
+    /// # Safety
+    /// 1. Exclusive: the caller holds the lock.
+    unsafe fn leave(&self);
+
+    /// The next moment at which the arm becomes ready by itself, in nanoseconds since process start,
+    /// or [`NEVER`].
+    ///
+    /// # Safety
+    /// 1. Exclusive: the caller holds the lock.
+    unsafe fn due(&self) -> u64;
+}
+
+/// Arms of which one is to be done.
+pub(crate) struct Group<'a, A: Arm + ?Sized, const N: usize> {
+    arms: [&'a A; N],
+    wait: &'a Wait,
+    /// Numbers of the arms in the order of their locks' addresses.
+    order: [usize; N],
+    /// In which order arms are tried.
+    preference: [usize; N],
+    entered: Cell<bool>,
+    rouse: Cell<Option<Rouse>>,
+}
+
+/// How a sleep ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// This arm is done.
+    Done(usize),
+    /// The deadline has passed.
+    TimedOut,
+    /// The routine was asked to end, and has not been told before.
+    Cancelled,
+    /// The routine is panicking: it would have to hold its thread, perhaps for ever.
+    Refused,
+}
+
+enum Entered {
+    /// Done at once, or by a partner before.
+    Done,
+    /// In the queues; something is due then.
+    Waits(u64),
+}
+
+impl<'a, A: Arm + ?Sized, const N: usize> Group<'a, A, N> {
+    /// `preference` is the order in which arms are tried: a permutation of all numbers.
+    pub(crate) fn new(arms: [&'a A; N], wait: &'a Wait, preference: [usize; N]) -> Self {
+        let mut order: [usize; N] = std::array::from_fn(|i| i);
+        if N > 1 {
+            order.sort_unstable_by_key(|&i| arms[i].lock_address());
+        }
+        Group {
+            arms,
+            wait,
+            order,
+            preference,
+            entered: Cell::new(false),
+            rouse: Cell::new(None),
+        }
+    }
+
+    /// The arms whose locks are to be taken: each lock once, in order.
+    fn locks(&self) -> impl Iterator<Item = &'a A> {
+        let address = |at: usize| self.arms[self.order[at]].lock_address();
+        (0..N)
+            .filter(move |&at| at == 0 || address(at - 1) != address(at))
+            .map(|at| self.arms[self.order[at]])
+    }
+
+    /// Under all locks: does an arm, or enters all with this sleeper. If they are entered already, only
+    /// the sleeper is new.
+    fn enter(&self, sleeper: Sleeper, done: &Cell<Option<usize>>) -> (Entered, Option<Sleeper>) {
+        self.locks().for_each(|arm| arm.acquire());
+        // SAFETY: we hold the locks of all arms.
+        let entered = unsafe { self.enter_locked(sleeper, done) };
+        for arm in self.locks() {
+            // SAFETY: 1: taken above, each once.
+            unsafe { arm.release() };
+        }
+        entered
+    }
+
+    /// # Safety
+    /// 1. Exclusive: the caller holds the locks of all arms, and is the waiter.
+    unsafe fn enter_locked(
+        &self,
+        sleeper: Sleeper,
+        done: &Cell<Option<usize>>,
+    ) -> (Entered, Option<Sleeper>) {
+        let mut spare = None;
+        if self.entered.get() {
+            if !self.wait.is_open() {
+                return (Entered::Done, Some(sleeper));
+            }
+            // SAFETY: open, and claims need a lock that we hold.
+            unsafe {
+                spare = Some(self.wait.disarm());
+                self.wait.arm(sleeper);
+            }
+        } else {
+            for &number in &self.preference {
+                // SAFETY: 1 by the caller; no arm is entered.
+                match unsafe { self.arms[number].attempt() } {
+                    Attempt::Done(rouse) => {
+                        self.rouse.set(rouse);
+                        done.set(Some(number));
+                        return (Entered::Done, Some(sleeper));
+                    }
+                    Attempt::Wait => {}
+                }
+            }
+            // SAFETY: the locks are ours by 1. The waiter's frame holds arms and wait until
+            // `withdraw` has taken all arms out: `sleep`, `Group`'s only user besides the futures,
+            // does not return before, and futures are pinned and withdraw when dropped.
+            unsafe {
+                self.wait.arm(sleeper);
+                for (number, arm) in self.arms.iter().enumerate() {
+                    arm.enter(self.wait, number as u32);
+                }
+            }
+            self.entered.set(true);
+        }
+        // SAFETY: 1 by the caller.
+        let due = self.arms.iter().map(|arm| unsafe { arm.due() }).min();
+        (Entered::Waits(due.unwrap_or(NEVER)), spare)
+    }
+
+    /// Takes all arms out of their queues. Afterwards the wait is done, or the waiter's alone.
+    fn withdraw(&self) {
+        if !self.entered.replace(false) {
+            return;
+        }
+        let done = self.wait.done();
+        for (number, arm) in self.arms.iter().enumerate() {
+            // The partner has taken the arm out through which it came.
+            if done != Some(number as u32) {
+                arm.acquire();
+                // SAFETY: 1: taken on the line above.
+                unsafe {
+                    arm.leave();
+                    arm.release();
+                }
+            }
+        }
+    }
+
+    /// The waiter gives up. Returns the arm that was done instead, if a partner was faster.
+    fn give_up(&self) -> Option<usize> {
+        if !self.entered.get() {
+            return None;
+        }
+        let abandoned = self.wait.abandon();
+        self.withdraw();
+        if abandoned {
+            // SAFETY: abandoned and withdrawn: the wait is ours alone.
+            let sleeper = unsafe {
+                let sleeper = self.wait.disarm();
+                self.wait.reopen();
+                sleeper
+            };
+            drop(sleeper);
+            return None;
+        }
+        let arm = self.wait.done().expect("the claimer's lock was held since");
+        Some(arm as usize)
+    }
+
+    /// The arm that a partner has done, if it is so; then the arms are withdrawn.
+    fn take_done(&self) -> Option<usize> {
+        let arm = self.wait.done()?;
+        self.withdraw();
+        Some(arm as usize)
+    }
+
+    fn rouse(&self) {
+        if let Some(rouse) = self.rouse.take() {
+            rouse.rouse();
+        }
+    }
+}
+
+/// Waits until one of the arms is done, or the deadline has passed: in nanoseconds since process
+/// start, or [`NEVER`]. Whatever it returns, and also if it unwinds, no arm is entered afterwards.
+///
+/// A routine that was told to end unwinds.
+pub(crate) fn sleep<A: Arm + ?Sized, const N: usize>(
+    group: &Group<'_, A, N>,
+    why: WaitReason,
+    deadline: u64,
+    call: &str,
+) -> Woken {
+    match block::context() {
+        Context::Routine(me) => sleep_in_routine(group, me, why, deadline),
+        Context::Thread => sleep_on_thread(group, deadline),
+        // Whoever could end the wait may need this very thread. A deadline ends it in any case.
+        Context::Panicking(_) if deadline == NEVER => Woken::Refused,
+        Context::Panicking(_) => sleep_on_thread(group, deadline),
+        Context::Scheduler => block::refuse_in_scheduler(call),
+    }
+}
+
+fn sleep_in_routine<A: Arm + ?Sized, const N: usize>(
+    group: &Group<'_, A, N>,
+    me: RoutineRef,
+    why: WaitReason,
+    deadline: u64,
+) -> Woken {
+    let header = me.header();
+    let id = header.id.load(Relaxed);
+    loop {
+        let done = Cell::new(None);
+        let due = Cell::new(deadline);
+        block::block(why, Interrupt::ByCancel, &mut |routine, ticket| {
+            // Spare sleepers are routines, which dropping does nothing to.
+            match group.enter(Sleeper::Routine(routine, ticket), &done).0 {
+                Entered::Done => false,
+                Entered::Waits(at) => {
+                    let at = at.min(deadline);
+                    due.set(at);
+                    if at != NEVER {
+                        worker::with_core(|core| {
+                            let due = Due::Sleep {
+                                routine,
+                                id,
+                                ticket,
+                            };
+                            core.expect("the worker calls this")
+                                .timers()
+                                .insert(at, due);
+                        });
+                    }
+                    true
+                }
+            }
+        });
+        // Here and not above: wakers are not called in scheduler context.
+        group.rouse();
+        if let Some(arm) = done.get().or_else(|| group.take_done()) {
+            return Woken::Done(arm);
+        }
+        let now = if due.get() == NEVER {
+            0
+        } else {
+            time::now_ns()
+        };
+        let cancelled = header.life.cancel_level() != CancelLevel::None;
+        if !cancelled && now < due.get() {
+            continue;
+        }
+        if let Some(arm) = group.give_up() {
+            return Woken::Done(arm);
+        }
+        if cancelled && let Err(Cancelled) = cancel::report_if_asked(me) {
+            return Woken::Cancelled;
+        }
+        if now >= deadline {
+            return Woken::TimedOut;
+        }
+        // An arm was due by itself: the next round tries it.
+    }
+}
+
+fn sleep_on_thread<A: Arm + ?Sized, const N: usize>(
+    group: &Group<'_, A, N>,
+    deadline: u64,
+) -> Woken {
+    loop {
+        let done = Cell::new(None);
+        let (entered, spare) = group.enter(Sleeper::Thread(std::thread::current()), &done);
+        drop(spare);
+        group.rouse();
+        let due = match entered {
+            Entered::Done => NEVER,
+            Entered::Waits(at) => at.min(deadline),
+        };
+        loop {
+            if let Some(arm) = done.get().or_else(|| group.take_done()) {
+                return Woken::Done(arm);
+            }
+            if due == NEVER {
+                std::thread::park();
+                continue;
+            }
+            let now = time::now_ns();
+            if now >= due {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_nanos(due - now));
+        }
+        if let Some(arm) = group.give_up() {
+            return Woken::Done(arm);
+        }
+        if due == deadline {
+            return Woken::TimedOut;
+        }
+    }
+}
+
+/// What a poll of a task's only arm found.
+pub(crate) enum Polled {
+    Done,
+    Pending,
+}
+
+/// Polls for one arm: does it, or leaves the task's waker. Between polls the arm stays entered; see
+/// [`leave_task`].
+///
+/// # Safety
+/// 1. Alive: arm and wait stay where they are until this has returned `Done`, or [`leave_task`] was
+///    called. `entered` is theirs alone, and false at first.
+pub(crate) unsafe fn poll_task<A: Arm>(
+    arm: &A,
+    wait: &Wait,
+    entered: &Cell<bool>,
+    why: WaitReason,
+    cx: &std::task::Context<'_>,
+) -> Polled {
+    let group = Group::new([arm], wait, [0]);
+    loop {
+        group.entered.set(entered.get());
+        let done = Cell::new(None);
+        // Cloned here: a waker is foreign code, which must not run under the lock.
+        let (state, spare) = group.enter(Sleeper::Task(cx.waker().clone()), &done);
+        entered.set(group.entered.get());
+        drop(spare);
+        group.rouse();
+        let due = match state {
+            Entered::Done => {
+                // Done by a partner, the arm is out already.
+                entered.set(false);
+                return Polled::Done;
+            }
+            Entered::Waits(due) => due,
+        };
+        if due != NEVER && time::now_ns() >= due {
+            let faster = group.give_up();
+            entered.set(false);
+            if faster.is_some() {
+                return Polled::Done;
+            }
+            continue;
+        }
+        worker::with_core(|core| {
+            if due != NEVER {
+                core.expect("a channel that follows the clock is awaited by a routine")
+                    .timers()
+                    .insert(due, Due::Wake(cx.waker().clone()));
+            }
+            if let Some(core) = core {
+                core.wait_reason.set(why);
+            }
+        });
+        return Polled::Pending;
+    }
+}
+
+/// The task will not be polled again. Returns whether a partner has done the arm before that.
+pub(crate) fn leave_task<A: Arm>(arm: &A, wait: &Wait, entered: &Cell<bool>) -> bool {
+    let group = Group::new([arm], wait, [0]);
+    group.entered.set(entered.replace(false));
+    group.give_up().is_some()
+}

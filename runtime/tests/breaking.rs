@@ -678,27 +678,39 @@ fn work_that_needs_all_workers_gets_them() {
 /// ended when its body has: its worker leaves while the destructor sleeps.
 #[test]
 fn the_drain_waits_for_destructors() {
-    struct Slow(#[allow(dead_code)] Token);
+    struct Slow(Arc<AtomicU32>);
     impl Drop for Slow {
         fn drop(&mut self) {
             time::sleep(Duration::from_millis(2));
             yield_now();
             spawn(yield_now).join().unwrap();
+            self.0.fetch_add(1, SeqCst);
         }
     }
     let watchdog = Watchdog::new("slow destructors");
     for workers in [1, 2] {
-        let ledger = Ledger::new();
+        let through = Arc::new(AtomicU32::new(0));
         let rt = runtime(workers);
         watchdog.watch("slow destructors", &rt.handle());
+        let gate = Gate::new();
         for _ in 0..50 {
-            let slow = Slow(ledger.token());
-            rt.spawn(move || slow).detach();
-            let slow = Slow(ledger.token());
-            rt.spawn_future(async move { slow }).detach();
+            let (slow, go) = (Slow(through.clone()), gate.clone());
+            let handle = rt.spawn(move || {
+                go.wait();
+                slow
+            });
+            handle.detach();
+            let (slow, go) = (Slow(through.clone()), gate.clone());
+            let handle = rt.spawn_future(async move {
+                go.future().await;
+                slow
+            });
+            handle.detach();
         }
+        // Detached before they end, so that their results are theirs to drop.
+        gate.open();
         rt.shutdown(LONG).unwrap();
-        ledger.check("slow destructors");
+        assert_eq!(through.load(SeqCst), 100, "destructors came to their end");
     }
 }
 

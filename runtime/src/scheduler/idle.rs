@@ -159,6 +159,8 @@ mod model {
     struct World {
         idle: Idle,
         queue: AtomicUsize,
+        /// Work that a thread beside the workers has taken from the queue, open to thieves.
+        deque: AtomicUsize,
         /// Work that worker 0 alone may take.
         inbox: AtomicUsize,
         beds: Vec<Bed>,
@@ -169,6 +171,7 @@ mod model {
             Arc::new(World {
                 idle: Idle::new(workers),
                 queue: AtomicUsize::new(0),
+                deque: AtomicUsize::new(0),
                 inbox: AtomicUsize::new(0),
                 beds: (0..workers)
                     .map(|_| Bed {
@@ -219,7 +222,19 @@ mod model {
                         .compare_exchange(queued, queued - 1, Relaxed, Relaxed)
                         .is_ok()
             };
-            (me == 0 && take(&self.inbox)) || take(&self.queue)
+            (me == 0 && take(&self.inbox)) || take(&self.queue) || take(&self.deque)
+        }
+
+        fn has_stealable_work(&self) -> bool {
+            self.queue.load(Relaxed) > 0 || self.deque.load(Relaxed) > 0
+        }
+
+        /// A running worker takes two pieces at once: one for itself, the other for its deque.
+        fn take_batch(&self) {
+            if self.queue.compare_exchange(2, 0, Relaxed, Relaxed).is_ok() {
+                self.deque.fetch_add(1, Relaxed);
+                self.notify_work();
+            }
         }
 
         /// A worker until it has taken a piece of work; the shape of `WorkerCore::run` and `park`.
@@ -229,7 +244,7 @@ mod model {
                 if self.take(me) {
                     if searching
                         && self.idle.stop_searching() == Last::Yes
-                        && self.queue.load(Relaxed) > 0
+                        && self.has_stealable_work()
                     {
                         self.notify_work();
                     }
@@ -243,7 +258,7 @@ mod model {
                 }
                 self.idle.prepare_park(me, searching);
                 let own = me == 0 && self.inbox.load(Relaxed) > 0;
-                if (own || self.queue.load(Relaxed) > 0) && self.idle.cancel_park(me) {
+                if (own || self.has_stealable_work()) && self.idle.cancel_park(me) {
                     if searching {
                         self.idle.resume_searching();
                     }
@@ -270,6 +285,24 @@ mod model {
             let workers = World::start(&world, 1);
             world.submit();
             workers.into_iter().for_each(|w| w.join().unwrap());
+        });
+    }
+
+    /// Work that a worker has taken to put it into its deque is in no queue for a moment, in which
+    /// another one may fall asleep. Breaks if whoever moves work does not submit it again.
+    #[test]
+    fn work_on_its_way_is_submitted_again() {
+        check(|| {
+            let world = World::new(1);
+            let mover = {
+                let world = world.clone();
+                thread::spawn(move || world.take_batch())
+            };
+            let workers = World::start(&world, 1);
+            world.submit();
+            world.submit();
+            workers.into_iter().for_each(|w| w.join().unwrap());
+            mover.join().unwrap();
         });
     }
 

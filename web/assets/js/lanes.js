@@ -57,7 +57,7 @@ export class LanesChart {
       else this.detail = null;
     });
     theme.onChange(() => { this.#fit(); this.dirty(true); });
-    this.narrow.addEventListener('change', () => { this.#fit(); this.dirty(true); });
+    window.addEventListener('resize', () => this.#fit());
     this.panel.onShow = () => this.dirty(true);
     this.panel.refreshTable = () => this.#table();
     for (const button of $$('#colour-by button')) {
@@ -98,10 +98,6 @@ export class LanesChart {
       } else if (event.key === 'Enter' && view.cursor !== null) {
         const found = this.#data().find(this.order[this.keyLane], view.cursor);
         if (found) this.openRoutine(found.cell.routine, found);
-      } else if ((event.key === '+' || event.key === '=') && view.frozen) {
-        view.zoom(0.5);
-      } else if (event.key === '-' && view.frozen) {
-        view.zoom(2);
       }
     });
     this.#fit();

@@ -98,8 +98,9 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Most stacks in use at once. Routines beyond wait for one. Default: none, or what the guards
-    /// allow.
+    /// Most stacks in use at once. Routines beyond wait for one; those that have one keep it while
+    /// they wait for others, so a bound under the number of routines that wait for each other stops
+    /// them all. Default: none, or what the guards allow.
     pub fn max_stacks(mut self, stacks: usize) -> Self {
         self.max_stacks = Some(stacks as u64);
         self

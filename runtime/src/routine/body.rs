@@ -13,8 +13,7 @@ use std::task::{Context, Poll};
 use crate::cancel::CancelToken;
 use crate::routine::life::CancelLevel;
 use crate::routine::{BODY_BYTES, Header, RoutineRef, waker};
-use crate::scheduler::{finish, worker};
-use crate::snapshot::WaitReason;
+use crate::scheduler::finish;
 use crate::stack::OutOfStacks;
 
 /// The body has not returned yet.
@@ -195,12 +194,6 @@ unsafe fn poll_future<F: Future>(routine: RoutineRef) -> TurnEnd {
     let header = routine.header();
     // Before the poll: a wake that comes during it must be seen after it.
     header.life.take_notice();
-    // Whatever a poll outside a future's routine has left there is not about this one.
-    worker::with_core(|core| {
-        if let Some(core) = core {
-            core.wait_reason.set(WaitReason::Future);
-        }
-    });
     // SAFETY: 1 by the contract of `VTable::run`: we run the routine and it has not ended, so the
     // body is the future.
     let future = unsafe { address::<F>(header) };

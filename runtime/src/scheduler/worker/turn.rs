@@ -141,6 +141,8 @@ impl WorkerCore {
     fn enter_routine(&self, routine: RoutineRef, part: *mut StackPart, began: u64) {
         let header = routine.header();
         self.post.set(None);
+        // What a stackful routine's own executor has left there is not about this turn.
+        self.wait_reason.set(WaitReason::Future);
         self.current_part.set(part);
         // SAFETY: we run the routine.
         let (low, high) = unsafe { context::bounds(part) };
@@ -203,7 +205,7 @@ impl WorkerCore {
     fn after_pending(&self, routine: RoutineRef, part: *mut StackPart) {
         self.take_stack_back(routine, part);
         let header = routine.header();
-        let why = self.wait_reason.replace(WaitReason::Future);
+        let why = self.wait_reason.get();
         if self.again.replace(false) {
             self.count_yield(header);
             header.life.requeue();

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use openwork_workloads::limits::{Bound, MAX_ALLOCATED_BYTES, MAX_KEPT_BYTES};
+use openwork_workloads::{benchmark, crowd, finalizers, stress};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -90,6 +92,21 @@ const fn new(
     }
 }
 
+/// A bound that the crate which does the work has already stated.
+const fn of(route: &'static str, bound: Bound, zero: Zero) -> Limit {
+    Limit {
+        zero,
+        ..old(
+            route,
+            bound.field,
+            bound.min,
+            bound.max,
+            bound.default,
+            bound.unit,
+        )
+    }
+}
+
 const fn query(
     route: &'static str,
     field: &'static str,
@@ -128,7 +145,7 @@ const fn text(route: &'static str, field: &'static str, max: u64) -> Limit {
     }
 }
 
-const DATA_MAX: u64 = 64 << 10;
+const DATA_MAX: u64 = openwork_blockchain::DATA_BYTES_MAX as u64;
 
 macro_rules! table {
     ($($(#[$doc:meta])* $name:ident = $limit:expr;)*) => {
@@ -154,27 +171,27 @@ table! {
     /// Nonces tried between two turns.
     MINE_YIELD_EVERY = new("POST /mine", "yield_every", 1_000, 10_000_000, 100_000, "nonces");
     /// Routines that allocate.
-    STRESS_ROUTINES = old("POST /stress", "goroutines", 1, 100_000, 1, "routines");
+    STRESS_ROUTINES = of("POST /stress", stress::ROUTINES, Zero::IsDefault);
     /// Allocations of each routine.
-    STRESS_ALLOCATIONS = old("POST /stress", "allocations", 1, 1_000_000, 10, "allocations");
+    STRESS_ALLOCATIONS = of("POST /stress", stress::ALLOCATIONS, Zero::IsDefault);
     /// Size of an allocation.
-    STRESS_BLOCK_KB = new("POST /stress", "block_kb", 1, 65_536, 1_024, "KiB");
+    STRESS_BLOCK_KB = of("POST /stress", stress::BLOCK_KB, Zero::IsLiteral);
     /// How long kept blocks are held after the last allocation.
-    STRESS_HOLD_MS = new("POST /stress", "hold_ms", 0, 60_000, 0, "ms");
+    STRESS_HOLD_MS = of("POST /stress", stress::HOLD_MS, Zero::IsLiteral);
     /// Bytes allocated in all.
-    STRESS_ALLOCATED = product("POST /stress", "allocated_bytes", 64 << 30, "bytes");
+    STRESS_ALLOCATED = product("POST /stress", "allocated_bytes", MAX_ALLOCATED_BYTES, "bytes");
     /// Bytes kept at once; half of the available memory where that is less.
-    STRESS_KEPT = product("POST /stress", "kept_bytes", 2 << 30, "bytes");
+    STRESS_KEPT = product("POST /stress", "kept_bytes", MAX_KEPT_BYTES, "bytes");
     /// Allocations of the benchmark.
-    BENCHMARK_ALLOCATIONS = old("POST /gc/benchmark", "allocations", 1, 1_000_000, 10_000, "allocations");
+    BENCHMARK_ALLOCATIONS = of("POST /gc/benchmark", benchmark::ALLOCATIONS, Zero::IsDefault);
     /// Size of an allocation of the benchmark.
-    BENCHMARK_SIZE_KB = old("POST /gc/benchmark", "size_kb", 1, 65_536, 1, "KiB");
+    BENCHMARK_SIZE_KB = of("POST /gc/benchmark", benchmark::SIZE_KB, Zero::IsDefault);
     /// Bytes allocated in all.
-    BENCHMARK_ALLOCATED = product("POST /gc/benchmark", "allocated_bytes", 64 << 30, "bytes");
+    BENCHMARK_ALLOCATED = product("POST /gc/benchmark", "allocated_bytes", MAX_ALLOCATED_BYTES, "bytes");
     /// Bytes kept at once; half of the available memory where that is less.
-    BENCHMARK_KEPT = product("POST /gc/benchmark", "kept_bytes", 2 << 30, "bytes");
+    BENCHMARK_KEPT = product("POST /gc/benchmark", "kept_bytes", MAX_KEPT_BYTES, "bytes");
     /// Objects made and released.
-    FINALIZERS_COUNT = old("POST /gc/finalizers", "count", 1, 1_000_000, 100, "objects");
+    FINALIZERS_COUNT = of("POST /gc/finalizers", finalizers::COUNT, Zero::IsDefault);
     /// Length of a CPU profile taken by the old route.
     GC_PROFILE_SECONDS = old("POST /gc/profile", "duration_seconds", 1, 60, 5, "s");
     /// Length of a profile or dhat session.
@@ -202,9 +219,9 @@ table! {
     /// Blocks listed; without it all.
     BLOCKS_LIMIT = query("GET /blocks", "limit", 1, 1_000_000, None, "blocks");
     /// Routines of the crowd.
-    CROWD_ROUTINES = new("POST /api/v1/crowd", "routines", 1, 1_000_000, 100_000, "routines");
+    CROWD_ROUTINES = of("POST /api/v1/crowd", crowd::ROUTINES, Zero::IsLiteral);
     /// How long each sleeps; 0 ends at once.
-    CROWD_SLEEP_MS = new("POST /api/v1/crowd", "sleep_ms", 0, 60_000, 5_000, "ms");
+    CROWD_SLEEP_MS = of("POST /api/v1/crowd", crowd::SLEEP_MS, Zero::IsLiteral);
     /// Routines listed.
     ROUTINES_LIMIT = query("GET /api/v1/routines", "limit", 1, 10_000, Some(100), "routines");
     /// Only routines that have been in their state for at least this long.

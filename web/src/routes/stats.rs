@@ -231,6 +231,11 @@ const OF_A_COLLECTOR: [&str; 10] = [
     "go_version",
 ];
 
+/// Time that the allocation rate is taken over, at least.
+const RATE_NS: u64 = 900_000_000;
+/// Samples in that time at the faster cadence, with room.
+const RATE_SAMPLES: u64 = 20;
+
 /// Memory metrics under Go's names
 ///
 /// Every key of old: measured by the counting allocator, or `null` and named in `unmeasured`. `alloc_rate_mb_per_sec`
@@ -240,9 +245,15 @@ const OF_A_COLLECTOR: [&str; 10] = [
     (status = "default", description = "refused", body = Problem, content_type = "application/problem+json")))]
 async fn gc_metrics(State(state): State<AppState>) -> Json<BTreeMap<&'static str, Value>> {
     let sample = state.observatory.latest();
-    // A second back, whatever the cadence; none in the first second.
-    let before = state.observatory.history(sample.n.saturating_sub(11));
-    Json(metrics(&sample, before.first().map(|s| &**s)))
+    // The newest sample that is about a second older, at either cadence; none in the first second.
+    let history = state
+        .observatory
+        .history(sample.n.saturating_sub(RATE_SAMPLES));
+    let before = history
+        .iter()
+        .rev()
+        .find(|s| s.at_ns + RATE_NS <= sample.at_ns);
+    Json(metrics(&sample, before.map(|s| &**s)))
 }
 
 fn metrics(sample: &Sample, before: Option<&Sample>) -> BTreeMap<&'static str, Value> {

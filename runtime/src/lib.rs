@@ -41,6 +41,8 @@ mod routine;
 mod runtime;
 mod scheduler;
 mod scope;
+#[doc(hidden)]
+pub mod select;
 pub mod snapshot;
 mod spawn;
 mod stack;

@@ -41,7 +41,7 @@ mod buffer;
 mod clock;
 mod error;
 mod future;
-mod op;
+pub(crate) mod op;
 mod receiver;
 mod sender;
 mod state;
@@ -153,7 +153,7 @@ fn clockwork(clock: Clock<Instant>) -> Receiver<Instant> {
 
 /// Tells a routine that was asked to end so, the first time; then unwinds.
 #[inline]
-fn report_cancel() -> Result<(), Cancelled> {
+pub(crate) fn report_cancel() -> Result<(), Cancelled> {
     match block::context() {
         Context::Routine(me) => cancel::report_if_asked(me),
         _ => Ok(()),
@@ -161,7 +161,7 @@ fn report_cancel() -> Result<(), Cancelled> {
 }
 
 /// A deadline for [`wait::sleep`](crate::sync::wait::sleep): never [`NEVER`].
-fn deadline_in(timeout: Duration) -> u64 {
+pub(crate) fn deadline_in(timeout: Duration) -> u64 {
     time::deadline(timeout).min(NEVER - 1)
 }
 

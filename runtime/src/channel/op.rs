@@ -1,6 +1,7 @@
 //! One send or one receive that may have to wait: in a frame, in a future or in a `select!`.
 
 use std::cell::{Cell, UnsafeCell};
+use std::fmt;
 use std::ptr::NonNull;
 
 use crate::channel::error::{RecvError, SendError};
@@ -31,6 +32,18 @@ pub(crate) struct RecvOp<'a, T> {
 unsafe impl<T: Send> Send for SendOp<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for RecvOp<'_, T> {}
+
+impl<T> fmt::Debug for SendOp<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendOp").finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for RecvOp<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvOp").finish_non_exhaustive()
+    }
+}
 
 impl<'a, T> SendOp<'a, T> {
     pub(crate) fn new(chan: &'a Chan<T>, value: T) -> SendOp<'a, T> {

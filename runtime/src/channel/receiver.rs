@@ -219,6 +219,10 @@ impl<T> Receiver<T> {
         self.0.high_water()
     }
 
+    pub(crate) fn chan(&self) -> &Chan<T> {
+        &self.0
+    }
+
     /// Whether both clones are of one channel.
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -213,6 +213,10 @@ impl<T> Sender<T> {
         self.0.high_water()
     }
 
+    pub(crate) fn chan(&self) -> &Chan<T> {
+        &self.0
+    }
+
     /// Whether both ends, or both clones, are of one channel.
     pub fn same_channel(&self, other: &Sender<T>) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

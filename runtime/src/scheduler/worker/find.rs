@@ -318,7 +318,7 @@ impl WorkerCore {
     }
 
     /// Xorshift (Marsaglia 2003): victims need no better.
-    fn next_random(&self) -> u64 {
+    pub(crate) fn next_random(&self) -> u64 {
         let mut x = self.random.get();
         x ^= x << 13;
         x ^= x >> 7;

@@ -81,7 +81,7 @@ step('64 routines on 2 workers: turns rise, routines are stolen', async ({ page 
   await page.fill('#mine-difficulty', '19');
   assert.match(await page.textContent('#form-mine [data-curl]'), /^curl -X POST 'http:.*\\u202e/);
   await page.click('#form-mine [type="submit"]');
-  await page.waitForSelector('#cards .card[data-state="running"]');
+  await page.waitForSelector('#cards .card');
   await page.waitForFunction((least) => {
     const column = (name) => [...document.querySelectorAll(`#lanes-twin tbody [data-col="${name}"]`)].reduce((all, c) => all + Number(c.textContent.replaceAll(',', '')), 0);
     return column('turns') > least + 64 && column('stolen') > 0;

@@ -186,9 +186,16 @@ fn a_parked_stack_is_trimmed_once() {
     let before = handle.sample_residency(10).unwrap();
     assert_eq!((before.routines, before.sampled), (1, 1));
     assert_eq!(handle.trim_parked_stacks(Duration::ZERO, 10), 1);
-    assert_eq!(handle.trim_parked_stacks(Duration::ZERO, 10), 0, "once in a wait");
+    assert_eq!(
+        handle.trim_parked_stacks(Duration::ZERO, 10),
+        0,
+        "once in a wait"
+    );
     let after = handle.sample_residency(10).unwrap();
-    assert!(after.resident_bytes < before.resident_bytes, "{before:?} {after:?}");
+    assert!(
+        after.resident_bytes < before.resident_bytes,
+        "{before:?} {after:?}"
+    );
     sleeper.abort();
     assert!(sleeper.join().is_err());
 }

@@ -299,7 +299,9 @@ pub(super) fn launch(
         let end = run.await;
         let counters = workload.counters();
         let counting = openwork::memory::is_counting();
-        let own = move |allocated: u64, freed: u64| counting.then_some(allocated.wrapping_sub(freed).cast_signed());
+        let own = move |allocated: u64, freed: u64| {
+            counting.then_some(allocated.wrapping_sub(freed).cast_signed())
+        };
         // Ten thousand blocks are several megabytes of JSON.
         let rendered = crate::bridge::off_thread(move || {
             let (outcome, error): (&MineOutcome, _) = match &end {

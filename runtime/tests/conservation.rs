@@ -17,7 +17,7 @@ use openwork::{
 use support::{Gate, Ledger, Random, Watchdog, run_here, runtime, until};
 
 /// Routines spawned from outside.
-const ROOTS: u64 = 200;
+const ROOTS: u64 = 100;
 const LONG: Duration = Duration::from_secs(100);
 
 /// What a snapshot promises at any moment.
@@ -241,7 +241,7 @@ fn everything_is_conserved() {
     let watchdog = Watchdog::new("conservation");
     let mut random = Random::new("conservation");
     for workers in [1, 2, 8] {
-        for _ in 0..6 {
+        for _ in 0..3 {
             churn(workers, &mut random, &watchdog);
         }
     }
@@ -258,7 +258,7 @@ fn everything_is_conserved_on_two_runtimes_side_by_side() {
                 for _ in 0..n {
                     random.next();
                 }
-                for _ in 0..6 {
+                for _ in 0..3 {
                     churn(2, &mut random, &watchdog);
                 }
             })

@@ -7,7 +7,17 @@ use axum::http::{Method, Request, StatusCode, header};
 use openwork_web::error::Code;
 use service::Running;
 
-/// Sends a request and compares what is refused, in whole: status, code, field, and that `error` repeats `detail`.
+/// Method, path, content type, body; code and field of the refusal.
+type Case<'a> = (
+    &'a str,
+    &'a str,
+    Option<&'a str>,
+    &'a str,
+    Code,
+    Option<&'a str>,
+);
+
+/// Compares what is refused, in whole: status, code, field, and that `error` repeats `detail`.
 #[track_caller]
 fn refused(answer: &service::Answer, what: &str, code: Code, field: Option<&str>) {
     let problem = answer.json();
@@ -54,7 +64,7 @@ async fn every_refusal_has_the_one_body() {
     let big = format!(r#"{{"data":"{}"}}"#, "x".repeat(70 << 10));
     let huge = "x".repeat(2 << 20);
     #[rustfmt::skip]
-    let cases: &[(&str, &str, Option<&str>, &str, Code, Option<&str>)] = &[
+    let cases: &[Case] = &[
         ("POST", "/blocks", JSON, "", EmptyBody, None),
         ("POST", "/blocks", JSON, " \r\n", EmptyBody, None),
         ("POST", "/blocks", JSON, "data=x", Malformed, None),

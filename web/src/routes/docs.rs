@@ -39,7 +39,6 @@ pub(super) fn preface() -> OpenApi {
             (name = "watch", description = "What the runtime does, all from numbered samples"),
             (name = "profiles", description = "Profiles that are kept"),
             (name = "pprof", description = "Profiles under the paths of Go's `net/http/pprof`"),
-            (name = "provoke", description = "Ways to make something worth watching happen"),
             (name = "health", description = "Probes and the description itself"),
         ),
         security((), ("bearer" = []), ("basic" = [])),

@@ -130,11 +130,14 @@ unsafe fn take<X>(header: &Header) -> X {
 }
 
 /// Address of the stored `X`; stable until it is taken or dropped.
+///
+/// # Safety
+/// 1. Exclusive: the caller owns the body; the block holds an `X`.
 unsafe fn address<X>(header: &Header) -> *mut X {
     if fits::<X>() {
         place::<X>(header)
     } else {
-        // SAFETY: the caller says that the block holds an `X`, here as a box made by `put`.
+        // SAFETY: 1 by the caller; the box was made by `put`.
         unsafe { place::<*mut X>(header).read() }
     }
 }

@@ -370,8 +370,7 @@ mod model {
     }
 
     /// Two partners at two queues of one wait: exactly one hands over, what it wrote is there, and the
-    /// frame may go. Breaks if `claim` is a load and a store, if `complete` stores relaxed, if a
-    /// partner touches the frame after it, or if `withdraw` leaves a node behind.
+    /// frame may go. Breaks if `claim` is a load and a store.
     #[test]
     fn one_of_two_partners_wins() {
         let mut builder = loom::model::Builder::new();
@@ -398,8 +397,8 @@ mod model {
     }
 
     /// A waiter that gives up while two partners come: it has got a value, or each partner keeps its
-    /// own. Breaks if `abandon` stores, or if the waiter leaves when `abandon` says no without having
-    /// held the locks.
+    /// own. Breaks if `abandon` or `claim` stores, or if the waiter leaves without having held the locks
+    /// when `abandon` says no.
     #[test]
     fn giving_up_loses_nothing() {
         loom::model(|| {
@@ -426,7 +425,8 @@ mod model {
         });
     }
 
-    /// A waiter with one arm that sees it done leaves without the lock. Breaks as the first one.
+    /// A waiter with one arm that sees it done leaves without the lock. Breaks if `complete` stores
+    /// relaxed or `done` loads so, or if a partner touches the frame after `complete`.
     #[test]
     fn a_single_waiter_leaves_without_the_lock() {
         loom::model(|| {
@@ -435,12 +435,13 @@ mod model {
                 let world = world.clone();
                 thread::spawn(move || hand_over(&world, 0))
             };
-            if world.frame.wait.done() == Some(0) {
-                // SAFETY: the only node is out, and the wait is done.
-                unsafe {
-                    world.frame.frame.take();
-                    assert_eq!(world.frame.slot.take(), 0);
-                }
+            while world.frame.wait.done().is_none() {
+                thread::yield_now();
+            }
+            // SAFETY: the only node is out, and the wait is done.
+            unsafe {
+                world.frame.frame.take();
+                assert_eq!(world.frame.slot.take(), 0);
             }
             assert!(partner.join().unwrap());
         });

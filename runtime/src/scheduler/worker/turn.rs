@@ -208,6 +208,7 @@ impl WorkerCore {
         let why = self.wait_reason.get();
         if self.again.replace(false) {
             self.count_yield(header);
+            header.touch(self.now.get());
             header.life.requeue();
             self.push_local(routine, Source::Local);
             return;

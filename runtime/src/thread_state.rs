@@ -47,6 +47,8 @@ pub(crate) struct ThreadState {
     /// Calls of a heap profiler's allocator under way on this thread: what it allocates itself is
     /// not looked at again.
     pub(crate) in_instrument: AtomicU32,
+    /// Depth of calls whose allocations stay out of a diverted session.
+    pub(crate) apart: AtomicU32,
 }
 
 thread_local! {
@@ -64,6 +66,7 @@ thread_local! {
             ordinal: AtomicU32::new(0),
             bytes_to_sample: AtomicUsize::new(0),
             in_instrument: AtomicU32::new(0),
+            apart: AtomicU32::new(0),
         }
     };
 }

@@ -10,6 +10,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use openwork::memory;
+
 /// Addresses remembered; more than the code of this program has calls that show up in profiles.
 const REMEMBERED: usize = 1 << 16;
 
@@ -99,7 +101,7 @@ impl Symbols {
     pub(crate) fn release(&self) {
         let mut known = self.lock();
         if std::mem::take(&mut known.reading) {
-            backtrace::clear_symbol_cache();
+            memory::apart(backtrace::clear_symbol_cache);
         }
     }
 
@@ -118,12 +120,16 @@ fn look_up(address: usize) -> Vec<Function> {
     let mut functions = Vec::new();
     // `resolve` takes a return address and looks one byte before it.
     let after = address.wrapping_add(1) as *mut c_void;
-    backtrace::resolve(after, |symbol| {
-        let Some(name) = symbol.name() else { return };
-        let readable = format!("{name:#}");
-        let mangled = name.as_str().unwrap_or(&readable).to_owned();
-        let file = symbol.filename().map(|file| file.display().to_string());
-        functions.push(Function::new(readable, mangled, file, symbol.lineno()));
+    // Apart: `resolve` holds the lock that a dhat session needs for every allocation. All that is
+    // freed in here was allocated in here.
+    memory::apart(|| {
+        backtrace::resolve(after, |symbol| {
+            let Some(name) = symbol.name() else { return };
+            let readable = format!("{name:#}");
+            let mangled = name.as_str().unwrap_or(&readable).to_owned();
+            let file = symbol.filename().map(|file| file.display().to_string());
+            functions.push(Function::new(readable, mangled, file, symbol.lineno()));
+        });
     });
     if functions.is_empty() {
         let name = format!("{address:#x}");

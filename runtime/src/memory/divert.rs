@@ -43,6 +43,9 @@ pub(super) fn is_on() -> bool {
 #[cold]
 #[inline(never)]
 pub(super) fn call<R>(second: impl FnOnce() -> R, system: impl FnOnce() -> R) -> R {
+    if thread_state::with(|thread| thread.apart.load(Relaxed) != 0) {
+        return system();
+    }
     let inside = Inside::enter();
     // An allocator that panics would unwind out of `GlobalAlloc`, which is undefined behaviour.
     let no_unwinding = AbortOnUnwind;
@@ -66,6 +69,28 @@ fn on_routine_stack() -> bool {
 #[inline(always)]
 pub(super) fn is_inside(thread: &ThreadState) -> bool {
     thread.in_instrument.load(Relaxed) != 0
+}
+
+/// While one lives, this thread's calls go to the system; see [`super::apart`].
+pub(super) struct Apart;
+
+impl Apart {
+    pub(super) fn enter() -> Apart {
+        thread_state::with(|thread| {
+            let depth = thread.apart.load(Relaxed);
+            thread.apart.store(depth + 1, Relaxed);
+        });
+        Apart
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        thread_state::with(|thread| {
+            let depth = thread.apart.load(Relaxed);
+            thread.apart.store(depth - 1, Relaxed);
+        });
+    }
 }
 
 struct Inside {

@@ -247,6 +247,21 @@ pub fn divert(on: bool) {
     divert::set(on);
 }
 
+/// Runs `f` with this thread's allocations kept out of a diverted session: they go to the system
+/// whatever [`divert`] says.
+///
+/// For calls that hold a lock which the second allocator takes too. dhat takes a backtrace while it
+/// holds its own lock, and the `backtrace` crate has one lock for the whole process; a thread that
+/// looks names up holds that lock and allocates. Each would wait for the other, and every
+/// allocation of the process behind them.
+///
+/// What `f` frees must have been allocated apart as well, or before the session: the second
+/// allocator does not hear of the free. `f` must not suspend.
+pub fn apart<R>(f: impl FnOnce() -> R) -> R {
+    let _apart = divert::Apart::enter();
+    f()
+}
+
 /// A place in the program that allocates, estimated from samples.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HeapSite {

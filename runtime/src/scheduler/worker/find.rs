@@ -8,6 +8,7 @@ use crossbeam_deque::Steal;
 use super::WorkerCore;
 use crate::WorkerId;
 use crate::routine::RoutineRef;
+use crate::scheduler::home_queue::HomeQueue;
 use crate::scheduler::stats;
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::{Source, StealRecord};
@@ -161,10 +162,7 @@ impl WorkerCore {
     }
 
     fn pop_home(&self) -> Option<RoutineRef> {
-        let routine = self.urgent.pop_front().or_else(|| self.home.pop_front())?;
-        let ring = &self.stats().ring;
-        ring.store(ring.load(Relaxed) - 1, Relaxed);
-        Some(routine)
+        self.pop_from(&self.urgent).or_else(|| self.pop_unhurried())
     }
 
     fn pop_local(&self) -> Option<RoutineRef> {
@@ -181,7 +179,12 @@ impl WorkerCore {
 
     /// The home's queue without those that go before it.
     fn pop_unhurried(&self) -> Option<RoutineRef> {
-        let routine = self.home.pop_front()?;
+        self.pop_from(&self.home)
+    }
+
+    /// Takes the first one of a list that the published depth counts.
+    fn pop_from(&self, list: &HomeQueue) -> Option<RoutineRef> {
+        let routine = list.pop_front()?;
         let ring = &self.stats().ring;
         ring.store(ring.load(Relaxed) - 1, Relaxed);
         Some(routine)

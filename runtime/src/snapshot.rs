@@ -95,11 +95,24 @@ pub enum WaitReason {
     Future,
     /// A stack: all are in use. Such a routine is still [`RoutineState::New`].
     Stack,
+    /// Permits of a semaphore.
+    Semaphore,
+    /// A condition: a condition variable or a notification.
+    Condition,
+    /// Others: a barrier, a latch or a wait group.
+    Barrier,
+    /// An initialisation that another one has begun.
+    Once,
+    /// A job of the blocking pool.
+    Blocking,
 }
 
 impl WaitReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = 13;
+
     /// Every reason, in the order of [`RoutineCounts::blocked_by`].
-    pub const ALL: [WaitReason; 8] = [
+    pub const ALL: [WaitReason; WaitReason::COUNT] = [
         WaitReason::Sleep,
         WaitReason::Join,
         WaitReason::Scope,
@@ -108,6 +121,11 @@ impl WaitReason {
         WaitReason::Io,
         WaitReason::Future,
         WaitReason::Stack,
+        WaitReason::Semaphore,
+        WaitReason::Condition,
+        WaitReason::Barrier,
+        WaitReason::Once,
+        WaitReason::Blocking,
     ];
 
     /// The word shown to people and programs.
@@ -121,6 +139,11 @@ impl WaitReason {
             WaitReason::Io => "io",
             WaitReason::Future => "future",
             WaitReason::Stack => "stack",
+            WaitReason::Semaphore => "semaphore",
+            WaitReason::Condition => "condition",
+            WaitReason::Barrier => "barrier",
+            WaitReason::Once => "once",
+            WaitReason::Blocking => "blocking",
         }
     }
 
@@ -311,7 +334,7 @@ pub struct RoutineCounts {
     pub ended: u64,
     /// The blocked ones by [`WaitReason`]; the entry of [`WaitReason::Stack`] counts routines that
     /// are `new` and wait for a stack, and is not part of `blocked`.
-    pub blocked_by: [u64; 8],
+    pub blocked_by: [u64; WaitReason::COUNT],
     /// Of the ended ones, those that panicked.
     pub panicked: u64,
     /// Of the ended ones, those that were cancelled.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use openwork::snapshot::{RoutineState, Snapshot};
+use openwork::snapshot::{RoutineState, Snapshot, WaitReason};
 use openwork::{
     Builder, Handle, JoinHandle, Turn, Workload, profile, scope, spawn, spawn_future, spawn_turns,
     time, yield_now,
@@ -173,7 +173,7 @@ fn churn(workers: usize, random: &mut Random, watchdog: &Watchdog) {
     let r = &now.routines;
     assert_eq!(r.spawned, spawned.load(SeqCst), "births");
     assert_eq!((r.live(), r.ended), (0, r.spawned), "ends");
-    assert_eq!(r.blocked_by, [0; 8]);
+    assert_eq!(r.blocked_by, [0; WaitReason::COUNT]);
     let counters = workload.counters();
     assert_eq!((counters.spawned, counters.ended), (r.spawned, r.ended));
     assert_eq!(

@@ -38,6 +38,7 @@ const ENDED: u64 = 5;
 const PHASE: u64 = 0b111;
 const REASON_SHIFT: u32 = 3;
 const REASON: u64 = 0b1111 << REASON_SHIFT;
+const _: () = assert!(WaitReason::COUNT <= (REASON >> REASON_SHIFT) as usize + 1);
 const TURN_SHIFT: u32 = 32;
 
 /// Woken while not blocked, or while inspected.

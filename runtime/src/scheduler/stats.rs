@@ -40,8 +40,8 @@ pub(crate) struct WorkerStats {
     pub(crate) gone: AtomicU64,
     pub(crate) panicked: AtomicU64,
     pub(crate) cancelled: AtomicU64,
-    pub(crate) blocks: [AtomicU64; 8],
-    pub(crate) readies: [AtomicU64; 8],
+    pub(crate) blocks: [AtomicU64; WaitReason::COUNT],
+    pub(crate) readies: [AtomicU64; WaitReason::COUNT],
     /// Routines that came into a bucket here less those that left one here; only the sum over all
     /// workers is a count.
     pub(crate) high_water: [AtomicI64; 16],
@@ -127,6 +127,6 @@ pub(crate) struct ForeignStats {
     pub(crate) gone: AtomicU64,
     pub(crate) panicked: AtomicU64,
     pub(crate) cancelled: AtomicU64,
-    pub(crate) readies: [AtomicU64; 8],
+    pub(crate) readies: [AtomicU64; WaitReason::COUNT],
     pub(crate) wakes: AtomicU64,
 }

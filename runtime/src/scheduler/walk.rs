@@ -23,8 +23,8 @@ struct Totals {
     ended: u64,
     panicked: u64,
     cancelled: u64,
-    readies: [u64; 8],
-    blocks: [u64; 8],
+    readies: [u64; WaitReason::COUNT],
+    blocks: [u64; WaitReason::COUNT],
     started: u64,
     spawned: u64,
 }
@@ -135,7 +135,7 @@ impl Shared {
         let mut left = live - new;
         let running = running.min(left);
         left -= running;
-        let mut blocked_by = [0; 8];
+        let mut blocked_by = [0; WaitReason::COUNT];
         for (reason, count) in blocked_by.iter_mut().enumerate() {
             *count = t.blocks[reason].saturating_sub(t.readies[reason]).min(left);
             left -= *count;

@@ -4,6 +4,7 @@ const FIXED = [
   'time', 'boot', 'gap',
   'injector', 'live', 'new', 'runnable', 'running', 'blocked',
   'blocked_sleep', 'blocked_join', 'blocked_scope', 'blocked_lock', 'blocked_channel', 'blocked_io', 'blocked_future', 'blocked_stack',
+  'blocked_semaphore', 'blocked_condition', 'blocked_barrier', 'blocked_once', 'blocked_blocking',
   'spawned', 'ended',
   'live_bytes', 'allocated_bytes', 'freed_bytes', 'rss_bytes',
   'hashes', 'growths', 'stacks_in_use', 'resident_bytes',
@@ -15,7 +16,8 @@ const PER_WORKER = ['queue', 'hashes', 'turns', 'busy', 'searching'];
 /** Column numbers by name. */
 export const COLUMN = Object.freeze(Object.fromEntries(FIXED.map((name, index) => [name, index])));
 
-export const BLOCKED_BY = ['sleep', 'join', 'scope', 'lock', 'channel', 'io', 'future', 'stack'];
+export const BLOCKED_BY = ['sleep', 'join', 'scope', 'lock', 'channel', 'io', 'future', 'stack',
+  'semaphore', 'condition', 'barrier', 'once', 'blocking'];
 
 export function widthFor(workers) {
   return FIXED.length + workers * PER_WORKER.length;

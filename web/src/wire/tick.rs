@@ -425,7 +425,7 @@ impl Serialize for BySource {
 
 /// Routines by wait reason, with the reasons' names.
 #[derive(Debug)]
-pub struct ByReason(pub [u64; 8]);
+pub struct ByReason(pub [u64; WaitReason::COUNT]);
 
 impl Serialize for ByReason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -228,9 +228,11 @@ impl<'scope> Scope<'scope, '_> {
         // one in `spawn::born`: a child that the walk misses finds the flag.
         self.data.cancelled.store(true, SeqCst);
         let data = Arc::as_ptr(&self.data).cast_mut();
-        self.owner
-            .shared()
-            .abort_where(|header| header.scope.load(Relaxed) == data);
+        self.owner.shared().abort_where(|header| {
+            header
+                .extra()
+                .is_some_and(|extra| extra.scope.load(Relaxed) == data)
+        });
     }
 }
 

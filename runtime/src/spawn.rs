@@ -335,6 +335,9 @@ unsafe fn born<B>(
     let header = routine.header();
     // SAFETY: nobody else knows the block yet, and it holds no body.
     unsafe { body::put(header, body) };
+    if !seed.scope.is_null() {
+        header.extra_or_new().scope.store(seed.scope, Relaxed);
+    }
     let refused = worker::with_core_of(shared, |core| {
         let parent = core.and_then(WorkerCore::running);
         let workload =
@@ -348,7 +351,6 @@ unsafe fn born<B>(
             class: seed.class.unwrap_or(shared.default_class),
             parent: parent.map_or(0, |parent| parent.header().id.load(Relaxed)),
             workload,
-            scope: seed.scope,
             now: core.map_or_else(time::now_ns, |core| core.now.get()),
             vtable: seed.vtable,
             // One for the scheduler, one for the handle.

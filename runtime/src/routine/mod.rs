@@ -13,6 +13,7 @@
 
 pub(crate) mod body;
 pub(crate) mod context;
+pub(crate) mod extra;
 pub(crate) mod life;
 pub(crate) mod slab;
 pub(crate) mod waker;
@@ -30,9 +31,9 @@ use crate::id::{RoutineId, WorkerId, WorkloadId};
 use crate::join::JoinState;
 use crate::primitives::{self, Place};
 use crate::routine::context::StackPart;
+use crate::routine::extra::Extra;
 use crate::routine::life::Life;
 use crate::scheduler::Shared;
-use crate::scope::ScopeData;
 use crate::snapshot::{RoutineKind, RoutineView, Source, StackView};
 use crate::stack::StackClass;
 use crate::workload::{Workload, WorkloadInner};
@@ -85,8 +86,8 @@ pub(crate) struct Header {
     spawned_at: AtomicU64,
     state_since: AtomicU64,
     parent: AtomicU64,
-    /// The scope that waits for this routine: a strong reference, or null. Taken at the end.
-    pub(crate) scope: AtomicPtr<ScopeData>,
+    /// See [`extra`].
+    extra: AtomicPtr<Extra>,
     workers_mask: AtomicU64,
     pub(crate) joiner: Place<Waker>,
     pub(crate) body: UnsafeCell<MaybeUninit<[u64; BODY_BYTES / 8]>>,
@@ -192,7 +193,6 @@ pub(crate) struct Birth<'a> {
     pub(crate) class: StackClass,
     pub(crate) parent: u64,
     pub(crate) workload: Option<Workload>,
-    pub(crate) scope: *mut ScopeData,
     pub(crate) now: u64,
     pub(crate) vtable: &'static body::VTable,
     pub(crate) refs: u32,
@@ -233,7 +233,6 @@ impl Header {
         self.spawned_at.store(birth.now, Relaxed);
         self.state_since.store(birth.now, Relaxed);
         self.parent.store(birth.parent, Relaxed);
-        self.scope.store(birth.scope, Relaxed);
         self.workers_mask.store(0, Relaxed);
         // Release pairs with the acquire load in `view`: who sees the id sees the fields above.
         self.id.store(birth.id, Release);

@@ -47,6 +47,13 @@ fn chunk_layout() -> Layout {
     Layout::from_size_align(CHUNK_BYTES, CHUNK_BYTES).expect("a power of two")
 }
 
+/// # Safety
+/// 1. Bounds: `chunk` is a chunk, and `place` one of its places.
+unsafe fn block_at(chunk: *mut Chunk, place: usize) -> *mut Header {
+    // SAFETY: 1 by the caller.
+    unsafe { chunk.cast::<u8>().add(place * PLACE_BYTES).cast() }
+}
+
 /// All blocks of one runtime.
 pub(crate) struct Slabs {
     /// Newest chunk first.
@@ -158,7 +165,7 @@ impl Slabs {
                 next: self.chunks.load(Relaxed),
             });
             for place in (1..PLACES).rev() {
-                let block = raw.add(place * PLACE_BYTES).cast::<Header>();
+                let block = block_at(chunk, place);
                 set_next(block, list.head);
                 list.head = block;
             }
@@ -177,9 +184,7 @@ impl Slabs {
             for place in 1..PLACES {
                 // SAFETY: chunks are freed only with `self`; places hold initialised headers whose
                 // fields are atomic or not touched by walkers.
-                let header =
-                    unsafe { &*chunk.cast::<u8>().add(place * PLACE_BYTES).cast::<Header>() };
-                visit(header);
+                visit(unsafe { &*block_at(chunk, place) });
             }
             // SAFETY: as above; `next` is written before the chunk is published.
             chunk = unsafe { (*chunk).next };
@@ -214,6 +219,9 @@ impl Drop for Slabs {
             // SAFETY: the keeper is gone, so every block has come back and no reference is left.
             unsafe {
                 let next = (*chunk).next;
+                for place in 1..PLACES {
+                    (*block_at(chunk, place)).free_extra();
+                }
                 dealloc(chunk.cast(), chunk_layout());
                 chunk = next;
             }

@@ -6,6 +6,7 @@
 //!
 //! A routine that never runs ends here too, on whichever thread gives it up.
 
+use std::ptr::null_mut;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use crate::join::Joiner;
@@ -50,7 +51,9 @@ pub(crate) fn finish(routine: RoutineRef, end: End) {
         Joiner::Gone => unsafe { body::discard(header) },
     }
     // Last: when the scope's wait ends, nothing that a child borrowed may be touched any more.
-    let scope = header.scope.swap(std::ptr::null_mut(), Relaxed);
+    let scope = header
+        .extra()
+        .map_or(null_mut(), |extra| extra.scope.swap(null_mut(), Relaxed));
     if !scope.is_null() {
         // SAFETY: 1: the routine was born with this strong reference, and it is taken out once;
         // 2: body and, unless a handle has it, result are gone.

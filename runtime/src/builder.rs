@@ -6,9 +6,11 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_deque::{Injector, Worker as LocalQueue};
 
+use crate::blocking::pool::{self, Pool, PoolConfig};
 use crate::current;
 use crate::routine::slab::Slabs;
 use crate::runtime::Runtime;
@@ -36,6 +38,7 @@ pub struct RuntimeBuilder {
     guard: GuardMode,
     max_stacks: Option<u64>,
     record_turns: bool,
+    pool: PoolConfig,
 }
 
 /// Why a runtime could not be started.
@@ -58,6 +61,9 @@ pub enum BuildError {
         /// Most bytes possible.
         max: usize,
     },
+    /// The blocking pool must be allowed a thread.
+    #[error("blocking_threads: 0 is out of range, from 1 are possible")]
+    BlockingThreads,
     /// Stacks cannot be made as asked.
     #[error("stacks: {0}")]
     Stacks(#[source] io::Error),
@@ -74,6 +80,11 @@ impl RuntimeBuilder {
             guard: GuardMode::Auto,
             max_stacks: None,
             record_turns: true,
+            pool: PoolConfig {
+                limit: pool::THREADS_MAX,
+                keep_alive: pool::KEEP_ALIVE,
+                stack_bytes: None,
+            },
         }
     }
 
@@ -112,6 +123,26 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Most threads of the pool that runs [`blocking`](crate::blocking) calls, 1 or more. Calls beyond
+    /// wait for one. Default: 512. Threads are started when calls find none idle.
+    pub fn blocking_threads(mut self, max: usize) -> Self {
+        self.pool.limit = max;
+        self
+    }
+
+    /// How long a thread of the blocking pool stays without work. Default: 10 s.
+    pub fn blocking_keep_alive(mut self, idle: Duration) -> Self {
+        self.pool.keep_alive = idle;
+        self
+    }
+
+    /// Stack size of the blocking pool's threads, in bytes. Default: that of
+    /// [`std::thread`](thread::Builder::stack_size).
+    pub fn blocking_stack_size(mut self, bytes: usize) -> Self {
+        self.pool.stack_bytes = Some(bytes);
+        self
+    }
+
     /// Starts the runtime: its workers' threads run when this returns.
     ///
     /// # Errors
@@ -135,6 +166,9 @@ impl RuntimeBuilder {
                 asked: self.stack_bytes,
                 max: StackClass::LARGEST.bytes(),
             })?;
+        if self.pool.limit == 0 {
+            return Err(BuildError::BlockingThreads);
+        }
         let arena = StackArena::new(StackConfig {
             default_class,
             guard: self.guard,
@@ -165,6 +199,7 @@ impl RuntimeBuilder {
             foreign: ForeignStats::default(),
             record: AtomicBool::new(self.record_turns),
             panics: Mutex::new(PanicLog::new()),
+            pool: Pool::new(self.pool),
             end: End::new(),
         });
         shared.slabs.keep(shared.clone());

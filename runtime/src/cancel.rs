@@ -25,6 +25,13 @@ impl std::fmt::Display for Cancelled {
 
 impl std::error::Error for Cancelled {}
 
+impl From<Cancelled> for std::io::Error {
+    /// Of kind [`Other`](std::io::ErrorKind::Other), not `Interrupted`, after which callers try again.
+    fn from(cancelled: Cancelled) -> std::io::Error {
+        std::io::Error::other(cancelled)
+    }
+}
+
 /// For calls that cannot fail: unwinds if the running routine was asked or told to end.
 pub(crate) fn raise_if_asked() {
     if let Context::Routine(me) = block::context()

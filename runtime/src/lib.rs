@@ -28,6 +28,7 @@
 //! What hurts users of stackful routines is told in `docs/hazards.md`, how workers search and park
 //! in `docs/scheduler.md`.
 
+mod blocking;
 mod builder;
 mod cancel;
 pub mod channel;
@@ -53,6 +54,7 @@ mod trace;
 mod turns;
 mod workload;
 
+pub use blocking::{blocking, spawn_blocking};
 pub use builder::{BuildError, RuntimeBuilder};
 pub use cancel::Cancelled;
 pub use current::{Current, checkpoint, current, current_worker, is_cancelled, yield_now};

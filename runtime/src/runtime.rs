@@ -44,15 +44,18 @@ pub struct Remaining {
     pub routines: Vec<RoutineView>,
     /// Worker threads that therefore go on.
     pub threads: usize,
+    /// Threads of the blocking pool in a call that does not return.
+    pub blocking_threads: usize,
 }
 
 impl fmt::Display for Remaining {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} routines did not end; {} threads go on",
+            "{} routines did not end; {} worker threads and {} blocking threads go on",
             self.routines.len(),
-            self.threads
+            self.threads,
+            self.blocking_threads
         )
     }
 }
@@ -114,6 +117,17 @@ impl Runtime {
         self.handle.spawn_turns(state, step)
     }
 
+    /// Spawns a routine whose work is `f` on a thread of the blocking pool; see
+    /// [`spawn_blocking`](crate::spawn_blocking).
+    #[track_caller]
+    pub fn spawn_blocking<F, T>(&self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.handle.spawn_blocking(f)
+    }
+
     /// Runs `f` as a routine and waits for it. `f` may borrow from the caller's frame.
     ///
     /// ```
@@ -166,7 +180,7 @@ impl Runtime {
     /// then cancels those that are left and waits for them, until for one second none has ended.
     ///
     /// # Errors
-    /// [`Remaining`] if some routine did not end even so.
+    /// [`Remaining`] if some routine did not end even so, or a call on the blocking pool.
     ///
     /// # Panics
     /// If called by a routine of this runtime.
@@ -191,9 +205,11 @@ impl Runtime {
                 return Err(Remaining {
                     routines,
                     threads: threads.len(),
+                    blocking_threads: shared.pool.figures().running as usize,
                 });
             }
         }
+        let blocking_threads = shared.close_pool();
         shared.stop();
         for thread in threads {
             // A worker that panicked has aborted the process; there is no other error.
@@ -203,6 +219,13 @@ impl Runtime {
             worker.timers.close();
         }
         shared.slabs.close();
+        if blocking_threads > 0 {
+            return Err(Remaining {
+                routines: Vec::new(),
+                threads: 0,
+                blocking_threads,
+            });
+        }
         Ok(())
     }
 }

@@ -235,6 +235,8 @@ pub struct Snapshot {
     pub routines: RoutineCounts,
     /// Stacks.
     pub stacks: StackFigures,
+    /// The pool of threads for calls that block in the kernel.
+    pub blocking: BlockingFigures,
     /// Panic records made so far; see [`Handle::panics`](crate::Handle::panics).
     pub panics: u64,
     /// Whether turns and steals are being recorded.
@@ -371,6 +373,38 @@ pub struct StackFigures {
     pub high_water: [u64; 16],
     /// Address space reserved, in bytes. Not memory.
     pub reserved_bytes: u64,
+}
+
+/// The pool that runs [`blocking`](crate::blocking) calls. A call or a
+/// [`spawn_blocking`](crate::spawn_blocking) is one job.
+/// `submitted = queued + running + done + withdrawn`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BlockingFigures {
+    /// Most threads there may be.
+    pub limit: u64,
+    /// Threads there are, those included that have not begun.
+    pub threads: u64,
+    /// Of these, the ones without a job.
+    pub idle: u64,
+    /// Jobs that run; those on a caller's thread included, see [`refused`](Self::refused).
+    pub running: u64,
+    /// Jobs that wait for a thread.
+    pub queued: u64,
+    /// Jobs so far.
+    pub submitted: u64,
+    /// Jobs that have returned or panicked.
+    pub done: u64,
+    /// Jobs taken back before they began, because their caller was cancelled.
+    pub withdrawn: u64,
+    /// Threads started so far.
+    pub started: u64,
+    /// Threads that ended because they had nothing to do.
+    pub retired: u64,
+    /// Threads that the system would not start. Jobs then wait for others, or with none run on their
+    /// caller's thread.
+    pub refused: u64,
+    /// The longest that a job has waited for a thread, or waits now, in nanoseconds.
+    pub longest_wait_ns: u64,
 }
 
 /// One routine at one moment.

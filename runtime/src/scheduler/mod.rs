@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex};
 
 use crossbeam_deque::{Injector, Stealer};
 
+use crate::blocking::pool::Pool;
 use crate::routine::RoutineRef;
 use crate::routine::slab::Slabs;
 use crate::snapshot::{PanicRecord, RingRead};
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) foreign: ForeignStats,
     pub(crate) record: AtomicBool,
     pub(crate) panics: Mutex<PanicLog>,
+    /// Threads for what blocks in the kernel.
+    pub(crate) pool: Arc<Pool>,
     pub(crate) end: shutdown::End,
 }
 

@@ -8,8 +8,10 @@
 //! 3. *Cancel*: every routine is told to end, and so is each one spawned from then on.
 //! 4. *Wait* again, as long as routines go on ending: unwinding a million of them takes seconds, but
 //!    none should need [`CANCEL_GRACE`] for itself.
-//! 5. *Stop*: workers leave their loops once nothing is live, and their threads are joined. Only now
-//!    may memory go. A timer that fell due between steps 2 and 5 may have spawned a routine to run a
+//! 5. *Pool*: the threads of the blocking pool leave. Jobs whose routine was cancelled go on alone,
+//!    and are waited for as long as one of them ends within each [`CANCEL_GRACE`].
+//! 6. *Stop*: workers leave their loops once nothing is live, and their threads are joined. Only now
+//!    may memory go. A timer that fell due between steps 2 and 6 may have spawned a routine to run a
 //!    foreign waker; it is cancelled at birth, and workers stay for its destructors.
 //!
 //! If step 4 runs out of time, some routine swallows its cancel or sits in a call that never
@@ -158,7 +160,12 @@ impl Shared {
         }
     }
 
-    /// Step 5, without the joining.
+    /// Step 5. How many threads do not come back from their job; these touch nothing of the runtime.
+    pub(crate) fn close_pool(&self) -> usize {
+        self.pool.close(CANCEL_GRACE)
+    }
+
+    /// Step 6, without the joining.
     pub(crate) fn stop(&self) {
         self.cancel_all();
         self.end.stopping.store(true, Release);

@@ -42,6 +42,7 @@ impl Shared {
             stacks: self.stacks(waiting, &workers),
             workers,
             routines,
+            blocking: self.pool.figures(),
             panics: self.panics_made(),
             rings_on: self.record.load(Relaxed),
         }

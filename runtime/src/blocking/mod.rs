@@ -1,0 +1,234 @@
+//! Calls that block in the kernel, on threads of their own, so that they hold no worker.
+//!
+//! [`blocking`] lends a closure, with all that it borrows, to a thread of the runtime's pool
+//! ([`pool`]), and blocks the routine until the closure is done. [`spawn_blocking`] makes a routine of
+//! a closure that borrows nothing: a future whose poll waits for the [`job`].
+
+mod job;
+pub(crate) mod pool;
+
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::thread;
+
+use crate::cancel;
+use crate::join::JoinHandle;
+use crate::routine::RoutineRef;
+use crate::routine::life::CancelLevel;
+use crate::runtime::Handle;
+use crate::scheduler::block::{self, Context, Interrupt};
+use crate::scheduler::worker;
+use crate::snapshot::WaitReason;
+use crate::spawn::{self, SpawnError};
+use crate::sync::wait::Sleeper;
+use job::{Job, Offered, Run};
+use pool::{Place, Pool};
+
+/// Runs `f` on a thread of the runtime's blocking pool and returns its value. The calling routine
+/// blocks with reason `blocking`; its worker runs others meanwhile. On a plain thread `f` runs in
+/// place.
+///
+/// For calls that block in the kernel, or in a foreign library: reading a file, a database, a look-up
+/// of names. Not for long computations, which would have as many threads as callers. The pool grows
+/// up to [`RuntimeBuilder::blocking_threads`](crate::RuntimeBuilder::blocking_threads) and shrinks
+/// again; its figures are [`Snapshot::blocking`](crate::snapshot::Snapshot::blocking).
+///
+/// `f` may borrow from the caller's frame. So the call is left only when `f` is done, whatever a
+/// cancel says: one that comes while `f` runs is raised when it has returned, and the value is
+/// dropped. One that comes while all threads are busy takes `f` back, and it never runs.
+///
+/// ```
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let lines = rt.block_on(|| {
+///     let path = std::path::PathBuf::from("Cargo.toml");
+///     openwork::blocking(|| std::fs::read_to_string(&path)).unwrap().lines().count()
+/// });
+/// assert!(lines > 1);
+/// ```
+///
+/// # Panics
+/// With the panic of `f`. And if called where nothing may block: in a destructor that the scheduler
+/// itself runs.
+pub fn blocking<F, T>(f: F) -> T
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    let me = match block::context() {
+        Context::Routine(me) => {
+            cancel::raise_if_asked();
+            me
+        }
+        // Not in place: the stack of a routine is small, and `f` expects a thread's.
+        Context::Panicking(me) => me,
+        Context::Thread => return f(),
+        Context::Scheduler => block::refuse_in_scheduler("blocking"),
+    };
+    let job = Arc::new(Job::new(f));
+    let pool = &me.shared().pool;
+    // SAFETY: 1: `wait_for_loan` returns, or unwinds, only when the job is done or was withdrawn.
+    let place = unsafe { submit_borrowing(pool, job.clone()) };
+    if !wait_for_loan(me, pool, place, &job) {
+        // Its destructor may be foreign, and runs where the closure came from.
+        drop(job.take_task());
+        cancel::raise_if_asked();
+        unreachable!("a job is withdrawn for a cancel");
+    }
+    match job.take().expect("the job is done") {
+        Ok(value) => {
+            cancel::raise_if_asked();
+            value
+        }
+        Err(payload) => resume_unwind(payload),
+    }
+}
+
+/// Spawns a routine whose work is `f` on a thread of the blocking pool; see [`blocking`].
+///
+/// The handle is that of any routine, to be joined, awaited, detached or aborted. While `f` waits
+/// and runs, the routine has no stack. `f` is handed to the pool at once. An abort takes it back if it
+/// has not begun; otherwise the routine ends, and `f` goes on alone, its value being dropped: nothing
+/// can stop a thread in a call. The end of the runtime waits for it.
+///
+/// ```
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let size = rt.block_on(|| {
+///     openwork::spawn_blocking(|| std::fs::metadata("Cargo.toml").unwrap().len()).join()
+/// });
+/// assert!(size.unwrap() > 0);
+/// ```
+///
+/// # Panics
+/// If called outside a routine; use [`Handle::spawn_blocking`] there.
+#[track_caller]
+pub fn spawn_blocking<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let pool = worker::with_core(|core| core.map(|core| core.shared.pool.clone()))
+        .unwrap_or_else(|| panic!("{}", SpawnError::NoRuntime));
+    spawn::spawn_future(JobFuture::new(pool, f))
+}
+
+impl Handle {
+    /// Spawns a routine whose work is `f` on a thread of the blocking pool; see
+    /// [`spawn_blocking`](crate::spawn_blocking).
+    #[track_caller]
+    pub fn spawn_blocking<F, T>(&self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.spawn_future(JobFuture::new(self.shared.pool.clone(), f))
+    }
+}
+
+/// Hands a job to the pool that may borrow from the caller's frame.
+///
+/// # Safety
+/// 1. Alive: what the closure and its value borrow lives until the job is done and its value was
+///    taken, or it was withdrawn and its closure was taken.
+unsafe fn submit_borrowing<F, T>(pool: &Arc<Pool>, job: Arc<Job<F, T>>) -> Place
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    let job: Arc<dyn Run + '_> = job;
+    // SAFETY: only the lifetime is forgotten. The pool uses the job by `Run::run` alone, which is over
+    // with all that is borrowed when the job is done; after that, and after a withdrawal, the pool
+    // may still drop its reference, and there is neither closure nor value then by 1.
+    let job = unsafe { std::mem::transmute::<Arc<dyn Run + '_>, Arc<dyn Run + 'static>>(job) };
+    pool.submit(job)
+}
+
+/// Waits until the job is done. False if it was withdrawn, because the routine was cancelled before
+/// the job began. Nothing else ends the wait.
+fn wait_for_loan<F, T>(me: RoutineRef, pool: &Pool, place: Place, job: &Job<F, T>) -> bool {
+    let life = &me.header().life;
+    let mut tried = CancelLevel::None;
+    while !job.is_done() {
+        match block::context() {
+            Context::Routine(_) => {
+                let level = life.cancel_level();
+                if level > tried {
+                    tried = level;
+                    if pool.withdraw(place) {
+                        return false;
+                    }
+                }
+                block::block(
+                    WaitReason::Blocking,
+                    Interrupt::Never,
+                    &mut |routine, ticket| {
+                        // A sleeper that is left over is a routine, which dropping does nothing to.
+                        matches!(
+                            job.offer(Sleeper::Routine(routine, ticket)),
+                            Offered::Waits(_)
+                        )
+                        // A cancel that came just before the wait must still be seen.
+                        && life.cancel_level() <= tried
+                    },
+                );
+            }
+            // The thread is held anyway: the panic count is its own.
+            _ => {
+                if let Offered::Waits(_) = job.offer(Sleeper::Thread(thread::current())) {
+                    thread::park();
+                }
+            }
+        }
+    }
+    true
+}
+
+/// A job of the pool as a future. Dropped, it withdraws the job, or lets it go on alone.
+struct JobFuture<F, T> {
+    pool: Arc<Pool>,
+    place: Place,
+    job: Arc<Job<F, T>>,
+}
+
+impl<F, T> JobFuture<F, T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    fn new(pool: Arc<Pool>, f: F) -> JobFuture<F, T> {
+        let job = Arc::new(Job::new(f));
+        let place = pool.submit(job.clone());
+        JobFuture { pool, place, job }
+    }
+}
+
+impl<F, T> Future for JobFuture<F, T> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<T> {
+        if let Offered::Waits(before) = self.job.offer(Sleeper::Task(cx.waker().clone())) {
+            drop(before);
+            worker::with_core(|core| {
+                let core = core.expect("the runtime polls it");
+                core.wait_reason.set(WaitReason::Blocking);
+            });
+            return Poll::Pending;
+        }
+        match self.job.take().expect("polled until it is ready") {
+            Ok(value) => Poll::Ready(value),
+            Err(payload) => resume_unwind(payload),
+        }
+    }
+}
+
+impl<F, T> Drop for JobFuture<F, T> {
+    fn drop(&mut self) {
+        let task = self.pool.withdraw(self.place).then(|| self.job.take_task());
+        let end = self.job.leave();
+        // Foreign, both: last.
+        drop(end);
+        drop(task);
+    }
+}

@@ -77,7 +77,9 @@ mod tests {
     use std::panic::Location;
     use std::time::SystemTime;
 
-    use openwork::snapshot::{GuardMode, RoutineCounts, Snapshot, Source, StackFigures};
+    use openwork::snapshot::{
+        BlockingFigures, GuardMode, RoutineCounts, Snapshot, Source, StackFigures,
+    };
     use openwork::{RoutineId, WorkerId};
 
     use super::*;
@@ -119,6 +121,7 @@ mod tests {
                     high_water: [0; 16],
                     reserved_bytes: 0,
                 },
+                blocking: BlockingFigures::default(),
                 panics: 0,
                 rings_on: true,
             },

@@ -31,6 +31,16 @@ use crate::trace::Recorder;
 const STACK_BYTES: usize = 64 << 10;
 
 /// Configures a [`Runtime`].
+///
+/// ```
+/// let rt = openwork::Runtime::builder()
+///     .workers(2)
+///     .stack_size(128 << 10)
+///     .record_turns(false)
+///     .build()
+///     .unwrap();
+/// assert_eq!(rt.handle().workers(), 2);
+/// ```
 #[derive(Clone, Debug)]
 pub struct RuntimeBuilder {
     workers: Option<usize>,
@@ -42,6 +52,11 @@ pub struct RuntimeBuilder {
 }
 
 /// Why a runtime could not be started.
+///
+/// ```
+/// let why = openwork::Runtime::builder().workers(0).build().unwrap_err();
+/// assert_eq!(why.to_string(), "workers: 0 is out of range, from 1 to 256 are possible");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -90,6 +105,11 @@ impl RuntimeBuilder {
 
     /// Number of workers, 1 to 256. Default: what
     /// [`available_parallelism`](thread::available_parallelism) says.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// assert_eq!(rt.snapshot().workers.len(), 1);
+    /// ```
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
@@ -98,12 +118,23 @@ impl RuntimeBuilder {
     /// Size of a routine's stack unless it asks for another, in bytes, guard page included: rounded
     /// up to a power of two and to 32 KiB. Default: 64 KiB. It is address space; memory comes page
     /// by page as the stack grows.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).stack_size(100_000).build().unwrap();
+    /// assert_eq!(rt.snapshot().stacks.slot_bytes, 128 << 10);
+    /// ```
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_bytes = bytes;
         self
     }
 
     /// How guard pages are made. Default: [`GuardMode::Auto`].
+    ///
+    /// ```
+    /// use openwork::snapshot::GuardMode;
+    /// let rt = openwork::Runtime::builder().workers(1).guard(GuardMode::Mprotect).build().unwrap();
+    /// assert_eq!(rt.snapshot().stacks.mode, GuardMode::Mprotect);
+    /// ```
     pub fn guard(mut self, mode: GuardMode) -> Self {
         self.guard = mode;
         self
@@ -112,12 +143,22 @@ impl RuntimeBuilder {
     /// Most stacks in use at once. Routines beyond wait for one; those that have one keep it while
     /// they wait for others, so a bound under the number of routines that wait for each other stops
     /// them all. Default: none, or what the guards allow.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).max_stacks(100).build().unwrap();
+    /// assert_eq!(rt.snapshot().stacks.limit, Some(100));
+    /// ```
     pub fn max_stacks(mut self, stacks: usize) -> Self {
         self.max_stacks = Some(stacks as u64);
         self
     }
 
     /// Whether workers record turns and thefts from the start. Default: yes.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).record_turns(false).build().unwrap();
+    /// assert!(!rt.handle().records_turns());
+    /// ```
     pub fn record_turns(mut self, on: bool) -> Self {
         self.record_turns = on;
         self
@@ -144,6 +185,12 @@ impl RuntimeBuilder {
     }
 
     /// Starts the runtime: its workers' threads run when this returns.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(2).build()?;
+    /// assert_eq!(rt.block_on(|| 6 * 7), 42);
+    /// # Ok::<(), openwork::BuildError>(())
+    /// ```
     ///
     /// # Errors
     /// See [`BuildError`].

@@ -14,6 +14,21 @@ use crate::scheduler::block::{self, Context};
 pub(crate) struct CancelToken;
 
 /// The calling routine was asked to end; returned by calls that can fail.
+///
+/// ```
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// use openwork::{Cancelled, channel, time};
+/// use std::time::Duration;
+///
+/// let (begun_tx, begun_rx) = channel::bounded(1);
+/// let sleeper = rt.spawn(move || {
+///     begun_tx.send(()).unwrap();
+///     time::try_sleep(Duration::from_secs(3600))
+/// });
+/// begun_rx.recv().unwrap();
+/// sleeper.cancel(Duration::from_secs(10));
+/// assert_eq!(sleeper.join().unwrap(), Err(Cancelled));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cancelled;
 

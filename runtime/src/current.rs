@@ -15,6 +15,15 @@ use crate::workload::Workload;
 const SLICE: Duration = Duration::from_millis(10);
 
 /// Who runs here now; see [`current`].
+///
+/// ```
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// # rt.block_on(|| {
+/// let me = openwork::current().unwrap();
+/// println!("routine {} on worker {}", me.routine, me.worker);
+/// assert!(me.workload.is_none());
+/// # });
+/// ```
 #[derive(Clone, Debug)]
 pub struct Current {
     /// The routine.
@@ -26,6 +35,12 @@ pub struct Current {
 }
 
 /// The calling routine; `None` if the caller is none.
+///
+/// ```
+/// assert!(openwork::current().is_none(), "a plain thread is no routine");
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// assert!(rt.block_on(|| openwork::current().is_some()));
+/// ```
 pub fn current() -> Option<Current> {
     worker::with_core(|core| {
         let core = core?;
@@ -39,6 +54,12 @@ pub fn current() -> Option<Current> {
 }
 
 /// The worker that the calling thread holds; `None` on a foreign thread. Cheap.
+///
+/// ```
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// assert_eq!(rt.block_on(|| openwork::current_worker().unwrap().index()), 0);
+/// assert_eq!(openwork::current_worker(), None);
+/// ```
 pub fn current_worker() -> Option<WorkerId> {
     let worker = thread_state::with(|t| t.worker.load(Relaxed));
     (worker != NO_WORKER).then(|| WorkerId::new(worker))
@@ -46,6 +67,20 @@ pub fn current_worker() -> Option<WorkerId> {
 
 /// Gives way to whoever waits. A cancelled routine unwinds. Does nothing outside a routine, and
 /// while panicking.
+///
+/// ```
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// # rt.block_on(|| {
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// let ready = AtomicBool::new(false);
+/// openwork::scope(|s| {
+///     s.spawn(|| ready.store(true, Ordering::Release));
+///     while !ready.load(Ordering::Acquire) {
+///         openwork::yield_now();
+///     }
+/// });
+/// # });
+/// ```
 pub fn yield_now() {
     if let Context::Routine(_) = block::context() {
         cancel::raise_if_asked();
@@ -57,6 +92,20 @@ pub fn yield_now() {
 /// A good place to stop: a cancelled routine unwinds, and one that has run for more than 10 ms
 /// while others wait gives way. Otherwise costs a few nanoseconds. For long loops that make no
 /// other call into this crate.
+///
+/// ```
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// # rt.block_on(|| {
+/// let mut sum = 0u64;
+/// for n in 0..1_000_000 {
+///     sum += n;
+///     if n % 1_000 == 0 {
+///         openwork::checkpoint();
+///     }
+/// }
+/// assert_eq!(sum, 499_999_500_000);
+/// # });
+/// ```
 pub fn checkpoint() {
     if let Context::Routine(_) = block::context() {
         cancel::raise_if_asked();
@@ -71,6 +120,22 @@ pub fn checkpoint() {
 }
 
 /// Whether the calling routine was asked to end.
+///
+/// ```
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let (begun_tx, begun_rx) = openwork::channel::bounded(1);
+/// let loops = rt.spawn(move || {
+///     begun_tx.send(()).unwrap();
+///     let mut rounds = 0u64;
+///     while !openwork::is_cancelled() {
+///         rounds += 1;
+///     }
+///     rounds
+/// });
+/// begun_rx.recv().unwrap();
+/// loops.cancel(std::time::Duration::from_secs(10));
+/// loops.join().unwrap();
+/// ```
 pub fn is_cancelled() -> bool {
     match block::context() {
         Context::Routine(me) | Context::Panicking(me) => {

@@ -50,6 +50,10 @@ id! {
 
 impl WorkerId {
     /// As an index into per-worker lists.
+    ///
+    /// ```
+    /// assert_eq!(openwork::WorkerId::new(3).index(), 3);
+    /// ```
     pub const fn index(self) -> usize {
         self.0 as usize
     }

@@ -151,6 +151,18 @@ impl Header {
 /// Dropping it detaches: the routine goes on, and its result is dropped when it ends.
 ///
 /// It is also a future, on any executor: `handle.await` gives what [`join`](Self::join) returns.
+///
+/// ```
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let answer = rt.spawn(|| 6 * 7);
+/// assert_eq!(answer.join().unwrap(), 42);
+///
+/// let sum = rt.spawn_future({
+///     let one = rt.spawn(|| 1);
+///     async move { one.await.unwrap() + 1 }
+/// });
+/// assert_eq!(sum.join().unwrap(), 2);
+/// ```
 pub struct JoinHandle<T> {
     routine: RoutineRef,
     waiting: bool,
@@ -166,6 +178,18 @@ unsafe impl<T: Send> Sync for JoinHandle<T> {}
 impl<T> Unpin for JoinHandle<T> {}
 
 /// Why [`JoinHandle::join`] gave no value.
+///
+/// ```
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// use openwork::JoinError;
+/// # std::panic::set_hook(Box::new(|_| {}));
+/// match rt.spawn(|| panic!("no luck")).join() {
+///     Err(JoinError::Panicked(payload)) => {
+///         assert_eq!(*payload.downcast::<&str>().unwrap(), "no luck");
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[non_exhaustive]
 pub enum JoinError {
     /// The routine panicked; this is the payload.
@@ -188,16 +212,39 @@ impl<T> JoinHandle<T> {
     }
 
     /// The routine's number.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let routine = rt.spawn(|| openwork::current().unwrap().routine);
+    /// let id = routine.id();
+    /// assert_eq!(routine.join().unwrap(), id);
+    /// ```
     pub fn id(&self) -> RoutineId {
         self.routine.header().routine_id()
     }
 
     /// Whether the routine has ended.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let routine = rt.spawn(|| ());
+    /// while !routine.is_finished() {
+    ///     std::thread::yield_now();
+    /// }
+    /// routine.join().unwrap(); // does not wait any more
+    /// ```
     pub fn is_finished(&self) -> bool {
         self.routine.header().join.is_done()
     }
 
     /// Lets the routine go on alone.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let (tx, rx) = openwork::channel::bounded(1);
+    /// rt.spawn(move || tx.send("still at work").unwrap()).detach();
+    /// assert_eq!(rx.recv().unwrap(), "still at work");
+    /// ```
     pub fn detach(self) {
         drop(self);
     }
@@ -205,6 +252,12 @@ impl<T> JoinHandle<T> {
     /// Waits for the routine's end and returns its result.
     ///
     /// A routine that calls this blocks with reason `join`; a plain thread sleeps.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let words = rt.spawn(|| ["a", "b"].concat());
+    /// assert_eq!(words.join().unwrap(), "ab");
+    /// ```
     ///
     /// # Errors
     /// See [`JoinError`].
@@ -329,6 +382,14 @@ impl<T> JoinHandle<T> {
     /// Ends the routine: it unwinds at its next (or present) blocking call or
     /// [`checkpoint`](crate::checkpoint), so its destructors release what it holds. One that has
     /// not started never runs.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::{JoinError, time};
+    /// let sleeper = rt.spawn(|| time::sleep(std::time::Duration::from_secs(3600)));
+    /// sleeper.abort();
+    /// assert!(matches!(sleeper.join(), Err(JoinError::Cancelled)));
+    /// ```
     pub fn abort(&self) {
         ready::cancel(self.routine, CancelLevel::Told);
     }
@@ -336,6 +397,22 @@ impl<T> JoinHandle<T> {
     /// Asks the routine to end. Calls that can fail return [`Cancelled`](crate::Cancelled) once;
     /// calls that cannot fail unwind; after `grace` every call unwinds, as after
     /// [`abort`](Self::abort).
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::channel::{self, RecvError};
+    /// use std::time::Duration;
+    ///
+    /// let (begun_tx, begun_rx) = channel::bounded(1);
+    /// let reader = rt.spawn(move || {
+    ///     let (_tx, rx) = channel::rendezvous::<u8>();
+    ///     begun_tx.send(()).unwrap();
+    ///     rx.recv() // nobody sends
+    /// });
+    /// begun_rx.recv().unwrap();
+    /// reader.cancel(Duration::from_secs(10));
+    /// assert_eq!(reader.join().unwrap(), Err(RecvError::Cancelled));
+    /// ```
     pub fn cancel(&self, grace: Duration) {
         ready::cancel(self.routine, CancelLevel::Asked);
         ready::abort_later(self.routine, grace);
@@ -384,6 +461,13 @@ impl<T> fmt::Debug for JoinHandle<T> {
 
 impl JoinError {
     /// The panic's message, or why there is no value.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// # std::panic::set_hook(Box::new(|_| {}));
+    /// let why = rt.spawn(|| panic!("no luck")).join().unwrap_err();
+    /// assert_eq!(why.message(), "no luck");
+    /// ```
     pub fn message(&self) -> String {
         match self {
             JoinError::Panicked(payload) => body::panic_message(&**payload),
@@ -396,6 +480,13 @@ impl JoinError {
     }
 
     /// Whether the routine panicked.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// # std::panic::set_hook(Box::new(|_| {}));
+    /// let why = rt.spawn(|| panic!("no luck")).join().unwrap_err();
+    /// assert!(why.is_panic());
+    /// ```
     pub fn is_panic(&self) -> bool {
         matches!(self, JoinError::Panicked(_))
     }

@@ -23,6 +23,13 @@ use crate::turns::Turn;
 /// Workers, their threads and all routines on them. Several may live in one process.
 ///
 /// Dropping it is [`shutdown`](Self::shutdown) without time to drain: routines are cancelled.
+///
+/// ```
+/// use openwork::Runtime;
+/// let one = Runtime::builder().workers(1).build().unwrap();
+/// let other = Runtime::builder().workers(1).build().unwrap();
+/// assert_eq!(one.block_on(|| 1) + other.block_on(|| 2), 3);
+/// ```
 #[derive(Debug)]
 pub struct Runtime {
     handle: Handle,
@@ -32,12 +39,31 @@ pub struct Runtime {
 /// Reaches a [`Runtime`] from anywhere; cheap to clone.
 ///
 /// A handle does not keep its runtime running: what is spawned after the shutdown is cancelled.
+///
+/// ```
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let handle = rt.handle();
+/// let routine = std::thread::spawn(move || handle.spawn(|| "from a thread")).join().unwrap();
+/// assert_eq!(routine.join().unwrap(), "from a thread");
+/// ```
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
 }
 
 /// What could not be ended by [`Runtime::shutdown`]. Its memory lives on.
+///
+/// ```
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// match rt.shutdown(std::time::Duration::from_secs(1)) {
+///     Ok(()) => println!("every routine has ended"),
+///     Err(remaining) => {
+///         for routine in &remaining.routines {
+///             eprintln!("{} from {} would not end", routine.id, routine.site);
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Remaining {
     /// Routines that did not end: they swallow cancels, or sit in a call that does not return.
@@ -70,6 +96,11 @@ pub(crate) struct WorkerThread {
 
 impl Runtime {
     /// Starts to configure a runtime.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// # drop(rt);
+    /// ```
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder::new()
     }
@@ -82,11 +113,23 @@ impl Runtime {
     }
 
     /// A handle to this runtime.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let handle = rt.handle();
+    /// assert_eq!(handle.workers(), 1);
+    /// ```
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
     /// Spawns a routine; see [`spawn`](crate::spawn). It enters by the injector.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let routine = rt.spawn(|| 6 * 7);
+    /// assert_eq!(routine.join().unwrap(), 42);
+    /// ```
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
     where
@@ -97,6 +140,12 @@ impl Runtime {
     }
 
     /// Spawns a future; see [`spawn_future`](crate::spawn_future).
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let routine = rt.spawn_future(async { 6 * 7 });
+    /// assert_eq!(routine.join().unwrap(), 42);
+    /// ```
     #[track_caller]
     pub fn spawn_future<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -107,6 +156,16 @@ impl Runtime {
     }
 
     /// Spawns a turn loop; see [`spawn_turns`](crate::spawn_turns).
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::Turn;
+    /// let counted = rt.spawn_turns(0, |n| {
+    ///     *n += 1;
+    ///     if *n < 10 { Turn::Again } else { Turn::Done(*n) }
+    /// });
+    /// assert_eq!(counted.join().unwrap(), 10);
+    /// ```
     #[track_caller]
     pub fn spawn_turns<S, T, F>(&self, state: S, step: F) -> JoinHandle<T>
     where
@@ -172,12 +231,26 @@ impl Runtime {
     }
 
     /// All figures of this moment.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// rt.spawn(|| ()).join().unwrap();
+    /// let snapshot = rt.snapshot();
+    /// assert_eq!((snapshot.workers.len(), snapshot.routines.spawned), (1, 1));
+    /// ```
     pub fn snapshot(&self) -> Snapshot {
         self.handle.snapshot()
     }
 
     /// Ends the runtime: refuses work from outside, lets routines end until `deadline` from now,
     /// then cancels those that are left and waits for them, until for one second none has ended.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// rt.spawn(|| println!("runs before the end")).detach();
+    /// rt.shutdown(Duration::from_secs(5)).unwrap();
+    /// ```
     ///
     /// # Errors
     /// [`Remaining`] if some routine did not end even so, or a call on the blocking pool.
@@ -257,6 +330,12 @@ impl Handle {
     }
 
     /// Spawns a routine; see [`spawn`](crate::spawn).
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let routine = rt.handle().spawn(|| 6 * 7);
+    /// assert_eq!(routine.join().unwrap(), 42);
+    /// ```
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
     where
@@ -267,6 +346,12 @@ impl Handle {
     }
 
     /// Spawns a future; see [`spawn_future`](crate::spawn_future).
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let routine = rt.handle().spawn_future(async { 6 * 7 });
+    /// assert_eq!(routine.join().unwrap(), 42);
+    /// ```
     #[track_caller]
     pub fn spawn_future<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -279,6 +364,16 @@ impl Handle {
     }
 
     /// Spawns a turn loop; see [`spawn_turns`](crate::spawn_turns).
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::Turn;
+    /// let counted = rt.handle().spawn_turns(0, |n| {
+    ///     *n += 1;
+    ///     if *n < 10 { Turn::Again } else { Turn::Done(*n) }
+    /// });
+    /// assert_eq!(counted.join().unwrap(), 10);
+    /// ```
     #[track_caller]
     pub fn spawn_turns<S, T, F>(&self, state: S, step: F) -> JoinHandle<T>
     where
@@ -292,27 +387,65 @@ impl Handle {
     }
 
     /// Number of workers.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(2).build().unwrap();
+    /// assert_eq!(rt.handle().workers(), 2);
+    /// ```
     pub fn workers(&self) -> usize {
         self.shared.workers.len()
     }
 
     /// All figures of this moment.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// rt.handle().spawn(|| ()).join().unwrap();
+    /// let snapshot = rt.handle().snapshot();
+    /// assert_eq!((snapshot.workers.len(), snapshot.routines.spawned), (1, 1));
+    /// ```
     pub fn snapshot(&self) -> Snapshot {
         self.shared.snapshot()
     }
 
     /// Calls `visit` with each live routine, in no order. Routines go on meanwhile: one that is
     /// born or ends during the walk may or may not be seen.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::time;
+    /// let sleeper = rt.spawn(|| time::sleep(std::time::Duration::from_secs(3600)));
+    /// let mut seen = Vec::new();
+    /// rt.handle().routines(&mut |routine| seen.push(routine.id));
+    /// assert_eq!(seen, [sleeper.id()]);
+    /// ```
     pub fn routines(&self, visit: &mut dyn FnMut(&RoutineView)) {
         self.shared.for_each_live(visit);
     }
 
     /// One live routine. Takes a walk over all blocks.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let (tx, rx) = openwork::channel::rendezvous();
+    /// let waits = rt.spawn(move || rx.recv());
+    /// assert_eq!(rt.handle().routine(waits.id()).unwrap().id, waits.id());
+    /// tx.send(()).unwrap();
+    /// # waits.join().unwrap().unwrap();
+    /// ```
     pub fn routine(&self, id: RoutineId) -> Option<RoutineView> {
         self.shared.find(id)
     }
 
     /// Aborts one routine; see [`JoinHandle::abort`]. False if there is none of that number.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::time;
+    /// let sleeper = rt.spawn(|| time::sleep(std::time::Duration::from_secs(3600)));
+    /// assert!(rt.handle().abort(sleeper.id()));
+    /// assert!(sleeper.join().is_err());
+    /// ```
     pub fn abort(&self, id: RoutineId) -> bool {
         self.shared
             .abort_where(|header| header.id.load(Relaxed) == id.get())
@@ -326,6 +459,18 @@ impl Handle {
     /// Appends the turns that `worker` ran from cursor `from` on; begin with 0. The last 65,536
     /// are kept.
     ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::WorkerId;
+    /// let id = rt.block_on(|| openwork::current().unwrap().routine);
+    /// let mut turns = Vec::new();
+    /// while turns.is_empty() {
+    ///     // The record is written when the turn is over, which may be after `block_on`.
+    ///     rt.handle().turns(WorkerId::new(0), 0, &mut turns);
+    /// }
+    /// assert_eq!(turns[0].routine, id);
+    /// ```
+    ///
     /// # Panics
     /// If there is no such worker.
     pub fn turns(&self, worker: WorkerId, from: u64, into: &mut Vec<TurnRecord>) -> RingRead {
@@ -337,6 +482,14 @@ impl Handle {
     /// Appends the thefts of `worker` from cursor `from` on; begin with 0. The last 16,384 are
     /// kept.
     ///
+    /// ```
+    /// use openwork::WorkerId;
+    /// let rt = openwork::Runtime::builder().workers(2).build().unwrap();
+    /// let mut thefts = Vec::new();
+    /// let read = rt.handle().steals(WorkerId::new(0), 0, &mut thefts);
+    /// assert_eq!((read.lost, read.next), (0, thefts.len() as u64));
+    /// ```
+    ///
     /// # Panics
     /// If there is no such worker.
     pub fn steals(&self, worker: WorkerId, from: u64, into: &mut Vec<StealRecord>) -> RingRead {
@@ -347,22 +500,49 @@ impl Handle {
 
     /// Appends the panics that ended routines from cursor `from` on; begin with 0. The last 256
     /// are kept.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// # std::panic::set_hook(Box::new(|_| {}));
+    /// rt.spawn(|| panic!("no luck")).join().unwrap_err();
+    /// let mut panics = Vec::new();
+    /// let read = rt.handle().panics(0, &mut panics);
+    /// assert_eq!((panics[0].message.as_str(), read.next), ("no luck", 1));
+    /// ```
     pub fn panics(&self, from: u64, into: &mut Vec<PanicRecord>) -> RingRead {
         self.shared.read_panics(from, into)
     }
 
     /// Whether workers record turns and thefts.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// assert!(rt.handle().records_turns());
+    /// ```
     pub fn records_turns(&self) -> bool {
         self.shared.record.load(Relaxed)
     }
 
     /// Starts or stops the recording of turns and thefts.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// rt.handle().record_turns(false);
+    /// assert!(!rt.handle().records_turns());
+    /// ```
     pub fn record_turns(&self, on: bool) {
         self.shared.record.store(on, Relaxed);
     }
 
     /// Counts the resident pages of up to `max_routines` blocked routines' stacks; `None` where the
     /// system does not tell.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// if let Some(sample) = rt.handle().sample_residency(1000) {
+    ///     println!("{} bytes of {} stacks", sample.resident_bytes, sample.sampled);
+    /// }
+    /// ```
     pub fn sample_residency(&self, max_routines: usize) -> Option<ResidencySample> {
         self.shared.sample_residency(max_routines)
     }
@@ -370,6 +550,12 @@ impl Handle {
     /// Gives back the stack pages that routines blocked for longer than `parked_for` do not use, for
     /// up to `max_routines` of them that have not been trimmed in their present wait. Returns how
     /// many that were. Costs about 1 us each and a look at every block.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let trimmed = rt.handle().trim_parked_stacks(std::time::Duration::from_secs(1), 1000);
+    /// assert_eq!(trimmed, 0); // nobody has waited for so long
+    /// ```
     pub fn trim_parked_stacks(&self, parked_for: Duration, max_routines: usize) -> usize {
         self.shared.trim_parked(parked_for, max_routines)
     }

@@ -20,6 +20,11 @@ use crate::turns::{Turn, TurnLoop};
 use crate::workload::Workload;
 
 /// Why a routine could not be spawned.
+///
+/// ```
+/// use openwork::{Builder, SpawnError};
+/// assert_eq!(Builder::new().spawn(|| ()).unwrap_err(), SpawnError::NoRuntime);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpawnError {
@@ -70,6 +75,17 @@ where
 ///
 /// Between polls it may move to another worker: the compiler has checked what lives across each
 /// `.await`.
+///
+/// ```
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// # rt.block_on(|| {
+/// let sum = openwork::spawn_future(async {
+///     let part = openwork::spawn(|| 40).await.unwrap();
+///     part + 2
+/// });
+/// assert_eq!(sum.join().unwrap(), 42);
+/// # });
+/// ```
 ///
 /// # Panics
 /// As [`spawn`].
@@ -145,35 +161,86 @@ pub struct Builder {
 
 impl Builder {
     /// Nothing set: no name, the runtime's stack size, the caller's workload and runtime.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// # rt.block_on(|| {
+    /// let routine = openwork::Builder::new().spawn(|| 1).unwrap();
+    /// assert_eq!(routine.join().unwrap(), 1);
+    /// # });
+    /// ```
     pub fn new() -> Builder {
         Builder::default()
     }
 
     /// A name for people: lists, profiles and reports show it. Its first 31 bytes are kept.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// # rt.block_on(|| {
+    /// use openwork::Builder;
+    /// let miner = Builder::new().name("miner").spawn(openwork::yield_now).unwrap();
+    /// # miner.join().unwrap();
+    /// # });
+    /// ```
     pub fn name(mut self, name: &str) -> Builder {
         name.clone_into(&mut self.name);
         self
     }
 
     /// Size of the stack in bytes, guard page included: rounded up to a power of two and to 32 KiB.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// # rt.block_on(|| {
+    /// use openwork::{Builder, SpawnError};
+    /// Builder::new().stack_size(1 << 20).spawn(|| ()).unwrap();
+    /// let too_much = Builder::new().stack_size(usize::MAX).spawn(|| ());
+    /// assert!(matches!(too_much, Err(SpawnError::StackSize { .. })));
+    /// # });
+    /// ```
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_bytes = Some(bytes);
         self
     }
 
     /// What the routine, and whatever it spawns, belongs to.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// # rt.block_on(|| {
+    /// use openwork::{Builder, Workload};
+    /// let mining = Workload::new("mining");
+    /// Builder::new().workload(&mining).spawn(|| ()).unwrap().join().unwrap();
+    /// assert_eq!(mining.counters().ended, 1);
+    /// # });
+    /// ```
     pub fn workload(mut self, workload: &Workload) -> Builder {
         self.workload = Some(workload.clone());
         self
     }
 
     /// The runtime to spawn on. From outside its workers the routine enters by the injector.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let routine = openwork::Builder::new().on(&rt.handle()).spawn(|| "from outside").unwrap();
+    /// assert_eq!(routine.join().unwrap(), "from outside");
+    /// ```
     pub fn on(mut self, runtime: &Handle) -> Builder {
         self.runtime = Some(runtime.clone());
         self
     }
 
     /// Spawns a closure; see [`spawn`].
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// # rt.block_on(|| {
+    /// let routine = openwork::Builder::new().name("adder").spawn(|| 1 + 1).unwrap();
+    /// assert_eq!(routine.join().unwrap(), 2);
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// See [`SpawnError`].
@@ -190,6 +257,14 @@ impl Builder {
 
     /// Spawns a future; see [`spawn_future`].
     ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// # rt.block_on(|| {
+    /// let routine = openwork::Builder::new().name("adder").spawn_future(async { 1 + 1 }).unwrap();
+    /// assert_eq!(routine.join().unwrap(), 2);
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// See [`SpawnError`].
     #[track_caller]
@@ -204,6 +279,15 @@ impl Builder {
     }
 
     /// Spawns a turn loop; see [`spawn_turns`].
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// # rt.block_on(|| {
+    /// use openwork::{Builder, Turn};
+    /// let routine = Builder::new().name("once").spawn_turns((), |()| Turn::Done("done")).unwrap();
+    /// assert_eq!(routine.join().unwrap(), "done");
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// See [`SpawnError`].

@@ -11,6 +11,24 @@ use crate::time::{self, Sleep};
 
 /// What a turn loop wants next; returned by the function given to
 /// [`spawn_turns`](crate::spawn_turns).
+///
+/// ```
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// # rt.block_on(|| {
+/// use openwork::{Turn, spawn_turns};
+/// use std::time::Duration;
+/// let rounds = spawn_turns(0, |rounds| {
+///     *rounds += 1;
+///     match *rounds {
+///         1 => Turn::Again,
+///         2 => Turn::Sleep(Duration::from_millis(1)),
+///         3 => Turn::Wait(Box::pin(std::future::ready(()))),
+///         _ => Turn::Done(*rounds),
+///     }
+/// });
+/// assert_eq!(rounds.join().unwrap(), 4);
+/// # });
+/// ```
 pub enum Turn<T> {
     /// Another turn. Others that wait come first.
     Again,

@@ -16,6 +16,17 @@ use crate::thread_state;
 ///
 /// Given to the first routine by [`Builder::workload`](crate::Builder::workload) and inherited by
 /// every routine that it spawns. Cloning is cheap and names the same workload.
+///
+/// ```
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// use openwork::{Builder, Workload, spawn};
+/// let mining = Workload::new("mining");
+/// let parent = Builder::new().workload(&mining).on(&rt.handle()).spawn(|| {
+///     spawn(|| ()).join().unwrap(); // inherits it
+/// });
+/// parent.unwrap().join().unwrap();
+/// assert_eq!(mining.counters().spawned, 2);
+/// ```
 #[derive(Clone)]
 pub struct Workload {
     pub(crate) inner: Arc<WorkloadInner>,
@@ -43,6 +54,16 @@ pub(crate) struct WorkloadInner {
 
 /// What the routines of one [`Workload`] did so far. Cumulative counts; bytes come from the
 /// [counting allocator](crate::memory) and stay 0 when the program does not install it.
+///
+/// ```
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// use openwork::{Builder, Workload};
+/// let batch = Workload::new("batch");
+/// let routine = Builder::new().workload(&batch).on(&rt.handle()).spawn(openwork::yield_now);
+/// routine.unwrap().join().unwrap();
+/// let counters = batch.counters();
+/// assert_eq!((counters.spawned, counters.panicked, counters.yields), (1, 0, 1));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkloadCounters {
     /// Routines spawned.
@@ -71,6 +92,11 @@ pub struct WorkloadCounters {
 
 impl Workload {
     /// A new, empty workload. The name is for people: lists, profiles and logs show it.
+    ///
+    /// ```
+    /// let mining = openwork::Workload::new("mining");
+    /// assert_eq!(mining.name(), "mining");
+    /// ```
     pub fn new(name: &str) -> Workload {
         Workload {
             inner: Arc::new(WorkloadInner {
@@ -93,17 +119,31 @@ impl Workload {
     }
 
     /// Unique in this process.
+    ///
+    /// ```
+    /// use openwork::Workload;
+    /// assert_ne!(Workload::new("one").id(), Workload::new("one").id());
+    /// ```
     pub fn id(&self) -> WorkloadId {
         self.inner.id
     }
 
     /// The name given to [`Workload::new`].
+    ///
+    /// ```
+    /// assert_eq!(openwork::Workload::new("mining").name(), "mining");
+    /// ```
     pub fn name(&self) -> &str {
         &self.inner.name
     }
 
     /// What the workload's routines did so far. Bytes and objects lag behind by up to 64 KiB and
     /// 64 objects for each routine that is running now, those of the caller excepted.
+    ///
+    /// ```
+    /// let idle = openwork::Workload::new("idle");
+    /// assert_eq!(idle.counters().turns, 0);
+    /// ```
     pub fn counters(&self) -> WorkloadCounters {
         // What the caller has just allocated is to be in its own reading.
         thread_state::with(memory::settle);
@@ -127,6 +167,20 @@ impl Workload {
 
     /// Cancels every live routine of this workload on `handle`'s runtime, and each later one at its
     /// birth.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::{Builder, Workload, time};
+    /// use std::time::Duration;
+    /// let sleepers = Workload::new("sleepers");
+    /// let one = Builder::new()
+    ///     .workload(&sleepers)
+    ///     .on(&rt.handle())
+    ///     .spawn(|| time::sleep(Duration::from_secs(3600)))
+    ///     .unwrap();
+    /// sleepers.cancel(&rt.handle());
+    /// assert!(one.join().is_err());
+    /// ```
     pub fn cancel(&self, handle: &Handle) {
         // SeqCst: flag first, walk after; `Shared::abort_where` says who the partner is.
         self.inner.cancelled.store(true, SeqCst);
@@ -134,6 +188,13 @@ impl Workload {
     }
 
     /// Whether [`Workload::cancel`] was called.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let work = openwork::Workload::new("work");
+    /// work.cancel(&rt.handle());
+    /// assert!(work.is_cancelled());
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         self.inner.cancelled.load(Relaxed)
     }

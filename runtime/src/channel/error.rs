@@ -3,6 +3,13 @@
 use std::fmt;
 
 /// Why [`Sender::send`](super::Sender::send) did not send.
+///
+/// ```
+/// use openwork::channel::{self, SendError};
+/// let (tx, rx) = channel::bounded(1);
+/// drop(rx);
+/// assert_eq!(tx.send(7), Err(SendError::Disconnected(7)));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError<T> {
@@ -19,6 +26,13 @@ pub enum SendError<T> {
 }
 
 /// Why [`Sender::try_send`](super::Sender::try_send) did not send.
+///
+/// ```
+/// use openwork::channel::{self, TrySendError};
+/// let (tx, _rx) = channel::bounded(1);
+/// tx.try_send(1).unwrap();
+/// assert_eq!(tx.try_send(2), Err(TrySendError::Full(2)));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrySendError<T> {
@@ -32,6 +46,14 @@ pub enum TrySendError<T> {
 
 /// Why [`Sender::send_timeout`](super::Sender::send_timeout) and
 /// [`send_deadline`](super::Sender::send_deadline) did not send.
+///
+/// ```
+/// use openwork::channel::{self, SendTimeoutError};
+/// use std::time::Duration;
+/// let (tx, _rx) = channel::rendezvous();
+/// let why = tx.send_timeout(1, Duration::from_millis(1));
+/// assert_eq!(why, Err(SendTimeoutError::Timeout(1)));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendTimeoutError<T> {
@@ -47,6 +69,13 @@ pub enum SendTimeoutError<T> {
 }
 
 /// Why [`Receiver::recv`](super::Receiver::recv) received nothing.
+///
+/// ```
+/// use openwork::channel::{self, RecvError};
+/// let (tx, rx) = channel::bounded::<u8>(1);
+/// drop(tx);
+/// assert_eq!(rx.recv(), Err(RecvError::Disconnected));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {
@@ -63,6 +92,12 @@ pub enum RecvError {
 }
 
 /// Why [`Receiver::try_recv`](super::Receiver::try_recv) received nothing.
+///
+/// ```
+/// use openwork::channel::{self, TryRecvError};
+/// let (_tx, rx) = channel::bounded::<u8>(1);
+/// assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryRecvError {
@@ -76,6 +111,13 @@ pub enum TryRecvError {
 
 /// Why [`Receiver::recv_timeout`](super::Receiver::recv_timeout) and
 /// [`recv_deadline`](super::Receiver::recv_deadline) received nothing.
+///
+/// ```
+/// use openwork::channel::{self, RecvTimeoutError};
+/// use std::time::Duration;
+/// let (_tx, rx) = channel::bounded::<u8>(1);
+/// assert_eq!(rx.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvTimeoutError {
@@ -92,6 +134,12 @@ pub enum RecvTimeoutError {
 
 impl<T> SendError<T> {
     /// What was to be sent.
+    ///
+    /// ```
+    /// let (tx, rx) = openwork::channel::rendezvous();
+    /// drop(rx);
+    /// assert_eq!(tx.send(7).unwrap_err().into_inner(), 7);
+    /// ```
     pub fn into_inner(self) -> T {
         match self {
             SendError::Disconnected(value)
@@ -103,6 +151,12 @@ impl<T> SendError<T> {
 
 impl<T> TrySendError<T> {
     /// What was to be sent.
+    ///
+    /// ```
+    /// let (tx, rx) = openwork::channel::rendezvous();
+    /// assert_eq!(tx.try_send(7).unwrap_err().into_inner(), 7); // nobody receives
+    /// # drop(rx);
+    /// ```
     pub fn into_inner(self) -> T {
         match self {
             TrySendError::Full(value) | TrySendError::Disconnected(value) => value,
@@ -112,6 +166,13 @@ impl<T> TrySendError<T> {
 
 impl<T> SendTimeoutError<T> {
     /// What was to be sent.
+    ///
+    /// ```
+    /// let (tx, rx) = openwork::channel::rendezvous();
+    /// let why = tx.send_timeout(7, std::time::Duration::from_millis(1)).unwrap_err();
+    /// assert_eq!(why.into_inner(), 7);
+    /// # drop(rx);
+    /// ```
     pub fn into_inner(self) -> T {
         match self {
             SendTimeoutError::Timeout(value)

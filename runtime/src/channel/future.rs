@@ -12,6 +12,15 @@ use crate::channel::op::{self, RecvOp, SendOp};
 use crate::sync::wait::{self, Polled, Wait};
 
 /// See [`Sender::send_async`](super::Sender::send_async).
+///
+/// ```
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// # rt.block_on(|| {
+/// let (tx, rx) = openwork::channel::bounded(1);
+/// openwork::spawn_future(async move { tx.send_async("hello").await.unwrap() });
+/// assert_eq!(rx.recv().unwrap(), "hello");
+/// # });
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct SendFuture<'a, T> {
     op: SendOp<'a, T>,
@@ -19,6 +28,16 @@ pub struct SendFuture<'a, T> {
 }
 
 /// See [`Receiver::recv_async`](super::Receiver::recv_async).
+///
+/// ```
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// # rt.block_on(|| {
+/// let (tx, rx) = openwork::channel::bounded(1);
+/// let reader = openwork::spawn_future(async move { rx.recv_async().await.unwrap() });
+/// tx.send("hello").unwrap();
+/// assert_eq!(reader.join().unwrap(), "hello");
+/// # });
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct RecvFuture<'a, T> {
     op: RecvOp<'a, T>,

@@ -16,6 +16,14 @@ use crate::sync::wait::Woken;
 
 /// The receiving end of a channel. Clones receive from the same one, each value once; when the last is
 /// dropped, the channel closes, and what was in it is dropped.
+///
+/// ```
+/// let (tx, rx) = openwork::channel::unbounded();
+/// let other = rx.clone();
+/// tx.send(1).unwrap();
+/// tx.send(2).unwrap();
+/// assert_eq!((rx.recv(), other.recv()), (Ok(1), Ok(2)));
+/// ```
 pub struct Receiver<T>(pub(super) Arc<Chan<T>>);
 
 impl<T> Receiver<T> {
@@ -195,26 +203,60 @@ impl<T> Receiver<T> {
     }
 
     /// Whether the channel is closed, or has no sender any more. There may be values in it.
+    ///
+    /// ```
+    /// let (tx, rx) = openwork::channel::bounded::<u8>(1);
+    /// assert!(!rx.is_closed());
+    /// tx.close();
+    /// assert!(rx.is_closed());
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()
     }
 
     /// Values in the channel: sent, not yet received. Those of waiting senders do not count.
+    ///
+    /// ```
+    /// let (tx, rx) = openwork::channel::bounded(2);
+    /// tx.send('a').unwrap();
+    /// assert_eq!(rx.len(), 1);
+    /// ```
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether nothing is in the channel.
+    ///
+    /// ```
+    /// let (tx, rx) = openwork::channel::bounded(2);
+    /// assert!(rx.is_empty());
+    /// tx.send('a').unwrap();
+    /// assert!(!rx.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Most values that can be in the channel; 0 for a rendezvous, `None` for an unbounded one.
+    ///
+    /// ```
+    /// use openwork::channel;
+    /// assert_eq!(channel::bounded::<u8>(3).1.capacity(), Some(3));
+    /// assert_eq!(channel::unbounded::<u8>().1.capacity(), None);
+    /// ```
     pub fn capacity(&self) -> Option<usize> {
         self.0.capacity()
     }
 
     /// Most values that were ever in the channel at once.
+    ///
+    /// ```
+    /// let (tx, rx) = openwork::channel::unbounded();
+    /// tx.send(1).unwrap();
+    /// tx.send(2).unwrap();
+    /// rx.recv().unwrap();
+    /// assert_eq!((rx.len(), rx.high_water()), (1, 2));
+    /// ```
     pub fn high_water(&self) -> usize {
         self.0.high_water()
     }
@@ -224,6 +266,13 @@ impl<T> Receiver<T> {
     }
 
     /// Whether both clones are of one channel.
+    ///
+    /// ```
+    /// use openwork::channel;
+    /// let (_, a) = channel::bounded::<u8>(1);
+    /// let (_, b) = channel::bounded::<u8>(1);
+    /// assert!(a.same_channel(&a.clone()) && !a.same_channel(&b));
+    /// ```
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -249,14 +298,37 @@ impl<T> fmt::Debug for Receiver<T> {
 }
 
 /// See [`Receiver::iter`].
+///
+/// ```
+/// let (tx, rx) = openwork::channel::unbounded();
+/// tx.send(1).unwrap();
+/// tx.send(2).unwrap();
+/// drop(tx);
+/// assert_eq!(rx.iter().sum::<i32>(), 3);
+/// ```
 #[derive(Debug)]
 pub struct Iter<'a, T>(&'a Receiver<T>);
 
 /// See [`Receiver::try_iter`].
+///
+/// ```
+/// let (tx, rx) = openwork::channel::unbounded();
+/// tx.send(1).unwrap();
+/// assert_eq!(rx.try_iter().count(), 1); // does not wait for more
+/// ```
 #[derive(Debug)]
 pub struct TryIter<'a, T>(&'a Receiver<T>);
 
 /// [`Receiver::iter`], with the receiver inside.
+///
+/// ```
+/// let (tx, rx) = openwork::channel::unbounded();
+/// tx.send("last").unwrap();
+/// drop(tx);
+/// for text in rx {
+///     assert_eq!(text, "last");
+/// }
+/// ```
 #[derive(Debug)]
 pub struct IntoIter<T>(Receiver<T>);
 

@@ -15,6 +15,14 @@ use crate::sync::wait::Woken;
 
 /// The sending end of a channel. Clones send into the same one; when the last is dropped, the channel
 /// closes, and receivers drain it.
+///
+/// ```
+/// let (tx, rx) = openwork::channel::unbounded();
+/// let other = tx.clone();
+/// other.send("from one").unwrap();
+/// tx.send("from the other").unwrap();
+/// assert_eq!(rx.try_iter().count(), 2);
+/// ```
 pub struct Sender<T>(pub(super) Arc<Chan<T>>);
 
 impl<T> Sender<T> {
@@ -181,6 +189,12 @@ impl<T> Sender<T> {
     }
 
     /// Whether the channel is closed, or has no receiver any more.
+    ///
+    /// ```
+    /// let (tx, rx) = openwork::channel::bounded::<u8>(1);
+    /// drop(rx);
+    /// assert!(tx.is_closed());
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()
     }
@@ -199,16 +213,36 @@ impl<T> Sender<T> {
     }
 
     /// Whether nothing is in the channel.
+    ///
+    /// ```
+    /// let (tx, _rx) = openwork::channel::bounded(1);
+    /// tx.send(1).unwrap();
+    /// assert!(!tx.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Most values that can be in the channel; 0 for a rendezvous, `None` for an unbounded one.
+    ///
+    /// ```
+    /// let (tx, _rx) = openwork::channel::rendezvous::<u8>();
+    /// assert_eq!(tx.capacity(), Some(0));
+    /// ```
     pub fn capacity(&self) -> Option<usize> {
         self.0.capacity()
     }
 
     /// Most values that were ever in the channel at once.
+    ///
+    /// ```
+    /// let (tx, rx) = openwork::channel::bounded(8);
+    /// for n in 0..5 {
+    ///     tx.send(n).unwrap();
+    /// }
+    /// assert_eq!(rx.try_iter().count(), 5);
+    /// assert_eq!((tx.len(), tx.high_water()), (0, 5));
+    /// ```
     pub fn high_water(&self) -> usize {
         self.0.high_water()
     }
@@ -218,6 +252,11 @@ impl<T> Sender<T> {
     }
 
     /// Whether both ends, or both clones, are of one channel.
+    ///
+    /// ```
+    /// let (tx, _rx) = openwork::channel::bounded::<u8>(1);
+    /// assert!(tx.same_channel(&tx.clone()));
+    /// ```
     pub fn same_channel(&self, other: &Sender<T>) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

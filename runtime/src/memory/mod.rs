@@ -46,6 +46,32 @@ const DEFAULT_SAMPLE_INTERVAL: u64 = 512 * 1024;
 
 /// An allocator whose blocks are the system allocator's own.
 ///
+/// ```
+/// use openwork::memory::{CountingAllocator, SystemBlocks};
+/// use std::alloc::{GlobalAlloc, Layout, System};
+///
+/// /// Would tell somebody; hands out the system's own blocks.
+/// struct Watching;
+///
+/// // SAFETY: forwards to `System`.
+/// unsafe impl GlobalAlloc for Watching {
+///     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+///         // SAFETY: the caller's promise is passed on.
+///         unsafe { System.alloc(layout) }
+///     }
+///     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+///         // SAFETY: as above.
+///         unsafe { System.dealloc(block, layout) }
+///     }
+/// }
+/// // SAFETY: 1: blocks are the system's; 2 and 3: it does nothing else.
+/// unsafe impl SystemBlocks for Watching {}
+///
+/// #[global_allocator]
+/// static ALLOCATOR: CountingAllocator<Watching> = CountingAllocator::new(Watching);
+/// # fn main() {}
+/// ```
+///
 /// # Safety
 /// 1. Same blocks: every block that it hands out may be freed or reallocated with [`System`], and it
 ///    frees and reallocates blocks that came from [`System`] without its knowledge. A session may
@@ -68,6 +94,21 @@ unsafe impl SystemBlocks for dhat::Alloc {}
 /// A global allocator that counts and samples what goes through it, on its way to the system's.
 ///
 /// `P` is used instead of the system's while [`divert`] is on.
+///
+/// ```
+/// use openwork::memory::{self, CountingAllocator};
+/// use std::alloc::System;
+///
+/// #[global_allocator]
+/// static ALLOCATOR: CountingAllocator<System> = CountingAllocator::new(System);
+///
+/// fn main() {
+///     let before = memory::totals();
+///     let kept = vec![0u8; 1000];
+///     assert!(memory::totals().allocated_bytes >= before.allocated_bytes + 1000);
+///     drop(kept);
+/// }
+/// ```
 #[derive(Debug)]
 pub struct CountingAllocator<P> {
     second: P,
@@ -75,6 +116,15 @@ pub struct CountingAllocator<P> {
 
 impl<P: SystemBlocks> CountingAllocator<P> {
     /// For a `static` with `#[global_allocator]`.
+    ///
+    /// ```
+    /// use openwork::memory::CountingAllocator;
+    /// use std::alloc::System;
+    ///
+    /// #[global_allocator]
+    /// static ALLOCATOR: CountingAllocator<System> = CountingAllocator::new(System);
+    /// # fn main() {}
+    /// ```
     pub const fn new(second: P) -> CountingAllocator<P> {
         CountingAllocator { second }
     }
@@ -194,6 +244,12 @@ unsafe impl<P: SystemBlocks> GlobalAlloc for CountingAllocator<P> {
 }
 
 /// Exact counts since the program's start.
+///
+/// ```
+/// use openwork::memory::Totals;
+/// let totals = Totals { allocated_bytes: 100, freed_bytes: 40, ..Totals::default() };
+/// assert_eq!(totals.live_bytes(), 60);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Bytes asked for.
@@ -208,32 +264,89 @@ pub struct Totals {
 
 impl Totals {
     /// Bytes allocated and not freed.
+    ///
+    /// ```
+    /// use openwork::memory::Totals;
+    /// let totals = Totals { allocated_bytes: 100, freed_bytes: 40, ..Totals::default() };
+    /// assert_eq!(totals.live_bytes(), 60);
+    /// ```
     pub fn live_bytes(&self) -> u64 {
         self.allocated_bytes.saturating_sub(self.freed_bytes)
     }
 
     /// Blocks allocated and not freed.
+    ///
+    /// ```
+    /// use openwork::memory::Totals;
+    /// let totals = Totals { allocated_objects: 3, freed_objects: 1, ..Totals::default() };
+    /// assert_eq!(totals.live_objects(), 2);
+    /// ```
     pub fn live_objects(&self) -> u64 {
         self.allocated_objects.saturating_sub(self.freed_objects)
     }
 }
 
 /// Whether this program installed the [`CountingAllocator`]: whether an allocation was ever counted.
+///
+/// ```
+/// // No `CountingAllocator` is installed here.
+/// assert!(!openwork::memory::is_counting());
+/// ```
 pub fn is_counting() -> bool {
     totals().allocated_objects > 0
 }
 
 /// What was allocated and freed so far, by all threads.
+///
+/// ```
+/// # use openwork::memory::{self, CountingAllocator};
+/// # use std::alloc::System;
+/// #
+/// # #[global_allocator]
+/// # static ALLOCATOR: CountingAllocator<System> = CountingAllocator::new(System);
+/// # fn main() {
+/// let before = memory::totals();
+/// drop(Box::new([0u8; 64]));
+/// let after = memory::totals();
+/// assert!(after.freed_bytes >= before.freed_bytes + 64);
+/// # }
+/// ```
 pub fn totals() -> Totals {
     counters::totals()
 }
 
 /// Bytes allocated and not freed yet.
+///
+/// ```
+/// # use openwork::memory::{self, CountingAllocator};
+/// # use std::alloc::System;
+/// #
+/// # #[global_allocator]
+/// # static ALLOCATOR: CountingAllocator<System> = CountingAllocator::new(System);
+/// # fn main() {
+/// let kept = vec![1u8; 4096];
+/// assert!(memory::live_bytes() >= 4096);
+/// # drop(kept);
+/// # }
+/// ```
 pub fn live_bytes() -> u64 {
     totals().live_bytes()
 }
 
 /// Blocks allocated and not freed yet.
+///
+/// ```
+/// # use openwork::memory::{self, CountingAllocator};
+/// # use std::alloc::System;
+/// #
+/// # #[global_allocator]
+/// # static ALLOCATOR: CountingAllocator<System> = CountingAllocator::new(System);
+/// # fn main() {
+/// let kept = Box::new(1);
+/// assert!(memory::live_objects() >= 1);
+/// # drop(kept);
+/// # }
+/// ```
 pub fn live_objects() -> u64 {
     totals().live_objects()
 }
@@ -243,6 +356,20 @@ pub fn live_objects() -> u64 {
 ///
 /// For dhat: begin a `dhat::Profiler`, divert; stop diverting, drop the profiler. Counting and
 /// sampling go on meanwhile; what the second allocator needs for itself is in the [`totals`] alone.
+///
+/// ```
+/// # use openwork::memory::{self, CountingAllocator};
+/// # use std::alloc::System;
+/// #
+/// # #[global_allocator]
+/// # static ALLOCATOR: CountingAllocator<System> = CountingAllocator::new(System);
+/// # fn main() {
+/// memory::divert(true); // allocations go through the second allocator, here the system's as well
+/// let kept = vec![1, 2, 3];
+/// memory::divert(false);
+/// drop(kept); // freed by the first one
+/// # }
+/// ```
 pub fn divert(on: bool) {
     divert::set(on);
 }
@@ -257,12 +384,40 @@ pub fn divert(on: bool) {
 ///
 /// What `f` frees must have been allocated apart as well, or before the session: the second
 /// allocator does not hear of the free. `f` must not suspend.
+///
+/// ```
+/// # use openwork::memory::{self, CountingAllocator};
+/// # use std::alloc::System;
+/// #
+/// # #[global_allocator]
+/// # static ALLOCATOR: CountingAllocator<System> = CountingAllocator::new(System);
+/// # fn main() {
+/// memory::divert(true);
+/// let name = memory::apart(|| String::from("not seen by the second allocator"));
+/// memory::divert(false);
+/// # drop(name);
+/// # }
+/// ```
 pub fn apart<R>(f: impl FnOnce() -> R) -> R {
     let _apart = divert::Apart::enter();
     f()
 }
 
 /// A place in the program that allocates, estimated from samples.
+///
+/// ```
+/// # use openwork::memory::{self, CountingAllocator};
+/// # use std::alloc::System;
+/// #
+/// # #[global_allocator]
+/// # static ALLOCATOR: CountingAllocator<System> = CountingAllocator::new(System);
+/// # fn main() {
+/// for site in memory::heap_sites() {
+///     let live = site.allocated_bytes - site.freed_bytes;
+///     println!("{live} bytes from {:#x?}", site.frames.first());
+/// }
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct HeapSite {
     /// Addresses in the calling functions, nearest first, each within its call instruction; the
@@ -292,23 +447,51 @@ impl fmt::Debug for HeapSite {
 }
 
 /// All places that samples were taken at so far, at most 4,096.
+///
+/// ```
+/// # use openwork::memory::{self, CountingAllocator};
+/// # use std::alloc::System;
+/// #
+/// # #[global_allocator]
+/// # static ALLOCATOR: CountingAllocator<System> = CountingAllocator::new(System);
+/// # fn main() {
+/// memory::set_sample_interval_bytes(1024);
+/// let kept: Vec<Vec<u8>> = (0..1000).map(|_| vec![0; 1024]).collect();
+/// println!("{} places", memory::heap_sites().len());
+/// # drop(kept);
+/// # }
+/// ```
 pub fn heap_sites() -> Vec<HeapSite> {
     sites::read_all()
 }
 
 /// Samples that could not be kept because a table was full: what [`heap_sites`] estimates is too
 /// low by what they stand for.
+///
+/// ```
+/// assert_eq!(openwork::memory::samples_lost(), 0);
+/// ```
 pub fn samples_lost() -> u64 {
     sampler::lost()
 }
 
 /// Mean bytes that a thread allocates between two samples; 0 while none are taken.
+///
+/// ```
+/// assert_eq!(openwork::memory::sample_interval_bytes(), 512 * 1024);
+/// ```
 pub fn sample_interval_bytes() -> u64 {
     sampler::interval()
 }
 
 /// Changes how often samples are taken; 0 for not at all. A thread takes the change up at its next
 /// sample, and within 1 GiB of allocations if it took none.
+///
+/// ```
+/// use openwork::memory;
+/// memory::set_sample_interval_bytes(0);
+/// assert_eq!(memory::sample_interval_bytes(), 0);
+/// ```
 pub fn set_sample_interval_bytes(bytes: u64) {
     sampler::set_interval(bytes);
 }

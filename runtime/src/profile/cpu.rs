@@ -39,6 +39,13 @@ const MOST_WORDS: u64 = 4 << 20;
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
 /// Why no profile was begun.
+///
+/// ```
+/// use openwork::profile::cpu;
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let why = cpu::start(&rt.handle(), 0).unwrap_err();
+/// assert!(matches!(why, cpu::StartError::Rate { hz: 0 } | cpu::StartError::Unsupported));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -69,6 +76,17 @@ pub enum StartError {
 }
 
 /// A finished profile.
+///
+/// ```
+/// use openwork::profile::cpu;
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let session = cpu::start(&rt.handle(), 100)?;
+/// rt.block_on(|| (0..5_000_000u64).fold(0, u64::wrapping_add));
+/// let profile = session.stop();
+/// assert_eq!(profile.asked_hz, 100);
+/// println!("{} signals in {:?} of CPU time", profile.taken, profile.cpu);
+/// # Ok::<(), cpu::StartError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Profile {
@@ -93,6 +111,18 @@ pub struct Profile {
 }
 
 /// One look at a worker.
+///
+/// ```
+/// use openwork::profile::cpu;
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let session = cpu::start(&rt.handle(), 100)?;
+/// rt.block_on(|| (0..5_000_000u64).fold(0, u64::wrapping_add));
+/// let profile = session.stop();
+/// for sample in &profile.samples {
+///     println!("{:?} on {:?}: {:#x?}", sample.routine, sample.worker, sample.frames.first());
+/// }
+/// # Ok::<(), cpu::StartError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sample {
@@ -157,6 +187,15 @@ struct Watched {
 }
 
 /// A profile being taken. Dropping it ends the sampling and throws the samples away.
+///
+/// ```
+/// use openwork::profile::cpu;
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let session = cpu::start(&rt.handle(), 100)?;
+/// assert!(cpu::start(&rt.handle(), 100).is_err(), "one at a time");
+/// drop(session);
+/// # Ok::<(), cpu::StartError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping a session throws its samples away"]
 pub struct Session {
@@ -170,6 +209,14 @@ pub struct Session {
 }
 
 /// Begins to sample the workers of `handle`'s runtime, `hz` times a second of each one's CPU time.
+///
+/// ```
+/// use openwork::profile::cpu;
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let session = cpu::start(&rt.handle(), 100)?;
+/// # drop(session);
+/// # Ok::<(), cpu::StartError>(())
+/// ```
 ///
 /// # Errors
 /// [`StartError::AlreadyRunning`] while another session exists, at once; the others say themselves
@@ -218,6 +265,19 @@ pub fn start(handle: &Handle, hz: u32) -> Result<Session, StartError> {
 impl Session {
     /// Makes room for further samples by taking those that are there into the profile. Needed only
     /// for profiles of more than a minute.
+    ///
+    /// ```
+    /// use openwork::profile::cpu;
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let mut session = cpu::start(&rt.handle(), 100)?;
+    /// for _part in 0..3 {
+    ///     rt.block_on(|| (0..1_000_000u64).fold(0, u64::wrapping_add));
+    ///     session.drain();
+    /// }
+    /// let profile = session.stop();
+    /// assert_eq!(profile.lost, 0);
+    /// # Ok::<(), cpu::StartError>(())
+    /// ```
     pub fn drain(&mut self) {
         for watched in &self.watched {
             while let Some((head, frames)) = watched.timer.ring().pop() {
@@ -235,6 +295,16 @@ impl Session {
     }
 
     /// Ends the sampling and hands the profile over.
+    ///
+    /// ```
+    /// use openwork::profile::cpu;
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let session = cpu::start(&rt.handle(), 100)?;
+    /// rt.block_on(|| (0..5_000_000u64).fold(0, u64::wrapping_add));
+    /// let profile = session.stop();
+    /// println!("{} samples", profile.samples.len());
+    /// # Ok::<(), cpu::StartError>(())
+    /// ```
     pub fn stop(mut self) -> Profile {
         let mut cpu = Duration::ZERO;
         for watched in &mut self.watched {

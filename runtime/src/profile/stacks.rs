@@ -13,6 +13,17 @@ use crate::scheduler::walk::InspectGuard;
 use crate::snapshot::{RoutineKind, RoutineState, RoutineView};
 
 /// One routine and its stack.
+///
+/// ```
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// use openwork::profile;
+/// for routine in profile::stacks(&rt.handle()) {
+///     match routine.frames {
+///         Ok(frames) => println!("{:?}: {:#x?}", routine.view.id, frames),
+///         Err(why) => println!("{:?}: {why}", routine.view.id),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RoutineStack {
@@ -24,6 +35,11 @@ pub struct RoutineStack {
 }
 
 /// Why the stack of a routine was not walked.
+///
+/// ```
+/// use openwork::profile::NoStack;
+/// assert_eq!(NoStack::NotStarted.to_string(), "not started");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NoStack {
@@ -53,6 +69,14 @@ impl fmt::Display for NoStack {
 
 /// The stacks of all routines of `handle`'s runtime that have not ended, in no particular order.
 /// Each is right for the moment it was looked at; together they are no snapshot.
+///
+/// ```
+/// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// use openwork::{profile, time};
+/// let sleeper = rt.spawn(|| time::sleep(std::time::Duration::from_secs(3600)));
+/// let stacks = profile::stacks(&rt.handle());
+/// assert_eq!(stacks[0].view.id, sleeper.id());
+/// ```
 pub fn stacks(handle: &Handle) -> Vec<RoutineStack> {
     let mut found = Vec::new();
     handle.for_each_header(&mut |header| found.extend(look_at(header)));

@@ -72,6 +72,14 @@ pub(crate) fn install(who_runs: WhoRuns) {
 /// Also writes the report of a stack overflow to `file`, from its current position.
 ///
 /// The file stays open until the process ends. Of several calls the last one counts.
+///
+/// ```
+/// use std::fs::File;
+/// # let path = std::env::temp_dir().join(format!("openwork-crash-{}", std::process::id()));
+/// openwork::overflow::report_to(File::create(&path)?);
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn report_to(file: File) {
     // The file of an earlier call stays open too: a handler may be writing to it just now.
     REPORT_FD.store(file.into_raw_fd(), Relaxed);

@@ -33,6 +33,7 @@ mod builder;
 mod cancel;
 pub mod channel;
 mod current;
+pub mod fs;
 mod id;
 mod join;
 pub mod memory;
@@ -54,7 +55,7 @@ mod trace;
 mod turns;
 mod workload;
 
-pub use blocking::{blocking, spawn_blocking};
+pub use blocking::{blocking, spawn_blocking, try_blocking};
 pub use builder::{BuildError, RuntimeBuilder};
 pub use cancel::Cancelled;
 pub use current::{Current, checkpoint, current, current_worker, is_cancelled, yield_now};

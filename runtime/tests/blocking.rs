@@ -296,6 +296,22 @@ fn the_pool_grows_with_stuck_calls_and_shrinks_without() {
     rt.shutdown(LONG).unwrap();
 }
 
+/// Whoever calls again at once finds its thread still busy, and the pool grows for nothing.
+#[test]
+fn one_caller_needs_one_thread() {
+    let _watchdog = Watchdog::new("one caller");
+    let rt = runtime(1);
+    rt.block_on(|| {
+        let mut count = 0;
+        for _ in 0..1000 {
+            blocking(|| count += 1);
+        }
+        assert_eq!(count, 1000);
+    });
+    assert_eq!(figures(&rt.handle()).started, 1);
+    rt.shutdown(LONG).unwrap();
+}
+
 /// Jobs beyond the threads are lost, or threads go beyond their limit.
 #[test]
 fn ten_thousand_jobs_on_four_threads() {

@@ -34,8 +34,9 @@ enum End<T> {
 
 /// A job without its types.
 pub(super) trait Run: Send + Sync {
-    /// Runs the closure and tells the waiter. Once; never unwinds.
-    fn run(&self);
+    /// Runs the closure, calls `over`, and tells the waiter: so whoever is told finds the thread free.
+    /// Once; never unwinds.
+    fn run(&self, over: &mut dyn FnMut());
 }
 
 /// What [`Job::offer`] found.
@@ -114,7 +115,7 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    fn run(&self) {
+    fn run(&self, over: &mut dyn FnMut()) {
         let task = self.take_task().expect("a queued job has its closure");
         let outcome = catch_unwind(AssertUnwindSafe(task));
         let mut end = lock(&self.end);
@@ -128,7 +129,9 @@ where
             }
             End::Left => {
                 drop(end);
+                // Foreign, and the thread is not free before it is over.
                 body::swallow(move || drop(outcome));
+                over();
                 return;
             }
             End::Open | End::Done(_) => {
@@ -136,6 +139,7 @@ where
                 None
             }
         };
+        over();
         drop(end);
         if let Some(rouse) = rouse {
             rouse.rouse();

@@ -8,13 +8,14 @@ mod job;
 pub(crate) mod pool;
 
 use std::future::Future;
+use std::io;
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::thread;
 
-use crate::cancel;
+use crate::cancel::{self, Cancelled};
 use crate::join::JoinHandle;
 use crate::routine::RoutineRef;
 use crate::routine::life::CancelLevel;
@@ -57,16 +58,77 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    let me = match block::context() {
+    match block::context() {
         Context::Routine(me) => {
             cancel::raise_if_asked();
-            me
+            let value = lend(me, f);
+            cancel::raise_if_asked();
+            value.expect("a job is withdrawn for a cancel")
         }
-        // Not in place: the stack of a routine is small, and `f` expects a thread's.
-        Context::Panicking(me) => me,
-        Context::Thread => return f(),
+        Context::Panicking(me) => lend(me, f).expect("no cancel is looked at"),
+        Context::Thread => f(),
         Context::Scheduler => block::refuse_in_scheduler("blocking"),
-    };
+    }
+}
+
+/// As [`blocking`], but tells a routine that was asked to end so instead of unwinding, the first time.
+/// A cancel that comes while `f` runs does not cost its value: the next call tells of it.
+///
+/// ```
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let routine = rt.spawn(|| {
+///     while !openwork::is_cancelled() {
+///         std::thread::yield_now();
+///     }
+///     openwork::try_blocking(|| 1)
+/// });
+/// routine.cancel(std::time::Duration::from_secs(60));
+/// if let Ok(answer) = routine.join() {
+///     assert_eq!(answer, Err(openwork::Cancelled)); // else it was cancelled before it began
+/// }
+/// ```
+///
+/// # Errors
+/// [`Cancelled`] if the routine was asked to end before `f` began.
+///
+/// # Panics
+/// As [`blocking`].
+pub fn try_blocking<F, T>(f: F) -> Result<T, Cancelled>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    match block::context() {
+        Context::Routine(me) => {
+            cancel::report_if_asked(me)?;
+            let value = lend(me, f);
+            if value.is_none() {
+                cancel::report_if_asked(me)?;
+            }
+            Ok(value.expect("a job is withdrawn for a cancel"))
+        }
+        Context::Panicking(me) => Ok(lend(me, f).expect("no cancel is looked at")),
+        Context::Thread => Ok(f()),
+        Context::Scheduler => block::refuse_in_scheduler("try_blocking"),
+    }
+}
+
+/// [`try_blocking`] for calls that can fail in other ways.
+pub(crate) fn io<F, T>(f: F) -> io::Result<T>
+where
+    F: FnOnce() -> io::Result<T> + Send,
+    T: Send,
+{
+    try_blocking(f)?
+}
+
+/// Lends `f` to the pool, also while panicking: the stack of a routine is small, and `f` expects a
+/// thread's. `None` if a cancel came before it began.
+fn lend<F, T>(me: RoutineRef, f: F) -> Option<T>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
     let job = Arc::new(Job::new(f));
     let pool = &me.shared().pool;
     // SAFETY: 1: `wait_for_loan` returns, or unwinds, only when the job is done or was withdrawn.
@@ -74,14 +136,10 @@ where
     if !wait_for_loan(me, pool, place, &job) {
         // Its destructor may be foreign, and runs where the closure came from.
         drop(job.take_task());
-        cancel::raise_if_asked();
-        unreachable!("a job is withdrawn for a cancel");
+        return None;
     }
     match job.take().expect("the job is done") {
-        Ok(value) => {
-            cancel::raise_if_asked();
-            value
-        }
+        Ok(value) => Some(value),
         Err(payload) => resume_unwind(payload),
     }
 }

@@ -238,13 +238,13 @@ impl Pool {
 
     /// Runs a job, which counts as running, on the calling thread.
     fn run_here(&self, queued: Queued) {
-        queued.job.run();
-        drop(queued);
-        let mut crew = lock(&self.crew);
-        crew.finish();
-        if crew.closed {
-            self.bell.notify_all();
-        }
+        queued.job.run(&mut || {
+            let mut crew = lock(&self.crew);
+            crew.finish();
+            if crew.closed {
+                self.bell.notify_all();
+            }
+        });
     }
 
     /// The life of a thread.
@@ -271,17 +271,17 @@ impl Pool {
             self.start_thread(another);
         }
         while let Some(queued) = next.take().or_else(|| self.wait_for_job(&bench)) {
-            queued.job.run();
-            drop(queued);
-            let mut crew = lock(&self.crew);
-            crew.finish();
-            next = crew.take_queued();
-            if next.is_none() {
-                crew.rest(&bench);
-            }
-            if crew.closed {
-                self.bell.notify_all();
-            }
+            queued.job.run(&mut || {
+                let mut crew = lock(&self.crew);
+                crew.finish();
+                next = crew.take_queued();
+                if next.is_none() {
+                    crew.rest(&bench);
+                }
+                if crew.closed {
+                    self.bell.notify_all();
+                }
+            });
         }
     }
 
@@ -289,7 +289,8 @@ impl Pool {
     fn wait_for_job(&self, bench: &Arc<Bench>) -> Option<Queued> {
         let until = time::deadline(self.config.keep_alive);
         loop {
-            match std::mem::replace(&mut *lock(&bench.order), Order::Wait) {
+            let order = std::mem::replace(&mut *lock(&bench.order), Order::Wait);
+            match order {
                 Order::Run(queued) => return Some(queued),
                 Order::Leave => {
                     self.leave(lock(&self.crew), bench);

@@ -11,7 +11,7 @@ use crate::routine::life::CancelLevel;
 use crate::scheduler::block::{self, Context};
 
 /// The payload of a cancel's unwinding.
-pub(crate) struct CancelToken;
+pub(crate) struct CancelPayload;
 
 /// The calling routine was asked to end; returned by calls that can fail.
 ///
@@ -67,5 +67,5 @@ pub(crate) fn report_if_asked(me: RoutineRef) -> Result<(), Cancelled> {
 }
 
 fn raise() -> ! {
-    std::panic::resume_unwind(Box::new(CancelToken))
+    std::panic::resume_unwind(Box::new(CancelPayload))
 }

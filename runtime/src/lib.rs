@@ -51,6 +51,7 @@ mod stack;
 mod sync;
 mod thread_state;
 pub mod time;
+mod token;
 mod trace;
 mod turns;
 mod workload;
@@ -64,6 +65,7 @@ pub use join::{JoinError, JoinHandle};
 pub use runtime::{Handle, Remaining, Runtime};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{Builder, SpawnError, spawn, spawn_future, spawn_turns};
+pub use token::{CancelCause, CancelToken, WaitError};
 pub use turns::Turn;
 pub use workload::{Workload, WorkloadCounters};
 

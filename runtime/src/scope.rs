@@ -3,19 +3,22 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard as StdMutexGuard};
 use std::task::Waker;
 
 use crate::cancel;
+use crate::id::RoutineId;
 use crate::join::{JoinError, JoinHandle, ThreadBell};
 use crate::primitives::{AtomicUsize, Mutex, MutexGuard};
+use crate::routine::extra::Extra;
 use crate::routine::life::CancelLevel;
 use crate::routine::{RoutineRef, waker};
 use crate::scheduler::block::{self, Context, Interrupt};
 use crate::snapshot::WaitReason;
-use crate::spawn;
+use crate::spawn::{Builder, SpawnError};
+use crate::token::node::Node;
+use crate::token::{CancelCause, CancelToken};
 
 /// What a scope and its routines share.
 pub(crate) struct ScopeData {
@@ -23,8 +26,20 @@ pub(crate) struct ScopeData {
     /// Routines whose panic nobody has joined. Wraps below 0 for a moment when a join comes before
     /// the count; exact once all children have ended.
     panicked: AtomicUsize,
-    /// The owner was cancelled: children born from now on are cancelled at birth.
-    cancelled: AtomicBool,
+    /// Who panicked, in order; hardly ever anybody.
+    panics: StdMutex<Vec<ScopePanic>>,
+    /// Asks the scope's routines to end. Below the one that the owner passes on.
+    pub(crate) token: Arc<Node>,
+    /// What the owner's own spawns are bound to, and so the spawns of the scope's routines.
+    inherited: Option<Arc<Node>>,
+}
+
+/// A routine of a scope that panicked.
+#[derive(Clone, Debug)]
+pub(crate) struct ScopePanic {
+    pub(crate) routine: RoutineId,
+    pub(crate) name: Option<String>,
+    pub(crate) message: String,
 }
 
 /// The count of children and the owner's bell. Knows no routines, so that the model checker can run
@@ -132,39 +147,16 @@ pub fn scope<'env, F, R>(f: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
-    let me = match block::context() {
-        Context::Routine(me) => me,
-        Context::Panicking(me) => {
-            // Before anything is lent: the wait at the end cannot be refused any more.
-            assert!(
-                block::can_wait_for_fresh(me.shared(), me),
-                "a scope in a destructor of a panicking routine would wait for routines that only \
-                 this thread could run"
-            );
-            me
-        }
-        Context::Thread => {
-            panic!("`scope` is called in a routine; on a plain thread use `Runtime::block_on`")
-        }
-        Context::Scheduler => block::refuse_in_scheduler("scope"),
-    };
-    let scope = Scope {
-        data: Arc::new(ScopeData {
-            children: Children::new(),
-            panicked: AtomicUsize::new(0),
-            cancelled: AtomicBool::new(false),
-        }),
-        owner: me,
-        scope: PhantomData,
-        env: PhantomData,
-    };
+    let scope = Scope::enter("scope");
     // Caught: unwinding past this frame would end the loan before the borrowers.
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     scope.wait();
     match result {
         Err(payload) => resume_unwind(payload),
         // Relaxed: the wait has made the children's counts visible.
-        Ok(_) if scope.data.panicked.load(Relaxed) > 0 => panic!("a routine of the scope panicked"),
+        Ok(_) if scope.data.panicked.load(Relaxed) > 0 => {
+            panic!("a routine of the scope panicked")
+        }
         Ok(value) => {
             cancel::raise_if_asked();
             value
@@ -173,6 +165,40 @@ where
 }
 
 impl<'scope> Scope<'scope, '_> {
+    /// A scope of the calling routine, which must [`wait`](Self::wait) whatever happens.
+    pub(crate) fn enter(call: &str) -> Self {
+        let owner = match block::context() {
+            Context::Routine(me) => me,
+            Context::Panicking(me) => {
+                // Before anything is lent: the wait at the end cannot be refused any more.
+                assert!(
+                    block::can_wait_for_fresh(me.shared(), me),
+                    "a scope in a destructor of a panicking routine would wait for routines that \
+                     only this thread could run"
+                );
+                me
+            }
+            Context::Thread => {
+                panic!("`{call}` is called in a routine; on a plain thread use `Runtime::block_on`")
+            }
+            Context::Scheduler => block::refuse_in_scheduler(call),
+        };
+        let inherited = owner.header().extra().and_then(Extra::inherited);
+        let token = inherited.as_ref().map_or_else(Node::root, Node::child_of);
+        Scope {
+            data: Arc::new(ScopeData {
+                children: Children::new(),
+                panicked: AtomicUsize::new(0),
+                panics: StdMutex::new(Vec::new()),
+                token,
+                inherited,
+            }),
+            owner,
+            scope: PhantomData,
+            env: PhantomData,
+        }
+    }
+
     /// Spawns a routine that may borrow what outlives the scope. It inherits the workload.
     #[track_caller]
     pub fn spawn<F, T>(&'scope self, f: F) -> ScopedJoinHandle<'scope, T>
@@ -180,26 +206,70 @@ impl<'scope> Scope<'scope, '_> {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        self.data.children.add();
-        let data = Arc::into_raw(self.data.clone()).cast_mut();
+        self.spawn_as(&Builder::new(), f)
+            .unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[track_caller]
+    pub(crate) fn spawn_as<F, T>(
+        &'scope self,
+        builder: &Builder,
+        f: F,
+    ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
         // SAFETY: 1: the scope does not end before `child_ended` was called for this routine, which
         // is after the closure was dropped and its result too, or stored for a handle that cannot
-        // outlive 'scope. 2: `data` is a strong reference made for this call.
-        let handle = unsafe { spawn::spawn_scoped(self.owner.shared(), f, data) };
-        ScopedJoinHandle {
+        // outlive 'scope.
+        let handle = unsafe { builder.spawn_on_scope(self.owner.shared(), f, self.data.clone()) }?;
+        Ok(ScopedJoinHandle {
             handle,
             data: self.data.clone(),
             scope: PhantomData,
+        })
+    }
+
+    /// Asks the scope's routines to end, and each one spawned later. The caller goes on.
+    ///
+    /// ```
+    /// use openwork::{JoinError, Runtime, scope, time};
+    /// use std::time::Duration;
+    ///
+    /// let rt = Runtime::builder().workers(2).build().unwrap();
+    /// rt.block_on(|| {
+    ///     scope(|s| {
+    ///         let slow = s.spawn(|| time::sleep(Duration::from_secs(3600)));
+    ///         s.cancel();
+    ///         assert!(matches!(slow.join(), Err(JoinError::Cancelled)));
+    ///     });
+    /// });
+    /// ```
+    pub fn cancel(&self) {
+        self.data
+            .token
+            .cancel(CancelLevel::Asked, &CancelCause::Requested);
+    }
+
+    /// The token that the scope's routines are bound to, below the one of the scope's owner. A cancel of
+    /// it is [`cancel`](Self::cancel). It may outlive the scope.
+    pub fn token(&self) -> CancelToken {
+        CancelToken {
+            node: self.data.token.clone(),
         }
     }
 
-    fn wait(&self) {
+    /// Waits until every routine of the scope has ended. A cancel of the owner is passed on.
+    pub(crate) fn wait(&self) {
         let data = &*self.data;
         let life = &self.owner.header().life;
+        let mut passed_on = CancelLevel::None;
         while data.children.is_running() {
-            let passed_on = data.cancelled.load(Relaxed);
-            if !passed_on && life.cancel_level() != CancelLevel::None {
-                self.cancel_children();
+            let level = life.cancel_level();
+            if level > passed_on {
+                passed_on = level;
+                data.token.cancel(level, &CancelCause::Requested);
                 continue;
             }
             match block::context() {
@@ -208,7 +278,7 @@ impl<'scope> Scope<'scope, '_> {
                         drop(data.children.set_owner(waker::owned(me)));
                         data.children.is_running()
                             // A cancel that came just before the wait must still be passed on.
-                            && (passed_on || life.cancel_level() == CancelLevel::None)
+                            && life.cancel_level() <= passed_on
                     });
                 }
                 Context::Panicking(_) => {
@@ -222,43 +292,35 @@ impl<'scope> Scope<'scope, '_> {
             }
         }
     }
-
-    fn cancel_children(&self) {
-        // SeqCst: flag first, walk after. `abort_where` begins with the fence whose partner is the
-        // one in `spawn::born`: a child that the walk misses finds the flag.
-        self.data.cancelled.store(true, SeqCst);
-        let data = Arc::as_ptr(&self.data).cast_mut();
-        self.owner.shared().abort_where(|header| {
-            header
-                .extra()
-                .is_some_and(|extra| extra.scope.load(Relaxed) == data)
-        });
-    }
 }
 
 impl ScopeData {
-    /// Whether the scope's routines are cancelled at birth.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        // SeqCst: see `Scope::cancel_children`.
-        self.cancelled.load(SeqCst)
+    /// A routine of the scope is about to be born.
+    pub(crate) fn child_begins(&self) {
+        self.children.add();
     }
 
-    /// A routine of the scope has ended: its result is stored or dropped.
-    ///
-    /// # Safety
-    /// 1. Alive: `this` is a strong reference made by `Arc::into_raw`, given up here.
-    /// 2. Exclusive: called once for each routine, after it has touched what it borrows for the
-    ///    last time: the owner may return before this does.
-    pub(crate) unsafe fn child_ended(this: *mut ScopeData, panicked: bool) {
-        // SAFETY: 1 by the caller.
-        let this = unsafe { Arc::from_raw(this.cast_const()) };
-        if panicked {
+    /// What spawns of the scope's routines are bound to.
+    pub(crate) fn inherited(&self) -> Option<Arc<Node>> {
+        self.inherited.clone()
+    }
+
+    /// A routine of the scope has ended: its result is stored or dropped, and it has touched what it
+    /// borrows for the last time. The owner may return before this does.
+    pub(crate) fn child_ended(self: Arc<ScopeData>, panic: Option<ScopePanic>) {
+        if let Some(panic) = panic {
+            self.panics().push(panic);
             // Relaxed: the release in `end_one` publishes it.
-            this.panicked.fetch_add(1, Relaxed);
+            self.panicked.fetch_add(1, Relaxed);
         }
-        if let Some(waker) = this.children.end_one() {
+        if let Some(waker) = self.children.end_one() {
             waker.wake();
         }
+    }
+
+    fn panics(&self) -> StdMutexGuard<'_, Vec<ScopePanic>> {
+        // Nothing in here panics while the lock is held.
+        self.panics.lock().unwrap_or_else(|e| e.into_inner())
     }
 }
 

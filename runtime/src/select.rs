@@ -15,6 +15,7 @@ use crate::scheduler::timers::NEVER;
 use crate::scheduler::worker;
 use crate::snapshot::WaitReason;
 use crate::sync::wait::{self, Arm, Attempt, Group, Wait, Woken};
+pub use crate::token::wait::{CancelledArm, cancelled};
 
 /// Waits until one of several channel operations is done, and does that one alone.
 ///
@@ -38,8 +39,9 @@ use crate::sync::wait::{self, Arm, Attempt, Group, Wait, Woken};
 /// });
 /// ```
 ///
-/// Arms are `pattern = receiver.recv() => body` and `pattern = sender.send(value) => body`, where the
-/// pattern is irrefutable and gets the operation's `Result`. One more may say what happens otherwise:
+/// Arms are `pattern = receiver.recv() => body`, `pattern = sender.send(value) => body` and
+/// `pattern = token.cancelled() => body`, where the pattern is irrefutable and gets the operation's
+/// `Result`; that of a token is the one of [`CancelToken::wait`](crate::CancelToken::wait). One more may say what happens otherwise:
 /// `default => body` if no arm is ready now, `after(duration) => body` if none becomes ready in time.
 /// All bodies have one type; a body that is a block needs no comma.
 ///
@@ -108,6 +110,9 @@ macro_rules! select {
     };
     (@operation $n:tt [$($arms:tt)*] $p:pat_param, [$($end:tt)+] .send($value:expr) => $($rest:tt)+) => {
         $crate::select!(@body $n [$($arms)*] $p, ($crate::select::send(&$($end)+, $value)) $($rest)+)
+    };
+    (@operation $n:tt [$($arms:tt)*] $p:pat_param, [$($end:tt)+] .cancelled() => $($rest:tt)+) => {
+        $crate::select!(@body $n [$($arms)*] $p, ($crate::select::cancelled(&$($end)+)) $($rest)+)
     };
     (@operation $n:tt [$($arms:tt)*] $p:pat_param, [$($end:tt)*] $next:tt $($rest:tt)+) => {
         $crate::select!(@operation $n [$($arms)*] $p, [$($end)* $next] $($rest)+)

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::fence;
 
@@ -16,6 +17,7 @@ use crate::scope::ScopeData;
 use crate::snapshot::{RoutineKind, Source};
 use crate::stack::StackClass;
 use crate::time;
+use crate::token::CancelToken;
 use crate::turns::{Turn, TurnLoop};
 use crate::workload::Workload;
 
@@ -45,7 +47,7 @@ pub enum SpawnError {
 ///
 /// Any worker may start it. From its first turn on it is bound to its home, an OS thread, because
 /// what `f` holds over a blocking call need not be `Send`; see `docs/hazards.md`. It inherits the
-/// caller's [`Workload`].
+/// caller's [`Workload`] and [`CancelToken`].
 ///
 /// ```
 /// let rt = openwork::Runtime::builder().workers(2).build().unwrap();
@@ -156,11 +158,22 @@ pub struct Builder {
     name: String,
     stack_bytes: Option<usize>,
     workload: Option<Workload>,
+    bind: Bind,
     runtime: Option<Handle>,
 }
 
+/// Which token a routine is bound to.
+#[derive(Clone, Debug, Default)]
+enum Bind {
+    /// Its parent's; in a scope, what the scope's owner passes on.
+    #[default]
+    Inherit,
+    None,
+    To(CancelToken),
+}
+
 impl Builder {
-    /// Nothing set: no name, the runtime's stack size, the caller's workload and runtime.
+    /// Nothing set: no name, the runtime's stack size, the caller's workload, token and runtime.
     ///
     /// ```
     /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
@@ -217,6 +230,43 @@ impl Builder {
     /// ```
     pub fn workload(mut self, workload: &Workload) -> Builder {
         self.workload = Some(workload.clone());
+        self
+    }
+
+    /// Binds the routine, and whatever it spawns, to `token`: a cancel of that asks it to end. See
+    /// [`CancelToken`].
+    ///
+    /// ```
+    /// use openwork::{Builder, CancelToken, Runtime, time};
+    /// use std::time::Duration;
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// let token = CancelToken::new();
+    /// let bound = Builder::new().on(&rt.handle()).cancel_with(&token);
+    /// let routine = bound.spawn(|| time::sleep(Duration::from_secs(3600))).unwrap();
+    /// token.cancel();
+    /// assert!(routine.join().is_err());
+    /// ```
+    pub fn cancel_with(mut self, token: &CancelToken) -> Builder {
+        self.bind = Bind::To(token.clone());
+        self
+    }
+
+    /// Binds the routine to no token, not even to its parent's: it outlives what the parent belongs to.
+    ///
+    /// ```
+    /// use openwork::{Builder, CancelToken, Runtime};
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// let token = CancelToken::new();
+    /// let request = Builder::new().on(&rt.handle()).cancel_with(&token);
+    /// let log = request
+    ///     .spawn(|| Builder::new().without_token().spawn(|| CancelToken::current().is_none()))
+    ///     .unwrap();
+    /// assert!(log.join().unwrap().unwrap().join().unwrap());
+    /// ```
+    pub fn without_token(mut self) -> Builder {
+        self.bind = Bind::None;
         self
     }
 
@@ -310,13 +360,10 @@ impl Builder {
         mut seed: Seed<'a>,
         body: B,
     ) -> Result<JoinHandle<T>, SpawnError> {
-        seed.name = &self.name;
-        if let Some(asked) = self.stack_bytes {
-            seed.class = Some(class_for(asked)?);
-        }
+        self.describe(&mut seed)?;
         let spawn_on = |shared: &Shared| {
             // SAFETY: 1 to 3 by the caller.
-            unsafe { born(shared, seed, self.workload.clone(), body) }
+            unsafe { born(shared, seed, body) }
         };
         let routine = match &self.runtime {
             Some(handle) => spawn_on(&handle.shared),
@@ -324,27 +371,42 @@ impl Builder {
         };
         Ok(JoinHandle::new(routine))
     }
-}
 
-/// Spawns a closure that borrows from a scope.
-///
-/// # Safety
-/// 1. Alive: what `f` and its result borrow lives until `ScopeData::child_ended` was called.
-/// 2. Exclusive: `scope` is a strong reference that the routine takes over.
-#[track_caller]
-pub(crate) unsafe fn spawn_scoped<F, T>(
-    shared: &Shared,
-    f: F,
-    scope: *mut ScopeData,
-) -> JoinHandle<T>
-where
-    F: FnOnce() -> T + Send,
-    T: Send,
-{
-    let mut seed = Seed::new(RoutineKind::Stackful, body::closure_vtable::<F, T>());
-    seed.scope = scope;
-    // SAFETY: 1 by the caller; the vtable is the one of `F` and `T`.
-    JoinHandle::new(unsafe { born(shared, seed, None, f) })
+    fn describe<'a>(&'a self, seed: &mut Seed<'a>) -> Result<(), SpawnError> {
+        seed.name = &self.name;
+        if let Some(asked) = self.stack_bytes {
+            seed.class = Some(class_for(asked)?);
+        }
+        seed.workload = self.workload.clone();
+        seed.bind = self.bind.clone();
+        Ok(())
+    }
+
+    /// Spawns a closure that borrows from a scope, on `shared`.
+    ///
+    /// # Errors
+    /// See [`SpawnError`].
+    ///
+    /// # Safety
+    /// 1. Alive: what `f` and its result borrow lives until `ScopeData::child_ended` was called.
+    #[track_caller]
+    pub(crate) unsafe fn spawn_on_scope<F, T>(
+        &self,
+        shared: &Shared,
+        f: F,
+        scope: Arc<ScopeData>,
+    ) -> Result<JoinHandle<T>, SpawnError>
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        let mut seed = Seed::new(RoutineKind::Stackful, body::closure_vtable::<F, T>());
+        self.describe(&mut seed)?;
+        scope.child_begins();
+        seed.scope = Some(scope);
+        // SAFETY: 1 by the caller; the vtable is the one of `F` and `T`.
+        Ok(JoinHandle::new(unsafe { born(shared, seed, f) }))
+    }
 }
 
 /// Spawns a closure for `f` that may borrow from the caller's frame.
@@ -359,7 +421,7 @@ where
 {
     let seed = Seed::new(RoutineKind::Stackful, body::closure_vtable::<F, T>());
     // SAFETY: 1 by the caller; the vtable is the one of `F` and `T`.
-    JoinHandle::new(unsafe { born(shared, seed, None, f) })
+    JoinHandle::new(unsafe { born(shared, seed, f) })
 }
 
 /// Spawns a routine of the runtime's own from scheduler context.
@@ -383,7 +445,9 @@ struct Seed<'a> {
     site: &'static Location<'static>,
     name: &'a str,
     class: Option<StackClass>,
-    scope: *mut ScopeData,
+    workload: Option<Workload>,
+    scope: Option<Arc<ScopeData>>,
+    bind: Bind,
 }
 
 impl<'a> Seed<'a> {
@@ -395,7 +459,9 @@ impl<'a> Seed<'a> {
             site: Location::caller(),
             name: "",
             class: None,
-            scope: std::ptr::null_mut(),
+            workload: None,
+            scope: None,
+            bind: Bind::Inherit,
         }
     }
 }
@@ -409,23 +475,15 @@ fn with_current<R>(f: impl FnOnce(&Shared) -> R) -> Result<R, SpawnError> {
 ///
 /// # Safety
 /// 1. As for [`Builder::launch`].
-unsafe fn born<B>(
-    shared: &Shared,
-    seed: Seed<'_>,
-    workload: Option<Workload>,
-    body: B,
-) -> RoutineRef {
+unsafe fn born<B>(shared: &Shared, seed: Seed<'_>, body: B) -> RoutineRef {
     let routine = slab::allocate(shared);
     let header = routine.header();
     // SAFETY: nobody else knows the block yet, and it holds no body.
     unsafe { body::put(header, body) };
-    if !seed.scope.is_null() {
-        header.extra_or_new().scope.store(seed.scope, Relaxed);
-    }
     let refused = worker::with_core_of(shared, |core| {
         let parent = core.and_then(WorkerCore::running);
-        let workload =
-            workload.or_else(|| parent.and_then(|parent| parent.header().clone_workload()));
+        let inherited = || parent.and_then(|parent| parent.header().clone_workload());
+        let workload = seed.workload.or_else(inherited);
         let counted = workload.clone();
         header.init(Birth {
             id: core.map_or_else(|| shared.next_id.fetch_add(1, Relaxed), WorkerCore::next_id),
@@ -447,16 +505,14 @@ unsafe fn born<B>(
         // which stands between the flags' stores and the walk. Either the walk finds the block, or
         // we find the flag.
         fence(SeqCst);
-        // SAFETY: the caller's reference to the scope, which the routine keeps until it ends.
-        let scope = unsafe { seed.scope.as_ref() };
         if shared.end.is_cancelling()
             || counted
                 .as_ref()
                 .is_some_and(|workload| workload.inner.cancelled.load(SeqCst))
-            || scope.is_some_and(ScopeData::is_cancelled)
         {
             let _ = header.life.ask_cancel(CancelLevel::Told);
         }
+        bind(routine, parent, seed.scope, seed.bind);
         match core {
             Some(core) => {
                 stats::add(&core.stats().spawned, 1);
@@ -470,6 +526,35 @@ unsafe fn born<B>(
         end_refused(shared, routine);
     }
     routine
+}
+
+/// Tells scope and token of a routine that nobody has queued yet. They ask it now if they are cancelled.
+fn bind(
+    routine: RoutineRef,
+    parent: Option<RoutineRef>,
+    scope: Option<Arc<ScopeData>>,
+    bind: Bind,
+) {
+    let header = routine.header();
+    match (bind, &scope) {
+        (Bind::None, _) => {}
+        (Bind::To(token), _) => header.extra_or_new().bind(routine, token.node),
+        // The scope's own token is below this one, so it is enough to be asked by that.
+        (Bind::Inherit, Some(scope)) => {
+            if let Some(token) = scope.inherited() {
+                header.extra_or_new().pass_on(token);
+            }
+        }
+        (Bind::Inherit, None) => {
+            let inherited = parent.and_then(|parent| parent.header().extra()?.inherited());
+            if let Some(token) = inherited {
+                header.extra_or_new().bind(routine, token);
+            }
+        }
+    }
+    if let Some(scope) = scope {
+        header.extra_or_new().enter_scope(routine, scope);
+    }
 }
 
 /// Queues a routine spawned by a thread that is no worker of `shared`. False if the runtime is

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
-use crate::cancel::CancelToken;
+use crate::cancel::CancelPayload;
 use crate::routine::life::CancelLevel;
 use crate::routine::{BODY_BYTES, Header, RoutineRef, waker};
 use crate::scheduler::finish;
@@ -187,7 +187,7 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(routine: RoutineRef) -> TurnEnd {
     } else {
         // Cancelled before it began: only its captures are dropped, here, where user code may run.
         let dropped = catch_unwind(AssertUnwindSafe(move || drop(body)));
-        Err(dropped.err().unwrap_or_else(|| Box::new(CancelToken)))
+        Err(dropped.err().unwrap_or_else(|| Box::new(CancelPayload)))
     };
     settle(routine, result);
     TurnEnd::Ended
@@ -209,7 +209,7 @@ unsafe fn poll_future<F: Future>(routine: RoutineRef) -> TurnEnd {
             pinned.poll(&mut Context::from_waker(&waker))
         }))
     } else {
-        Err(Box::new(CancelToken) as Box<dyn Any + Send>)
+        Err(Box::new(CancelPayload) as Box<dyn Any + Send>)
     };
     let result = match polled {
         Ok(Poll::Pending) => return TurnEnd::Pending,
@@ -221,7 +221,7 @@ unsafe fn poll_future<F: Future>(routine: RoutineRef) -> TurnEnd {
     let result = match (dropped, result) {
         (Ok(()), result) => result,
         // A destructor's panic is reported unless the body's own came first.
-        (Err(second), Err(first)) if !first.is::<CancelToken>() => {
+        (Err(second), Err(first)) if !first.is::<CancelPayload>() => {
             swallow(move || drop(second));
             Err(first)
         }
@@ -240,7 +240,7 @@ unsafe fn end_unrun<B, T>(routine: RoutineRef, why: Unrun) {
     let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { drop_stored::<B>(header) }));
     let result: Result<T, _> = match (dropped, why) {
         (Err(payload), _) => Err(payload),
-        (Ok(()), Unrun::Closed) => Err(Box::new(CancelToken) as Box<dyn Any + Send>),
+        (Ok(()), Unrun::Closed) => Err(Box::new(CancelPayload) as Box<dyn Any + Send>),
         (Ok(()), Unrun::NoStack(why)) => {
             Err(Box::new(format!("no stack for the routine's turn: {why}")) as _)
         }
@@ -270,7 +270,7 @@ fn settle<T>(routine: RoutineRef, result: Result<T, Box<dyn Any + Send>>) {
             header.outcome.store(VALUE, Relaxed);
             finish::End::Returned
         }
-        Err(payload) if payload.is::<CancelToken>() => {
+        Err(payload) if payload.is::<CancelPayload>() => {
             header.outcome.store(CANCELLED, Relaxed);
             finish::End::Cancelled
         }

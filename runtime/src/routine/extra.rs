@@ -1,46 +1,107 @@
 //! What only few routines have, beside the block: it has room for what all of them have.
 //!
 //! Null until a routine of the block needs something of it, then kept with the block and freed with the
-//! slabs: a recycled block allocates nothing, and a walker may follow the pointer. It is empty when a
-//! routine is born, and emptied by its end.
+//! slabs: a recycled block allocates nothing. It is empty when a routine is born, and emptied by its
+//! end. All of it belongs to whoever owns the routine (see [`life`](super::life)).
 
-use std::ptr::null_mut;
-use std::sync::atomic::AtomicPtr;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
-use crate::routine::Header;
+use crate::routine::{Header, RoutineRef};
 use crate::scope::ScopeData;
+use crate::token::members::NO_SEAT;
+use crate::token::node::Node;
 
 /// See the module's text.
 pub(crate) struct Extra {
-    /// The scope that waits for this routine: a strong reference, or null. Taken at the end.
-    pub(crate) scope: AtomicPtr<ScopeData>,
+    /// The scope that waits for this routine, and its seat with the scope's token.
+    scope: Cell<Option<Arc<ScopeData>>>,
+    scope_seat: Cell<u32>,
+    /// What the routine's own spawns are bound to, and its seat there, if it has one.
+    token: Cell<Option<Arc<Node>>>,
+    token_seat: Cell<u32>,
 }
 
 impl Extra {
     fn new() -> Extra {
         Extra {
-            scope: AtomicPtr::new(null_mut()),
+            scope: Cell::new(None),
+            scope_seat: Cell::new(NO_SEAT),
+            token: Cell::new(None),
+            token_seat: Cell::new(NO_SEAT),
         }
+    }
+
+    /// Makes the routine one of the scope's.
+    pub(crate) fn enter_scope(&self, routine: RoutineRef, scope: Arc<ScopeData>) {
+        self.scope_seat.set(scope.token.bind(routine));
+        self.scope.set(Some(scope));
+    }
+
+    /// Binds the routine and what it spawns.
+    pub(crate) fn bind(&self, routine: RoutineRef, token: Arc<Node>) {
+        self.token_seat.set(token.bind(routine));
+        self.token.set(Some(token));
+    }
+
+    /// Binds what the routine spawns, but not itself.
+    pub(crate) fn pass_on(&self, token: Arc<Node>) {
+        self.token.set(Some(token));
+    }
+
+    /// What the routine's own spawns are bound to.
+    pub(crate) fn inherited(&self) -> Option<Arc<Node>> {
+        look(&self.token)
+    }
+
+    /// The token that cancels the routine.
+    pub(crate) fn bound_to(&self) -> Option<Arc<Node>> {
+        look(&self.scope).map_or_else(|| self.inherited(), |scope| Some(scope.token.clone()))
+    }
+
+    /// The routine ends: no token asks it any more. Foreign code may run: a token's reason goes with
+    /// the last who has the token.
+    pub(crate) fn unbind(&self) {
+        if let Some(token) = self.token.take() {
+            token.leave(self.token_seat.replace(NO_SEAT));
+        }
+        let scope = self.scope.take();
+        if let Some(scope) = &scope {
+            scope.token.leave(self.scope_seat.replace(NO_SEAT));
+        }
+        self.scope.set(scope);
+    }
+
+    /// Takes the scope that waits.
+    pub(crate) fn take_scope(&self) -> Option<Arc<ScopeData>> {
+        self.scope.take()
     }
 }
 
+fn look<T: Clone>(cell: &Cell<Option<T>>) -> Option<T> {
+    let value = cell.take();
+    let seen = value.clone();
+    cell.set(value);
+    seen
+}
+
 impl Header {
-    /// What the routine has beside its block, if its block ever needed any.
+    /// What the routine has beside its block, if its block ever needed any. Only for whoever owns the
+    /// routine.
     pub(crate) fn extra(&self) -> Option<&Extra> {
-        // Acquire pairs with the release store in `extra_or_new`, for walkers.
+        // Relaxed: written by an owner of the block, and owners hand it over with more than that.
         // SAFETY: once stored it stays as long as the block; see `free_extra`.
-        unsafe { self.extra.load(Acquire).as_ref() }
+        unsafe { self.extra.load(Relaxed).as_ref() }
     }
 
-    /// The same, made if need be. Only by whoever owns the routine.
+    /// The same, made if need be.
     pub(crate) fn extra_or_new(&self) -> &Extra {
         match self.extra() {
             Some(extra) => extra,
             None => {
                 let extra = Box::into_raw(Box::new(Extra::new()));
-                // Release: see `extra`.
-                self.extra.store(extra, Release);
+                self.extra.store(extra, Relaxed);
                 // SAFETY: as in `extra`.
                 unsafe { &*extra }
             }
@@ -50,9 +111,9 @@ impl Header {
     /// Frees it, with the block.
     ///
     /// # Safety
-    /// 1. Exclusive: the slabs are being dropped: nobody reads the block any more.
+    /// 1. Exclusive: the slabs are being dropped: nobody uses the block any more.
     pub(crate) unsafe fn free_extra(&self) {
-        let extra = self.extra.load(Acquire);
+        let extra = self.extra.load(Relaxed);
         if !extra.is_null() {
             // SAFETY: it was made by `extra_or_new`, and by 1 nobody has it.
             drop(unsafe { Box::from_raw(extra) });

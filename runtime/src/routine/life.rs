@@ -82,6 +82,17 @@ pub(crate) enum CancelLevel {
     Told,
 }
 
+impl CancelLevel {
+    /// The level that was stored as a number.
+    pub(crate) fn from_u8(level: u8) -> CancelLevel {
+        match level {
+            0 => CancelLevel::None,
+            1 => CancelLevel::Asked,
+            _ => CancelLevel::Told,
+        }
+    }
+}
+
 fn phase(word: u64) -> u64 {
     word & PHASE
 }

@@ -6,14 +6,14 @@
 //!
 //! A routine that never runs ends here too, on whichever thread gives it up.
 
-use std::ptr::null_mut;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use crate::join::Joiner;
 use crate::memory;
+use crate::routine::extra::Extra;
 use crate::routine::{RoutineRef, body};
 use crate::scheduler::{stats, worker};
-use crate::scope::ScopeData;
+use crate::scope::ScopePanic;
 use crate::snapshot::PanicRecord;
 use crate::thread_state;
 use crate::time;
@@ -32,12 +32,22 @@ pub(crate) enum End {
 ///
 /// Counting comes first, so that whoever joined finds the routine among the ended ones.
 pub(crate) fn finish(routine: RoutineRef, end: End) {
-    count(routine, &end);
-    let panicked = matches!(end, End::Panicked(_));
-    if let End::Panicked(message) = end {
-        log(routine, message);
+    if let Some(extra) = routine.header().extra() {
+        body::swallow(|| extra.unbind());
     }
+    count(routine, &end);
     let header = routine.header();
+    let panic = match end {
+        End::Panicked(message) => Some(ScopePanic {
+            routine: header.routine_id(),
+            name: header.name(),
+            message,
+        }),
+        _ => None,
+    };
+    if let Some(panic) = &panic {
+        log(routine, panic);
+    }
     // Whoever joined finds what it allocated in its workload's counters, too.
     thread_state::with(memory::settle);
     // SAFETY: we run the routine, which ends once.
@@ -51,13 +61,8 @@ pub(crate) fn finish(routine: RoutineRef, end: End) {
         Joiner::Gone => unsafe { body::discard(header) },
     }
     // Last: when the scope's wait ends, nothing that a child borrowed may be touched any more.
-    let scope = header
-        .extra()
-        .map_or(null_mut(), |extra| extra.scope.swap(null_mut(), Relaxed));
-    if !scope.is_null() {
-        // SAFETY: 1: the routine was born with this strong reference, and it is taken out once;
-        // 2: body and, unless a handle has it, result are gone.
-        unsafe { ScopeData::child_ended(scope, panicked) };
+    if let Some(scope) = header.extra().and_then(Extra::take_scope) {
+        scope.child_ended(panic);
     }
 }
 
@@ -97,14 +102,14 @@ fn count(routine: RoutineRef, end: &End) {
     }
 }
 
-fn log(routine: RoutineRef, message: String) {
+fn log(routine: RoutineRef, panic: &ScopePanic) {
     let header = routine.header();
     routine.shared().log_panic(PanicRecord {
         at_ns: time::now_ns(),
-        routine: header.routine_id(),
-        name: header.name(),
+        routine: panic.routine,
+        name: panic.name.clone(),
         site: header.site(),
-        message,
+        message: panic.message.clone(),
         workload: header.workload().map(|w| w.id),
     });
 }

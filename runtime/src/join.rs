@@ -535,6 +535,12 @@ impl ThreadBell {
             std::thread::park();
         }
     }
+
+    /// Makes the bell fit for another wait. What was written before it was rung is visible then.
+    pub(crate) fn silence(&self) {
+        // Acquire pairs with the swaps in `wake_by_ref`.
+        self.rung.swap(false, Acquire);
+    }
 }
 
 impl Wake for ThreadBell {
@@ -543,8 +549,9 @@ impl Wake for ThreadBell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Release pairs with the acquire load of the sleeper.
-        self.rung.store(true, Release);
+        // Release pairs with the acquire load of the sleeper. A swap, so that it goes on with the release
+        // sequence of others who ring.
+        self.rung.swap(true, Release);
         self.thread.unpark();
     }
 }

@@ -28,6 +28,7 @@
 //! What hurts users of stackful routines is told in `docs/hazards.md`, how workers search and park
 //! in `docs/scheduler.md`.
 
+mod block_on;
 mod blocking;
 mod builder;
 mod cancel;
@@ -56,6 +57,7 @@ mod trace;
 mod turns;
 mod workload;
 
+pub use block_on::block_on;
 pub use blocking::{blocking, spawn_blocking, try_blocking};
 pub use builder::{BuildError, RuntimeBuilder};
 pub use cancel::Cancelled;

@@ -1,7 +1,7 @@
 //! The one place that chooses between std's primitives and the model checker's.
 //!
 //! Only the protocols that are model-checked take theirs from here: `routine/life.rs`, `join.rs`,
-//! `scope.rs`, `token/members.rs`, `trace/ring.rs`, in `sync/` `lock.rs` and `wait_queue.rs`, and in `scheduler/`
+//! `block_on.rs`, `scope.rs`, `token/members.rs`, `trace/ring.rs`, in `sync/` `lock.rs` and `wait_queue.rs`, and in `scheduler/`
 //! `idle.rs`, `inbox.rs`, `parker.rs` and `stack_waiters.rs`. Everything else names std directly.
 
 #[cfg(not(loom))]

@@ -311,11 +311,18 @@ mod model {
     use loom::sync::Arc;
     use loom::thread;
 
+    impl Life {
+        /// In its first turn, for other models too.
+        pub(crate) fn running() -> Life {
+            Life {
+                word: AtomicU64::new(RUNNING),
+                flags: AtomicU32::new(0),
+            }
+        }
+    }
+
     fn running() -> Arc<Life> {
-        Arc::new(Life {
-            word: AtomicU64::new(RUNNING),
-            flags: AtomicU32::new(0),
-        })
+        Arc::new(Life::running())
     }
 
     /// A notice given while the routine is about to block is never lost: either the waker wins or

@@ -12,6 +12,7 @@ use crossbeam_deque::{Injector, Worker as LocalQueue};
 
 use crate::blocking::pool::{self, Pool, PoolConfig};
 use crate::current;
+use crate::routine::RoutineRef;
 use crate::routine::slab::Slabs;
 use crate::runtime::Runtime;
 use crate::scheduler::idle::{Idle, WORKERS_MAX};
@@ -195,6 +196,12 @@ impl RuntimeBuilder {
     /// # Errors
     /// See [`BuildError`].
     pub fn build(self) -> Result<Runtime, BuildError> {
+        let (shared, queues) = self.prepare()?;
+        start_threads(shared, queues)
+    }
+
+    /// Everything but the threads: the common part, and a deque for each worker.
+    pub(crate) fn prepare(self) -> Result<(Arc<Shared>, Vec<LocalQueue<RoutineRef>>), BuildError> {
         time::now_ns();
         let count = match self.workers {
             Some(count) => count,
@@ -250,13 +257,13 @@ impl RuntimeBuilder {
             end: End::new(),
         });
         shared.slabs.keep(shared.clone());
-        start_threads(shared, queues)
+        Ok((shared, queues))
     }
 }
 
 fn start_threads(
     shared: Arc<Shared>,
-    queues: Vec<LocalQueue<crate::routine::RoutineRef>>,
+    queues: Vec<LocalQueue<RoutineRef>>,
 ) -> Result<Runtime, BuildError> {
     let count = queues.len();
     let mut threads = Vec::with_capacity(count);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::cancel;
 use crate::id::{RoutineId, WorkerId};
 use crate::scheduler::block::{self, Context};
+use crate::scheduler::explore;
 use crate::scheduler::worker::{self, WorkerCore};
 use crate::stack::overflow::RoutineFacts;
 use crate::thread_state::{self, NO_WORKER};
@@ -108,6 +109,7 @@ pub fn yield_now() {
 /// ```
 pub fn checkpoint() {
     if let Context::Routine(_) = block::context() {
+        explore::point();
         cancel::raise_if_asked();
         let over = worker::with_core(|core| {
             core.is_some_and(|core: &WorkerCore| core.others_wait() && core.slice_is_over(SLICE))

@@ -31,7 +31,7 @@ use crate::primitives::{AtomicU8, Place};
 use crate::routine::life::CancelLevel;
 use crate::routine::{Header, RoutineRef, body, waker};
 use crate::scheduler::block::Interrupt;
-use crate::scheduler::{block, ready};
+use crate::scheduler::{block, explore, ready};
 use crate::snapshot::WaitReason;
 
 const EMPTY: u8 = 0;
@@ -281,6 +281,7 @@ impl<T> JoinHandle<T> {
 
     /// Waits until the routine is done. Only [`Interrupt::ByCancel`] may be refused or unwind.
     fn wait(&mut self, interrupt: Interrupt) -> Result<(), JoinError> {
+        explore::point();
         // A poll may have left a waker behind.
         drop(self.withdraw());
         if self.is_finished() {
@@ -391,6 +392,7 @@ impl<T> JoinHandle<T> {
     /// assert!(matches!(sleeper.join(), Err(JoinError::Cancelled)));
     /// ```
     pub fn abort(&self) {
+        explore::point();
         ready::cancel(self.routine, CancelLevel::Told);
     }
 
@@ -414,6 +416,7 @@ impl<T> JoinHandle<T> {
     /// assert_eq!(reader.join().unwrap(), Err(RecvError::Cancelled));
     /// ```
     pub fn cancel(&self, grace: Duration) {
+        explore::point();
         ready::cancel(self.routine, CancelLevel::Asked);
         ready::abort_later(self.routine, grace);
     }

@@ -34,6 +34,7 @@ mod builder;
 mod cancel;
 pub mod channel;
 mod current;
+pub mod deterministic;
 pub mod fs;
 mod id;
 mod join;

@@ -15,6 +15,7 @@ use crate::routine::extra::Extra;
 use crate::routine::life::CancelLevel;
 use crate::routine::{RoutineRef, waker};
 use crate::scheduler::block::{self, Context, Interrupt};
+use crate::scheduler::explore;
 use crate::snapshot::WaitReason;
 use crate::spawn::{Builder, SpawnError};
 use crate::token::node::Node;
@@ -224,6 +225,7 @@ impl<'scope> Scope<'scope, '_> {
         // is after the closure was dropped and its result too, or stored for a handle that cannot
         // outlive 'scope.
         let handle = unsafe { builder.spawn_on_scope(self.owner.shared(), f, self.data.clone()) }?;
+        explore::point();
         Ok(ScopedJoinHandle {
             handle,
             data: self.data.clone(),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::cancel::{self, Cancelled};
 use crate::channel::op::{RecvOp, SendOp};
 use crate::channel::{Receiver, RecvError, SendError, Sender, deadline_in, report_cancel};
+use crate::scheduler::explore;
 use crate::scheduler::timers::NEVER;
 use crate::scheduler::worker;
 use crate::snapshot::WaitReason;
@@ -271,6 +272,7 @@ impl std::fmt::Debug for AnyArm<'_> {
 
 /// Does one of the arms.
 pub fn select<const N: usize>(arms: [AnyArm<'_>; N], limit: Limit) -> Outcome {
+    explore::point();
     let arms = arms.map(|arm| arm.0);
     if let Err(Cancelled) = report_cancel() {
         return told::<N>(Verdict::Cancelled);

@@ -12,7 +12,7 @@ use crate::routine::life::CancelLevel;
 use crate::routine::{Birth, RoutineRef, slab};
 use crate::runtime::Handle;
 use crate::scheduler::worker::{self, WorkerCore};
-use crate::scheduler::{Shared, stats};
+use crate::scheduler::{Shared, explore, stats};
 use crate::scope::ScopeData;
 use crate::snapshot::{RoutineKind, Source};
 use crate::stack::StackClass;
@@ -369,6 +369,7 @@ impl Builder {
             Some(handle) => spawn_on(&handle.shared),
             None => with_current(spawn_on)?,
         };
+        explore::point();
         Ok(JoinHandle::new(routine))
     }
 

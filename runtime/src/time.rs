@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::cancel::{self, Cancelled};
 use crate::routine::RoutineRef;
 use crate::scheduler::block::{self, Context, Interrupt};
-use crate::scheduler::timers::Due;
+use crate::scheduler::explore;
+use crate::scheduler::timers::{Due, NEVER};
 use crate::scheduler::worker;
 use crate::snapshot::WaitReason;
 use std::sync::atomic::Ordering::Relaxed;
@@ -30,9 +31,69 @@ fn anchor() -> &'static Anchor {
 
 /// Nanoseconds since process start on the monotonic clock; "process start" is the first use of
 /// this crate's clock.
+///
+/// In a [deterministic](crate::deterministic) run: nanoseconds of virtual time since the run began.
 pub fn now_ns() -> u64 {
+    if explore::is_live()
+        && let Some(now) = explore::now_ns()
+    {
+        return now;
+    }
     // 584 years fit.
     anchor().monotonic.elapsed().as_nanos() as u64
+}
+
+/// The moment now, on the clock of [`now_ns`]: what deadlines are made of. Outside a
+/// [deterministic](crate::deterministic) run the same as [`Instant::now`].
+///
+/// ```
+/// use openwork::{channel, time};
+/// use std::time::Duration;
+///
+/// let (_tx, rx) = channel::bounded::<()>(1);
+/// let deadline = time::now() + Duration::from_millis(1);
+/// assert!(rx.recv_deadline(deadline).is_err());
+/// assert!(time::now() >= deadline);
+/// ```
+pub fn now() -> Instant {
+    instant_of(now_ns())
+}
+
+/// Virtual instants begin that long after the process: so far from real ones that the two cannot be
+/// taken for each other.
+const VIRTUAL_AFTER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// What a moment on the clock of [`now_ns`] is as an instant. The far future is cut off.
+pub(crate) fn instant_of(ns: u64) -> Instant {
+    let zero = anchor().monotonic;
+    let zero = match explore::is_live() && explore::now_ns().is_some() {
+        true => zero + VIRTUAL_AFTER,
+        false => zero,
+    };
+    zero + Duration::from_nanos(ns)
+}
+
+/// What an instant is on the clock of [`now_ns`]: the one place where deadlines are converted. What
+/// lies before the clock's zero is 0, and nothing is [`NEVER`].
+///
+/// In a deterministic run an instant of [`now`] is a virtual one, and exact. A real one (of
+/// [`Instant::now`]) means the time that is left until it. As some of that has passed since the
+/// program looked at the real clock, it is rounded up to a whole millisecond: otherwise each run
+/// would have another deadline.
+pub(crate) fn ns_of(at: Instant) -> u64 {
+    const REAL_UNIT_NS: u128 = 1_000_000;
+    let zero = anchor().monotonic;
+    let ns = match explore::is_live().then(explore::now_ns).flatten() {
+        None => at.saturating_duration_since(zero).as_nanos(),
+        Some(now) => match at.checked_duration_since(zero + VIRTUAL_AFTER) {
+            Some(virtually) => virtually.as_nanos(),
+            None => {
+                let left = at.saturating_duration_since(Instant::now()).as_nanos();
+                u128::from(now) + left.div_ceil(REAL_UNIT_NS) * REAL_UNIT_NS
+            }
+        },
+    };
+    u64::try_from(ns).unwrap_or(NEVER).min(NEVER - 1)
 }
 
 /// The wall-clock time of the moment from which [`now_ns`] counts.
@@ -52,6 +113,7 @@ pub(crate) fn deadline(after: Duration) -> u64 {
 pub fn sleep(duration: Duration) {
     match block::context() {
         Context::Routine(me) => {
+            explore::point();
             cancel::raise_if_asked();
             let at = deadline(duration);
             while now_ns() < at {
@@ -60,6 +122,7 @@ pub fn sleep(duration: Duration) {
             }
         }
         // While panicking the thread cannot run others anyway.
+        Context::Panicking(_) if explore::is_live() && explore::pass_until(deadline(duration)) => {}
         Context::Thread | Context::Panicking(_) => std::thread::sleep(duration),
         Context::Scheduler => block::refuse_in_scheduler("sleep"),
     }
@@ -74,6 +137,7 @@ pub fn try_sleep(duration: Duration) -> Result<(), Cancelled> {
         sleep(duration);
         return Ok(());
     };
+    explore::point();
     cancel::report_if_asked(me)?;
     let at = deadline(duration);
     while now_ns() < at {

@@ -54,8 +54,6 @@ impl<T> Clock<T> {
             Some(step) => now.saturating_add(step - late % step),
             None => NEVER,
         };
-        let now = Instant::now();
-        let at = now.checked_sub(Duration::from_nanos(late)).unwrap_or(now);
-        Some((self.make)(at))
+        Some((self.make)(time::instant_of(now - late)))
     }
 }

@@ -166,7 +166,7 @@ pub(crate) fn deadline_in(timeout: Duration) -> u64 {
 }
 
 fn deadline_at(at: Instant) -> u64 {
-    deadline_in(at.saturating_duration_since(Instant::now()))
+    time::ns_of(at)
 }
 
 fn describe<T>(chan: &Chan<T>, mut shown: fmt::DebugStruct<'_, '_>) -> fmt::Result {

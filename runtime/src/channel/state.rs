@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use crate::channel::buffer::Buffer;
 use crate::channel::clock::Clock;
+use crate::scheduler::explore;
 use crate::scheduler::timers::NEVER;
 use crate::sync::lock::{Guard, Lock};
 use crate::sync::wait::{Rouse, Sleeper};
@@ -166,6 +167,7 @@ impl<T> Chan<T> {
 
     #[inline]
     pub(crate) fn send(&self, value: T) -> Result<(), Refusal<T>> {
+        explore::point();
         let rouse = self.lock().send(value)?;
         if let Some(rouse) = rouse {
             rouse.rouse();
@@ -175,6 +177,7 @@ impl<T> Chan<T> {
 
     #[inline]
     pub(crate) fn recv(&self) -> Result<T, Nothing> {
+        explore::point();
         let received = self.lock().recv();
         let (value, rouse) = received?;
         if let Some(rouse) = rouse {
@@ -200,6 +203,7 @@ impl<T> Chan<T> {
     }
 
     pub(crate) fn close(&self) {
+        explore::point();
         self.lock().closed = true;
         // Nobody enters a queue of a closed channel. One at a time: wakers are not called under the
         // lock.

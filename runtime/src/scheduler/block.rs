@@ -7,8 +7,8 @@
 
 use crate::routine::life::Ticket;
 use crate::routine::{RoutineRef, context};
-use crate::scheduler::Shared;
 use crate::scheduler::worker::{self, Post};
+use crate::scheduler::{Shared, explore};
 use crate::snapshot::{RoutineKind, WaitReason};
 use crate::thread_state;
 use std::sync::atomic::Ordering::Relaxed;
@@ -74,6 +74,9 @@ pub(crate) fn block(why: WaitReason, interrupt: Interrupt, commit: Commit<'_>) {
             )
         },
     });
+    if explore::is_live() {
+        explore::tell_where(why);
+    }
     // A notice left over has done its work, or every later inspection would wake the routine. Not
     // within a poll: there the notice may be for the future, which looks for it when the poll has
     // returned.
@@ -82,6 +85,19 @@ pub(crate) fn block(why: WaitReason, interrupt: Interrupt, commit: Commit<'_>) {
     {
         me.header().life.take_notice();
     }
+}
+
+/// Blocks the calling routine where nothing but a cancel wakes it.
+///
+/// Only from [`Context::Routine`].
+pub(crate) fn sleep_until_cancelled(why: WaitReason) {
+    let mut stay = |_: RoutineRef, _: Ticket| true;
+    let commit: &mut (dyn FnMut(RoutineRef, Ticket) -> bool + 'static) = &mut stay;
+    switch_out(Post::Block {
+        why,
+        interrupt: Interrupt::ByCancel,
+        commit,
+    });
 }
 
 /// Gives way: the routine goes to the end of its home's queue.

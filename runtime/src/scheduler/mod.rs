@@ -3,10 +3,12 @@
 //! [`worker`] is the loop of one worker; [`home_queue`], [`inbox`] and [`timers`] are where it
 //! finds work besides its deque; [`idle`] and [`parker`] put it to sleep; [`block`] and [`ready`]
 //! are how routines stop and go on; [`stack_waiters`] is where fresh ones wait for a stack;
-//! [`finish`] is how they end; [`shutdown`] is how a runtime ends.
+//! [`finish`] is how they end; [`shutdown`] is how a runtime ends; [`explore`] is what a deterministic
+//! one has in addition.
 //! The protocol of searching and parking, with its proof sketch, is `docs/scheduler.md`.
 
 pub(crate) mod block;
+pub(crate) mod explore;
 pub(crate) mod finish;
 pub(crate) mod home_queue;
 pub(crate) mod idle;

@@ -87,7 +87,7 @@ impl WorkerCore {
             || self.timers().next() <= self.now.get()
     }
 
-    fn inbox_is_empty(&self) -> bool {
+    pub(super) fn inbox_is_empty(&self) -> bool {
         self.shared.workers[self.index as usize].inbox.is_empty()
     }
 
@@ -171,7 +171,7 @@ impl WorkerCore {
 
     /// Whatever only this thread has put somewhere. A timer can fill any of the three: a sleeper
     /// goes to the home's front, an aborted routine to the LIFO slot, a future to the deque.
-    fn pop_own(&self) -> Option<RoutineRef> {
+    pub(super) fn pop_own(&self) -> Option<RoutineRef> {
         self.pop_lifo()
             .or_else(|| self.pop_home())
             .or_else(|| self.pop_local())
@@ -190,7 +190,7 @@ impl WorkerCore {
         Some(routine)
     }
 
-    fn serve_timers(&self) -> bool {
+    pub(super) fn serve_timers(&self) -> bool {
         let next = self.timers().next();
         if next == NEVER {
             return false;

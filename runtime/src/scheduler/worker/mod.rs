@@ -1,6 +1,7 @@
 //! One worker: the loop that finds a routine ([`find`]), runs one turn of it ([`turn`]) and sleeps when
 //! there is none.
 
+pub(crate) mod explored;
 mod find;
 mod turn;
 
@@ -18,6 +19,7 @@ use crate::routine::slab::BlockCache;
 use crate::routine::{Header, RoutineRef};
 use crate::scheduler::Shared;
 use crate::scheduler::block::Interrupt;
+use crate::scheduler::explore::Exploration;
 use crate::scheduler::home_queue::HomeQueue;
 use crate::scheduler::idle::Last;
 use crate::scheduler::parker::Woken;
@@ -72,6 +74,8 @@ pub(crate) struct WorkerCore {
     /// When a routine that the system refused a stack may try again here.
     stack_retry_at: Cell<u64>,
     pool: RefCell<StackPool>,
+    /// Of a deterministic worker.
+    pub(crate) exploration: Option<Box<Exploration>>,
 }
 
 /// Runs `f` on the core of the worker that this thread holds. `f` must not suspend.
@@ -133,6 +137,7 @@ impl WorkerCore {
             random: Cell::new(0x9E37_79B9_7F4A_7C15 ^ u64::from(index + 1)),
             stack_retry_at: Cell::new(0),
             pool: RefCell::new(pool),
+            exploration: None,
             shared,
         }
     }

@@ -1,0 +1,253 @@
+//! How a run failed, and the report of it.
+
+use std::fmt;
+use std::panic::Location;
+use std::time::Duration;
+
+use crate::deterministic::strategy::Divergence;
+use crate::deterministic::{SEED_VARIABLE, Schedule};
+use crate::id::RoutineId;
+use crate::scheduler::worker::explored::Inside;
+use crate::snapshot::WaitReason;
+
+/// A run that failed. Its text says how, and how to run it again.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Failure {
+    /// What went wrong.
+    pub kind: FailureKind,
+    /// What had been chosen until then, seed included.
+    pub schedule: Schedule,
+    /// Turns and exploration points until then.
+    pub steps: u64,
+    /// Virtual time until then.
+    pub took: Duration,
+    /// Seeds that [`Config::explore`](crate::deterministic::Config::explore) had run well before.
+    pub runs_before: u64,
+    /// Routines that swallow cancels and so never ended: their memory lives on.
+    pub remaining: u64,
+}
+
+/// What went wrong in a run.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The first routine panicked, with this message.
+    Panicked(String),
+    /// The first routine was cancelled.
+    Cancelled,
+    /// Routines wait, and nothing will wake them.
+    Deadlock(Deadlock),
+    /// The run took more steps than it may.
+    Steps,
+    /// A thread outside spawned or readied a routine: that is nothing that a seed decides.
+    Disturbed,
+    /// The program did not follow the schedule that it was to repeat.
+    Diverged(Divergence),
+    /// All went well, but some routine swallowed its cancel at the end.
+    Remaining,
+}
+
+/// Routines that wait for each other, or for nobody.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Deadlock {
+    /// All that have not ended, by number.
+    pub routines: Vec<Stuck>,
+}
+
+/// One routine of a [`Deadlock`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stuck {
+    /// Its number.
+    pub id: RoutineId,
+    /// Its name, if it was given one.
+    pub name: Option<String>,
+    /// Where it was spawned.
+    pub site: &'static Location<'static>,
+    /// Who spawned it.
+    pub parent: Option<RoutineId>,
+    /// What it waits for; `None` if it has not been given a stack.
+    pub waits_for: Option<WaitReason>,
+    /// How long it has waited, in virtual time.
+    pub since: Duration,
+    /// The program's functions that it waits in, innermost first, with their places where the program has
+    /// them. Empty for one that runs turn by turn.
+    pub waits_in: Vec<String>,
+}
+
+pub(crate) fn new(
+    kind: FailureKind,
+    schedule: Schedule,
+    steps: u64,
+    took: Duration,
+    remaining: u64,
+) -> Failure {
+    Failure {
+        kind,
+        schedule,
+        steps,
+        took,
+        runs_before: 0,
+        remaining,
+    }
+}
+
+impl Failure {
+    pub(crate) fn after(mut self, runs: u64) -> Failure {
+        self.runs_before = runs;
+        self
+    }
+
+    /// The seed that failed.
+    pub fn seed(&self) -> u64 {
+        self.schedule.seed
+    }
+}
+
+impl Deadlock {
+    /// Of the routines of a run in which none can run.
+    pub(crate) fn of(inside: &Inside<'_>) -> Deadlock {
+        let now = inside.now_ns();
+        let mut routines = Vec::new();
+        inside.for_each_live(&mut |view| {
+            routines.push(Stuck {
+                id: view.id,
+                name: view.name.clone(),
+                site: view.site,
+                parent: view.parent,
+                waits_for: view.wait_reason(),
+                since: Duration::from_nanos(now.saturating_sub(view.state_since_ns)),
+                waits_in: Vec::new(),
+            });
+        });
+        routines.sort_unstable_by_key(|stuck| stuck.id);
+        // Last: whoever is asked is not as it was.
+        for (id, place) in inside.ask_where() {
+            if let Ok(index) = routines.binary_search_by_key(&id, |stuck| stuck.id.get()) {
+                routines[index].waits_in = functions(&place.to_string());
+            }
+        }
+        Deadlock { routines }
+    }
+}
+
+/// The program's own functions of a backtrace as the standard library writes it, innermost first: what lies
+/// between this crate's call that waits and the routine's root.
+fn functions(backtrace: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for line in backtrace.lines().map(str::trim) {
+        if let Some(place) = line.strip_prefix("at ") {
+            if let Some(last) = found.last_mut() {
+                last.push_str(" at ");
+                last.push_str(place);
+            }
+        } else if let Some((_number, name)) = line.split_once(": ") {
+            found.push(name.to_owned());
+        }
+    }
+    let is_ours = |name: &String| name.starts_with("openwork::") || name.starts_with("<openwork::");
+    let root = found
+        .iter()
+        .position(|name| name.contains("openwork::routine::body::"))
+        .unwrap_or(found.len());
+    found.truncate(root);
+    let inner = found.iter().rposition(is_ours).map_or(0, |last| last + 1);
+    found.drain(..inner);
+    found.retain(|name| !name.starts_with("core::") && !name.starts_with("std::"));
+    found
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {}: {}", self.seed(), self.kind)?;
+        if self.remaining > 0 {
+            write!(
+                f,
+                "\n  {} routines swallow their cancel and remain",
+                self.remaining
+            )?;
+        }
+        write!(
+            f,
+            "\n  after {} steps and {:?} of virtual time",
+            self.steps, self.took
+        )?;
+        if self.runs_before > 0 {
+            write!(f, ", and {} seeds that went well", self.runs_before)?;
+        }
+        write!(
+            f,
+            "\n  again: the same test with {SEED_VARIABLE}={}, or Config::replay with this schedule:\n  {}",
+            self.seed(),
+            self.schedule
+        )
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FailureKind::Panicked(message) => write!(f, "panic: {message}"),
+            FailureKind::Cancelled => f.write_str("the first routine was cancelled"),
+            FailureKind::Deadlock(deadlock) => deadlock.fmt(f),
+            FailureKind::Steps => f.write_str("the run does not end: all its steps are used up"),
+            FailureKind::Disturbed => f.write_str(
+                "a thread outside the run spawned or readied a routine, which no seed decides",
+            ),
+            FailureKind::Diverged(divergence) => divergence.fmt(f),
+            FailureKind::Remaining => f.write_str("some routines do not end"),
+        }
+    }
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the program left its schedule at decision {}",
+            self.decision
+        )?;
+        match self.scheduled {
+            Some(decision) => write!(f, ": {decision} was to come")?,
+            None => f.write_str(", where that ends")?,
+        }
+        write!(f, ", and these routines could run: {:?}", self.runnable)
+    }
+}
+
+impl fmt::Display for Deadlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.routines.len();
+        write!(
+            f,
+            "deadlock: {count} routines wait, and nothing will wake them"
+        )?;
+        self.routines
+            .iter()
+            .try_for_each(|stuck| write!(f, "\n  {stuck}"))
+    }
+}
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "routine {}", self.id)?;
+        if let Some(name) = &self.name {
+            write!(f, " `{name}`")?;
+        }
+        match self.waits_for {
+            Some(reason) => write!(f, " waits: {}", reason.name())?,
+            None => f.write_str(" does not wait")?,
+        }
+        write!(f, ", since {:?}; spawned at {}", self.since, self.site)?;
+        if let Some(parent) = self.parent {
+            write!(f, " by routine {parent}")?;
+        }
+        self.waits_in
+            .iter()
+            .try_for_each(|place| write!(f, "\n    in {place}"))
+    }
+}

@@ -1,0 +1,168 @@
+//! A run by hand: one turn at a time.
+
+use std::time::Duration;
+
+use crate::deterministic::drive::Machine;
+use crate::deterministic::failure::Deadlock;
+use crate::deterministic::strategy::Chooser;
+use crate::deterministic::{Config, Decision, Schedule};
+use crate::id::RoutineId;
+use crate::join::JoinHandle;
+use crate::scheduler::worker::explored::Next;
+use crate::snapshot::RoutineView;
+
+/// How far a step goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Granularity {
+    /// To where the routine blocks, gives way or ends.
+    Turn,
+    /// Only to the next exploration point, if that comes first.
+    Point,
+}
+
+/// A run in which somebody else chooses who goes next; the clock jumps when nobody can.
+///
+/// ```
+/// use openwork::deterministic::{Granularity, Stepper};
+/// use openwork::{channel, spawn};
+///
+/// let mut stepper = Stepper::new(0, Granularity::Turn, || {
+///     let (tx, rx) = channel::rendezvous();
+///     let child = spawn(move || tx.send("hello").unwrap());
+///     let word = rx.recv().unwrap();
+///     child.join().unwrap();
+///     word
+/// });
+/// while let Some(&next) = stepper.runnable().first() {
+///     assert!(stepper.step(next));
+/// }
+/// assert!(stepper.deadlock().is_none());
+/// assert_eq!(stepper.take_value(), Some("hello"));
+/// ```
+///
+/// Stays on its thread. Dropped before the end, it cancels what is left.
+pub struct Stepper<T> {
+    machine: Machine,
+    first: Option<JoinHandle<T>>,
+    seed: u64,
+    chosen: Vec<Decision>,
+    over: bool,
+}
+
+impl<T: Send + 'static> Stepper<T> {
+    /// Spawns `f` as the first routine. The seed is that of whatever is drawn and not chosen.
+    ///
+    /// # Panics
+    /// As [`Config::run`].
+    #[track_caller]
+    pub fn new<F>(seed: u64, granularity: Granularity, f: F) -> Stepper<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let chooser = Chooser::by_hand(seed, granularity == Granularity::Point, 0);
+        let machine = Machine::new(&Config::new(), seed, chooser);
+        let first = machine.start(f);
+        Stepper {
+            machine,
+            first: Some(first),
+            seed,
+            chosen: Vec::new(),
+            over: false,
+        }
+    }
+
+    /// The routines that can run, by number. If there is none, but a deadline, time has passed until then.
+    /// Empty at the end, and in a deadlock.
+    pub fn runnable(&self) -> Vec<RoutineId> {
+        if self.over {
+            return Vec::new();
+        }
+        let inside = self.machine.enter();
+        inside.look();
+        inside.runnable().into_iter().map(RoutineId::new).collect()
+    }
+
+    /// All routines that have not ended, by number.
+    pub fn routines(&self) -> Vec<RoutineView> {
+        let mut views = Vec::new();
+        let inside = self.machine.enter();
+        inside.for_each_live(&mut |view| views.push(view.clone()));
+        views.sort_unstable_by_key(|view| view.id);
+        views
+    }
+
+    /// Runs one step of a routine. False if it cannot run.
+    pub fn step(&mut self, routine: RoutineId) -> bool {
+        if self.over {
+            return false;
+        }
+        let inside = self.machine.enter();
+        inside.look();
+        let stepped = inside.step_of(routine.get());
+        if stepped {
+            self.chosen.push(Decision::Run(routine.get()));
+        }
+        stepped
+    }
+
+    /// Wakes a blocked routine for no reason. False if it does not wait.
+    pub fn wake(&mut self, routine: RoutineId) -> bool {
+        let inside = self.machine.enter();
+        let waits = !self.over && inside.blocked().contains(&routine.get());
+        if waits {
+            inside.notify(routine.get());
+            self.chosen.push(Decision::Wake(routine.get()));
+        }
+        waits
+    }
+
+    /// Virtual time since the beginning.
+    pub fn now(&self) -> Duration {
+        Duration::from_nanos(self.machine.enter().now_ns())
+    }
+
+    /// What was chosen so far. Unlike a run's, it has every step, not only those with a choice.
+    pub fn schedule(&self) -> Schedule {
+        Schedule {
+            seed: self.seed,
+            decisions: self.chosen.clone(),
+        }
+    }
+
+    /// Everybody who waits, if nobody can run and nothing will change that. The run is over then.
+    pub fn deadlock(&mut self) -> Option<Deadlock> {
+        if self.over {
+            return None;
+        }
+        let inside = self.machine.enter();
+        if inside.look() != Next::Deadlock {
+            return None;
+        }
+        let deadlock = Deadlock::of(&inside);
+        self.over = true;
+        Some(deadlock)
+    }
+
+    /// What the first routine returned, if it has; `None` also if it panicked.
+    pub fn take_value(&mut self) -> Option<T> {
+        let first = self.first.take_if(|first| first.is_finished())?;
+        first.join().ok()
+    }
+}
+
+impl<T> Drop for Stepper<T> {
+    fn drop(&mut self) {
+        let inside = self.machine.enter();
+        drop(self.first.take());
+        self.machine.end(&inside);
+    }
+}
+
+impl<T> std::fmt::Debug for Stepper<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stepper")
+            .field("seed", &self.seed)
+            .field("steps", &self.chosen.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -55,6 +55,7 @@ mod thread_state;
 pub mod time;
 mod token;
 mod trace;
+mod try_scope;
 mod turns;
 mod workload;
 
@@ -69,6 +70,10 @@ pub use runtime::{Handle, Remaining, Runtime};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{Builder, SpawnError, spawn, spawn_future, spawn_turns};
 pub use token::{CancelCause, CancelToken, WaitError};
+pub use try_scope::{
+    Failure, FailureKind, Failures, PanicReport, ScopeError, TryJoinError, TryScope,
+    TryScopedJoinHandle, try_scope,
+};
 pub use turns::Turn;
 pub use workload::{Workload, WorkloadCounters};
 

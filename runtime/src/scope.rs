@@ -207,14 +207,33 @@ impl<'scope> Scope<'scope, '_> {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        self.spawn_as(&Builder::new(), f)
+        self.spawn_as(Builder::new(), f)
             .unwrap_or_else(|e| panic!("{e}"))
     }
 
+    /// As [`spawn`](Self::spawn), with a name, a stack size, a workload or a token. The runtime is the
+    /// scope's.
+    ///
+    /// ```
+    /// use openwork::{Builder, Runtime, scope};
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// let text = String::from("deep");
+    /// let len = rt.block_on(|| {
+    ///     scope(|s| {
+    ///         let deep = Builder::new().name("reader").stack_size(1 << 20);
+    ///         s.spawn_as(deep, || text.len()).unwrap().join().unwrap()
+    ///     })
+    /// });
+    /// assert_eq!(len, 4);
+    /// ```
+    ///
+    /// # Errors
+    /// See [`SpawnError`].
     #[track_caller]
-    pub(crate) fn spawn_as<F, T>(
+    pub fn spawn_as<F, T>(
         &'scope self,
-        builder: &Builder,
+        builder: Builder,
         f: F,
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError>
     where
@@ -260,6 +279,11 @@ impl<'scope> Scope<'scope, '_> {
         CancelToken {
             node: self.data.token.clone(),
         }
+    }
+
+    /// Who panicked; all of them, once the wait is over.
+    pub(crate) fn take_panics(&self) -> Vec<ScopePanic> {
+        std::mem::take(&mut *self.data.panics())
     }
 
     /// Waits until every routine of the scope has ended. A cancel of the owner is passed on.
@@ -327,6 +351,11 @@ impl ScopeData {
 }
 
 impl<T> ScopedJoinHandle<'_, T> {
+    /// The routine's number.
+    pub fn id(&self) -> RoutineId {
+        self.handle.id()
+    }
+
     /// Waits for the routine's end and returns its result; see [`JoinHandle::join`].
     ///
     /// # Errors

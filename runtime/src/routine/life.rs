@@ -252,6 +252,11 @@ impl Life {
         self.flags.fetch_or(CANCEL_SEEN, Relaxed) & CANCEL_SEEN != 0
     }
 
+    /// Whether a fallible call has told the routine that it should end.
+    pub(crate) fn cancel_was_seen(&self) -> bool {
+        self.flags.load(Relaxed) & CANCEL_SEEN != 0
+    }
+
     /// Blocked to Inspected, by a walker. False if the routine is not blocked.
     pub(crate) fn inspect(&self) -> bool {
         let word = self.word.load(Acquire);

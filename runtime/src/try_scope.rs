@@ -1,0 +1,383 @@
+//! Scopes whose routines can fail: the first failure cancels the rest, and all of them are reported.
+
+mod failure;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+pub use failure::{Failure, FailureKind, Failures, PanicReport, ScopeError, TryJoinError};
+
+use crate::cancel::{self, CancelPayload};
+use crate::channel::{self, Receiver, Sender};
+use crate::id::RoutineId;
+use crate::join::JoinError;
+use crate::routine::RoutineRef;
+use crate::routine::life::CancelLevel;
+use crate::scheduler::block::{self, Context};
+use crate::scheduler::worker::{self, WorkerCore};
+use crate::scope::{Scope, ScopedJoinHandle};
+use crate::spawn::{Builder, SpawnError};
+use crate::token::node::Node;
+use crate::token::{CancelCause, CancelToken};
+
+/// Where routines that borrow and may fail are spawned; given to the closure of [`try_scope`].
+pub struct TryScope<'scope, 'env: 'scope, E> {
+    scope: Scope<'scope, 'env>,
+    failed: Arc<Failed<E>>,
+    /// One value in the channel for each running routine.
+    limit: OnceLock<(Sender<()>, Receiver<()>)>,
+}
+
+/// The end of a routine of a [`TryScope`].
+pub struct TryScopedJoinHandle<'scope, T>(ScopedJoinHandle<'scope, Option<T>>);
+
+/// The failures so far, and what the first one cancels.
+struct Failed<E> {
+    failures: Mutex<Vec<Failure<E>>>,
+    token: Arc<Node>,
+}
+
+/// Gives a place among the running routines back.
+struct Place(Receiver<()>);
+
+/// Runs `f`, which may spawn routines that borrow from the caller's frame and can fail, and waits for
+/// all of them. The first failure, an `Err` or a panic, asks the other routines to end; all failures
+/// are reported, in the order in which they happened.
+///
+/// ```
+/// use openwork::{Builder, Runtime, ScopeError, time, try_scope};
+/// use std::time::Duration;
+///
+/// let rt = Runtime::builder().workers(2).build().unwrap();
+/// let pages = ["index", "missing", "about"];
+/// let result = rt.block_on(|| {
+///     try_scope(|s| {
+///         for page in &pages {
+///             let fetch = Builder::new().name(page);
+///             s.spawn_as(fetch, move || match *page {
+///                 "missing" => Err("404"),
+///                 _ => Ok(time::sleep(Duration::from_secs(3600))), // ended by the cancel
+///             })
+///             .unwrap();
+///         }
+///         Ok("all fetched")
+///     })
+/// });
+/// let Err(ScopeError::Failed(failures)) = result else { panic!() };
+/// assert_eq!(failures.len(), 1);
+/// assert_eq!(failures.first().name(), Some("missing"));
+/// assert_eq!(failures.first().error(), Some(&"404"));
+/// ```
+///
+/// - A routine that ends by its cancel has not failed. One that was told by a call that it should end,
+///   and then returned an `Err` or panicked, is listed as [`after_cancel`](Failure::after_cancel), and
+///   does not alone make the scope fail.
+/// - An `Err` of `f` itself is a failure like the others. A panic of `f` cancels the routines too, and
+///   goes on when they have ended.
+/// - The failure does not interrupt `f`: what it still spawns never runs. An `f` that waits for
+///   something else than its routines waits for [`token`](TryScope::token) as well.
+/// - [`TryScope::limit`] bounds how many run at once.
+///
+/// # Errors
+/// [`ScopeError::Failed`] if something failed; otherwise [`ScopeError::Cancelled`] if the calling
+/// routine was asked to end.
+///
+/// # Panics
+/// With `f`'s panic, or where [`scope`](crate::scope) does.
+pub fn try_scope<'env, F, R, E>(f: F) -> Result<R, ScopeError<E>>
+where
+    F: for<'scope> FnOnce(&'scope TryScope<'scope, 'env, E>) -> Result<R, E>,
+    E: Send + 'env,
+{
+    let scope = TryScope::enter();
+    // Caught: unwinding past this frame would end the loan before the borrowers.
+    let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+    let result = match result {
+        Ok(Ok(value)) => Ok(Some(value)),
+        Ok(Err(error)) => {
+            scope.failed.push(FailureKind::Error(error));
+            Ok(None)
+        }
+        Err(payload) => {
+            scope.failed.cancel();
+            Err(payload)
+        }
+    };
+    scope.scope.wait();
+    match result {
+        Err(payload) => resume_unwind(payload),
+        Ok(value) => scope.finish(value),
+    }
+}
+
+impl<'env, E: Send> TryScope<'_, 'env, E> {
+    fn enter() -> Self {
+        let scope = Scope::enter("try_scope");
+        let token = scope.token().node;
+        TryScope {
+            scope,
+            failed: Arc::new(Failed {
+                failures: Mutex::new(Vec::new()),
+                token,
+            }),
+            limit: OnceLock::new(),
+        }
+    }
+
+    /// All routines have ended, and `f` has returned this value, or failed.
+    fn finish<R>(&self, value: Option<R>) -> Result<R, ScopeError<E>> {
+        let mut failures = std::mem::take(&mut *self.failed.lock());
+        // Those for which there was no stack never came to report themselves.
+        for panic in self.scope.take_panics() {
+            if failures.iter().all(|known| known.routine != panic.routine) {
+                failures.push(Failure {
+                    routine: panic.routine,
+                    name: panic.name,
+                    after_cancel: false,
+                    kind: FailureKind::Panicked(PanicReport::new(Box::new(panic.message))),
+                });
+            }
+        }
+        match value {
+            Some(value) if failures.iter().all(|failure| failure.after_cancel) => {
+                if let Context::Routine(me) = block::context() {
+                    cancel::report_if_asked(me).map_err(|_| ScopeError::Cancelled)?;
+                }
+                Ok(value)
+            }
+            _ => Err(ScopeError::Failed(Failures::new(failures))),
+        }
+    }
+}
+
+impl<'scope, E: Send + 'scope> TryScope<'scope, '_, E> {
+    /// Spawns a routine that may borrow what outlives the scope, and may fail. It inherits the workload.
+    ///
+    /// Waits for a place if there is a [`limit`](Self::limit).
+    #[track_caller]
+    pub fn spawn<F, T>(&'scope self, f: F) -> TryScopedJoinHandle<'scope, T>
+    where
+        F: FnOnce() -> Result<T, E> + Send + 'scope,
+        T: Send + 'scope,
+    {
+        self.spawn_as(Builder::new(), f)
+            .unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// As [`spawn`](Self::spawn), with a name, a stack size, a workload or a token. The runtime is the
+    /// scope's.
+    ///
+    /// # Errors
+    /// See [`SpawnError`].
+    #[track_caller]
+    pub fn spawn_as<F, T>(
+        &'scope self,
+        builder: Builder,
+        f: F,
+    ) -> Result<TryScopedJoinHandle<'scope, T>, SpawnError>
+    where
+        F: FnOnce() -> Result<T, E> + Send + 'scope,
+        T: Send + 'scope,
+    {
+        let place = self.take_place();
+        let failed = self.failed.clone();
+        let handle = self.scope.spawn_as(builder, move || {
+            let _place = place;
+            failed.watch(f)
+        })?;
+        Ok(TryScopedJoinHandle(handle))
+    }
+
+    /// Lets no more than `routines` of the scope run at once: further spawns wait until one has ended.
+    /// Once, before the first spawn.
+    ///
+    /// A routine of the scope that spawns into it keeps its own place while it waits for another.
+    ///
+    /// ```
+    /// use openwork::{Runtime, try_scope, yield_now};
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    ///
+    /// let rt = Runtime::builder().workers(2).build().unwrap();
+    /// let most = AtomicU32::new(0);
+    /// let running = AtomicU32::new(0);
+    /// rt.block_on(|| {
+    ///     try_scope::<_, _, ()>(|s| {
+    ///         s.limit(3);
+    ///         for _ in 0..20 {
+    ///             s.spawn(|| {
+    ///                 most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+    ///                 yield_now();
+    ///                 running.fetch_sub(1, Ordering::SeqCst);
+    ///                 Ok(())
+    ///             });
+    ///         }
+    ///         Ok(())
+    ///     })
+    ///     .unwrap();
+    /// });
+    /// assert!(most.into_inner() <= 3);
+    /// ```
+    ///
+    /// # Panics
+    /// If `routines` is 0, or there is a limit already.
+    pub fn limit(&self, routines: usize) {
+        assert!(routines > 0, "a scope needs room for one routine");
+        let set = self.limit.set(channel::bounded(routines));
+        assert!(set.is_ok(), "the scope has a limit already");
+    }
+
+    /// The token that the scope's routines are bound to; the first failure cancels it. See
+    /// [`Scope::token`].
+    pub fn token(&self) -> CancelToken {
+        self.scope.token()
+    }
+
+    /// Asks the scope's routines to end, and each one spawned later; see [`Scope::cancel`]. The scope
+    /// does not fail by that.
+    ///
+    /// ```
+    /// use openwork::{Runtime, channel, time, try_scope};
+    /// use std::time::Duration;
+    ///
+    /// let rt = Runtime::builder().workers(2).build().unwrap();
+    /// let fastest = rt.block_on(|| {
+    ///     try_scope::<_, _, ()>(|s| {
+    ///         let (tx, rx) = channel::bounded(2);
+    ///         for (name, delay) in [("near", 1), ("far", 3_600_000)] {
+    ///             let tx = tx.clone();
+    ///             s.spawn(move || {
+    ///                 time::sleep(Duration::from_millis(delay));
+    ///                 let _ = tx.send(name);
+    ///                 Ok(())
+    ///             });
+    ///         }
+    ///         let first = rx.recv().unwrap();
+    ///         s.cancel();
+    ///         Ok(first)
+    ///     })
+    /// });
+    /// assert_eq!(fastest.unwrap(), "near");
+    /// ```
+    pub fn cancel(&self) {
+        self.scope.cancel();
+    }
+
+    /// Waits for a place among the running routines, if they are limited.
+    fn take_place(&self) -> Option<Place> {
+        let (tx, rx) = self.limit.get()?;
+        // What is spawned after the cancel never runs: it need not wait for room.
+        if self.failed.token.level() != CancelLevel::None {
+            return None;
+        }
+        match tx.send(()) {
+            Ok(()) => Some(Place(rx.clone())),
+            Err(_) => {
+                cancel::raise_if_asked();
+                // Refused while panicking: better too many than a thread that stands still.
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // There is one: ours.
+        let _ = self.0.try_recv();
+    }
+}
+
+impl<E> Failed<E> {
+    /// Runs the body of a routine.
+    fn watch<T>(&self, f: impl FnOnce() -> Result<T, E>) -> Option<T> {
+        match catch_unwind(AssertUnwindSafe(f)) {
+            Ok(Ok(value)) => Some(value),
+            Ok(Err(error)) => {
+                self.push(FailureKind::Error(error));
+                None
+            }
+            Err(payload) if payload.is::<CancelPayload>() => resume_unwind(payload),
+            Err(payload) => {
+                let report = PanicReport::new(payload);
+                let message = report.message().to_owned();
+                self.push(FailureKind::Panicked(report));
+                // The routine has panicked for its log and its counters, too.
+                resume_unwind(Box::new(message))
+            }
+        }
+    }
+
+    /// The calling routine has failed.
+    fn push(&self, kind: FailureKind<E>) {
+        let running = worker::with_core(|core| core.and_then(WorkerCore::running));
+        let me: RoutineRef = running.expect("a scope's routine runs");
+        let header = me.header();
+        let after_cancel = header.life.cancel_was_seen();
+        self.lock().push(Failure {
+            routine: header.routine_id(),
+            name: header.name(),
+            after_cancel,
+            kind,
+        });
+        if !after_cancel {
+            self.cancel();
+        }
+    }
+
+    fn cancel(&self) {
+        self.token
+            .cancel(CancelLevel::Asked, &CancelCause::ScopeFailed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Failure<E>>> {
+        // Nothing in here panics while the lock is held.
+        self.failures.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+impl<T> TryScopedJoinHandle<'_, T> {
+    /// Waits for the routine's end and returns its value.
+    ///
+    /// # Errors
+    /// See [`TryJoinError`]. What the routine failed with is the scope's to report.
+    pub fn join(self) -> Result<T, TryJoinError> {
+        match self.0.join() {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) | Err(JoinError::Panicked(_)) => Err(TryJoinError::Failed),
+            Err(JoinError::Cancelled) => Err(TryJoinError::Cancelled),
+            Err(JoinError::Refused) => Err(TryJoinError::Refused),
+        }
+    }
+
+    /// The routine's number.
+    pub fn id(&self) -> RoutineId {
+        self.0.id()
+    }
+
+    /// Whether the routine has ended.
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    /// Ends the routine; see [`JoinHandle::abort`](crate::JoinHandle::abort). The scope does not fail by
+    /// that.
+    pub fn abort(&self) {
+        self.0.abort();
+    }
+}
+
+impl<E> fmt::Debug for TryScope<'_, '_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TryScope")
+            .field("scope", &self.scope)
+            .field("failures", &self.failed.lock().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for TryScopedJoinHandle<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

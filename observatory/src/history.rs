@@ -123,6 +123,7 @@ mod tests {
                 },
                 blocking: BlockingFigures::default(),
                 panics: 0,
+                io: None,
                 rings_on: true,
             },
             memory: None,

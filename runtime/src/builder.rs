@@ -2,9 +2,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -255,6 +255,7 @@ impl RuntimeBuilder {
             panics: Mutex::new(PanicLog::new()),
             pool: Pool::new(self.pool),
             end: End::new(),
+            poller: OnceLock::new(),
         });
         shared.slabs.keep(shared.clone());
         Ok((shared, queues))

@@ -39,6 +39,8 @@ pub mod fs;
 mod id;
 mod join;
 pub mod memory;
+pub mod net;
+mod poller;
 mod primitives;
 pub mod profile;
 mod routine;

@@ -291,6 +291,9 @@ impl Runtime {
         for worker in &shared.workers {
             worker.timers.close();
         }
+        if let Some(poller) = shared.poller() {
+            poller.close();
+        }
         shared.slabs.close();
         if blocking_threads > 0 {
             return Err(Remaining {

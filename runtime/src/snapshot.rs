@@ -45,18 +45,24 @@ pub enum Source {
     Injector,
     /// Another worker's deque. A routine counts as stolen at its first turn after the theft.
     Stolen,
+    /// The poller: a socket that the routine waited for had something.
+    Poller,
 }
 
 impl Source {
     /// Every source, in the order of [`WorkerSnapshot::turns_by_source`].
-    pub const ALL: [Source; 6] = [
+    pub const ALL: [Source; Source::COUNT] = [
         Source::Lifo,
         Source::Inbox,
         Source::Local,
         Source::Timer,
         Source::Injector,
         Source::Stolen,
+        Source::Poller,
     ];
+
+    /// Number of sources.
+    pub const COUNT: usize = 7;
 
     /// The word shown to people and programs.
     pub const fn name(self) -> &'static str {
@@ -67,7 +73,14 @@ impl Source {
             Source::Timer => "timer",
             Source::Injector => "injector",
             Source::Stolen => "stolen",
+            Source::Poller => "poller",
         }
+    }
+
+    /// Whether a routine readied by it goes before the others of its home: it has waited for
+    /// something outside, and would wait for a whole round of them on top.
+    pub(crate) const fn is_urgent(self) -> bool {
+        matches!(self, Source::Timer | Source::Poller)
     }
 
     pub(crate) const fn from_u8(raw: u8) -> Source {
@@ -239,6 +252,8 @@ pub struct Snapshot {
     pub blocking: BlockingFigures,
     /// Panic records made so far; see [`Handle::panics`](crate::Handle::panics).
     pub panics: u64,
+    /// Sockets and the poller; `None` if no routine has waited for a socket yet.
+    pub io: Option<IoFigures>,
     /// Whether turns and steals are being recorded.
     pub rings_on: bool,
 }
@@ -263,7 +278,7 @@ pub struct WorkerSnapshot {
     /// Routines ready in the queue of the home the worker holds.
     pub inbox: u64,
     /// Turns run, by [`Source`].
-    pub turns_by_source: [u64; 6],
+    pub turns_by_source: [u64; Source::COUNT],
     /// Looks into one victim's deque.
     pub steal_attempts: u64,
     /// Looks that took at least one routine.
@@ -405,6 +420,23 @@ pub struct BlockingFigures {
     pub refused: u64,
     /// The longest that a job has waited for a thread, or waits now, in nanoseconds.
     pub longest_wait_ns: u64,
+}
+
+/// What a runtime's poller does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IoFigures {
+    /// Sockets watched now.
+    pub sockets: u64,
+    /// Times a worker slept in the poller.
+    pub waits: u64,
+    /// Times a worker looked into it without sleeping.
+    pub looks: u64,
+    /// Events taken from the kernel.
+    pub events: u64,
+    /// Waiters that events have woken.
+    pub readied: u64,
+    /// Events that came when their socket had gone.
+    pub late: u64,
 }
 
 /// One routine at one moment.

@@ -109,7 +109,8 @@ fn sentence(tick: &Tick) -> String {
 }
 
 fn worker_row(worker: &Worker) -> WorkerRow {
-    let wire::BySource([lifo, inbox, local, timer, injector, stolen]) = worker.turns_by_source;
+    let wire::BySource([lifo, inbox, local, timer, injector, stolen, poller]) =
+        worker.turns_by_source;
     let count = |number: u64| grouped(number);
     WorkerRow {
         worker: worker.id,
@@ -121,7 +122,7 @@ fn worker_row(worker: &Worker) -> WorkerRow {
             count(local + lifo),
             count(injector),
             count(stolen),
-            count(inbox),
+            count(inbox + poller),
             count(timer),
             count(worker.stolen),
             count(worker.steals),

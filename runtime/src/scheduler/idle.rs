@@ -13,11 +13,15 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 pub(crate) const WORKERS_MAX: usize = 256;
 const WORDS: usize = WORKERS_MAX / 64;
 
+const NOBODY: u32 = u32::MAX;
+
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Idle {
     searching: AtomicU32,
     parked: [AtomicU64; WORDS],
+    /// The worker that sleeps in the poller, or [`NOBODY`]. A hint.
+    seated: AtomicU32,
     workers: u32,
 }
 
@@ -37,6 +41,7 @@ impl Idle {
         Idle {
             searching: AtomicU32::new(0),
             parked: std::array::from_fn(|_| AtomicU64::new(0)),
+            seated: AtomicU32::new(NOBODY),
             workers: workers as u32,
         }
     }
@@ -100,10 +105,11 @@ impl Idle {
         if self.searching.load(Relaxed) != 0 {
             return None;
         }
+        let seated = self.seated.load(Relaxed);
         for (index, word) in self.parked.iter().enumerate() {
             let mut bits = word.load(Relaxed);
             while bits != 0 {
-                let bit = bits & bits.wrapping_neg();
+                let bit = pick(bits, index, seated);
                 bits = word.fetch_and(!bit, SeqCst);
                 if bits & bit != 0 {
                     // Step S4: before the wake, so that later submitters see a searcher.
@@ -116,6 +122,16 @@ impl Idle {
         None
     }
 
+    /// `worker`, which has announced its sleep, has the poller's seat.
+    pub(crate) fn sit_down(&self, worker: usize) {
+        self.seated.store(worker as u32, Relaxed);
+    }
+
+    /// The worker in the poller is awake.
+    pub(crate) fn stand_up(&self) {
+        self.seated.store(NOBODY, Relaxed);
+    }
+
     /// After work was given to one worker: claims it if it is parked. It does not count as
     /// searching.
     pub(crate) fn claim(&self, worker: usize) -> bool {
@@ -126,6 +142,17 @@ impl Idle {
         let word = &self.parked[worker / 64];
         word.load(Relaxed) & bit != 0 && word.fetch_and(!bit, SeqCst) & bit != 0
     }
+}
+
+/// One of the bits of a word, if possible not that of the worker that sleeps in the poller: while it
+/// stays there, nobody else need look for sockets.
+fn pick(bits: u64, word: usize, seated: u32) -> u64 {
+    let others = match (seated as usize).checked_sub(word * 64) {
+        Some(seat @ 0..64) => bits & !(1 << seat),
+        _ => bits,
+    };
+    let from = if others == 0 { bits } else { others };
+    from & from.wrapping_neg()
 }
 
 #[cfg(all(test, loom))]

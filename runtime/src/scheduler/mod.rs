@@ -23,13 +23,15 @@ pub(crate) mod walk;
 pub(crate) mod worker;
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crossbeam_deque::{Injector, Stealer};
 
 use crate::blocking::pool::Pool;
+use crate::poller::Poller;
 use crate::routine::RoutineRef;
 use crate::routine::slab::Slabs;
 use crate::snapshot::{PanicRecord, RingRead};
@@ -61,6 +63,7 @@ pub(crate) struct Shared {
     /// Threads for what blocks in the kernel.
     pub(crate) pool: Arc<Pool>,
     pub(crate) end: shutdown::End,
+    pub(crate) poller: OnceLock<Arc<Poller>>,
 }
 
 /// What others may touch of a worker. Its thread's own part is [`worker::WorkerCore`].
@@ -84,7 +87,9 @@ impl Shared {
     pub(crate) fn notify_work(&self) {
         if let Some(worker) = self.idle.submitted() {
             self.count_wake();
-            self.workers[worker].parker.wake(true);
+            self.workers[worker]
+                .parker
+                .wake(true, || self.ring_poller());
         }
     }
 
@@ -92,7 +97,35 @@ impl Shared {
     pub(crate) fn wake_worker(&self, worker: usize) {
         if self.idle.claim(worker) {
             self.count_wake();
-            self.workers[worker].parker.wake(false);
+            self.workers[worker]
+                .parker
+                .wake(false, || self.ring_poller());
+        }
+    }
+
+    /// The poller, if a socket was ever waited for.
+    pub(crate) fn poller(&self) -> Option<&Arc<Poller>> {
+        self.poller.get()
+    }
+
+    /// The poller, made now if need be.
+    pub(crate) fn poller_or_make(&self) -> io::Result<&Arc<Poller>> {
+        if let Some(poller) = self.poller.get() {
+            return Ok(poller);
+        }
+        // Of two that are made at once, one is dropped.
+        let _ = self.poller.set(Arc::new(Poller::new()?));
+        // A worker that is to sleep looks for the poller after it has announced that; one that sleeps
+        // already knows of none, and has to take its seat.
+        for worker in 0..self.workers.len() {
+            self.wake_worker(worker);
+        }
+        Ok(self.poller.get().expect("set above"))
+    }
+
+    fn ring_poller(&self) {
+        if let Some(poller) = self.poller() {
+            poller.ring();
         }
     }
 

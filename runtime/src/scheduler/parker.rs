@@ -1,5 +1,8 @@
 //! The bed of one worker: a futex word with a token.
 //!
+//! A worker may also sleep somewhere else, in the poller, where it is woken by other means than the
+//! futex. The word says so, and whoever leaves the token then rings there.
+//!
 //! Not `std::thread::park`: its token is the thread's own, and routines may use it for themselves.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -11,6 +14,7 @@ const EMPTY: u32 = 0;
 const ASLEEP: u32 = 1;
 const WOKEN: u32 = 2;
 const WOKEN_TO_SEARCH: u32 = 3;
+const ASLEEP_ELSEWHERE: u32 = 4;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -43,8 +47,27 @@ impl Parker {
             // A signal or a changed word ends it early, which counts as a time-out.
             self.0.wait(ASLEEP, timeout);
         }
+        self.woken()
+    }
+
+    /// As [`park`](Self::park), but sleeps by calling `sleep`, which must end when the `ring` of
+    /// [`wake`](Self::wake) is called during it, or was called since it ended the last time.
+    pub(crate) fn park_elsewhere(&self, sleep: impl FnOnce()) -> Woken {
+        // Relaxed: as in `park`.
+        if self
+            .0
+            .0
+            .compare_exchange(EMPTY, ASLEEP_ELSEWHERE, Relaxed, Relaxed)
+            .is_ok()
+        {
+            sleep();
+        }
+        self.woken()
+    }
+
+    fn woken(&self) -> Woken {
         // Acquire pairs with the release swap in `wake`: what the waker did comes before.
-        match word.swap(EMPTY, Acquire) {
+        match self.0.0.swap(EMPTY, Acquire) {
             WOKEN => Woken::ForOwnWork,
             WOKEN_TO_SEARCH => Woken::ToSearch,
             _ => Woken::TimedOut,
@@ -61,12 +84,15 @@ impl Parker {
         }
     }
 
-    /// Leaves the token and ends the sleep. By the one party that claimed the worker.
-    pub(crate) fn wake(&self, to_search: bool) {
+    /// Leaves the token and ends the sleep, by `ring` if it is one of
+    /// [`park_elsewhere`](Self::park_elsewhere). By the one party that claimed the worker.
+    pub(crate) fn wake(&self, to_search: bool, ring: impl FnOnce()) {
         let token = if to_search { WOKEN_TO_SEARCH } else { WOKEN };
-        // Release pairs with the acquire in `park`.
-        if self.0.0.swap(token, Release) == ASLEEP {
-            self.0.wake();
+        // Release pairs with the acquire in `woken`.
+        match self.0.0.swap(token, Release) {
+            ASLEEP => self.0.wake(),
+            ASLEEP_ELSEWHERE => ring(),
+            _ => {}
         }
     }
 }
@@ -89,7 +115,7 @@ mod model {
                 let shared = shared.clone();
                 thread::spawn(move || {
                     shared.1.store(1, Relaxed);
-                    shared.0.wake(true);
+                    shared.0.wake(true, || unreachable!("asleep in its bed"));
                 })
             };
             assert_eq!(shared.0.take_token(), Woken::ToSearch);
@@ -107,14 +133,14 @@ mod model {
             let waker = {
                 let shared = shared.clone();
                 thread::spawn(move || {
-                    shared.0.wake(false);
+                    shared.0.wake(false, || {});
                     // The claim protocol lets nobody wake a worker again before it has woken.
                     assert_eq!(shared.1.take_token(), Woken::ForOwnWork);
-                    shared.0.wake(true);
+                    shared.0.wake(true, || {});
                 })
             };
             assert_eq!(shared.0.take_token(), Woken::ForOwnWork);
-            shared.1.wake(false);
+            shared.1.wake(false, || {});
             assert_eq!(shared.0.take_token(), Woken::ToSearch);
             waker.join().unwrap();
         });

@@ -10,7 +10,7 @@ use crate::scheduler::worker::{self, WorkerCore};
 use crate::snapshot::{Source, WaitReason};
 use crate::time;
 
-/// Turn routines readied by a timer that a home's queue takes at its front, where no thief sees
+/// Turn routines readied by a timer or the poller that a home's queue takes at its front, where no thief sees
 /// them; beyond, they go to the deque.
 const URGENT_MAX: u64 = 64;
 
@@ -54,7 +54,7 @@ pub(crate) fn queue_woken(routine: RoutineRef, reason: WaitReason, source: Sourc
             shared.foreign.readies[reason as usize].fetch_add(1, Relaxed);
             routine.header().touch(time::now_ns());
             if is_bound(routine) {
-                to_home(routine);
+                to_home(routine, source);
             } else {
                 routine.header().set_source(Source::Injector);
                 shared.injector.push(routine);
@@ -74,21 +74,20 @@ fn queue_on_worker(core: &WorkerCore, routine: RoutineRef, source: Source) {
     let header = routine.header();
     header.touch(core.now.get());
     let mine = is_bound(routine) && header.home.load(Relaxed) == core.index;
-    match (is_bound(routine), mine, source) {
-        (true, true, Source::Timer) => core.push_urgent(routine, Source::Timer),
-        (true, true, _) => core.push_lifo(routine),
-        (true, false, _) => to_home(routine),
-        (false, _, Source::Timer) if core.queue_len() < URGENT_MAX => {
-            core.push_urgent(routine, Source::Timer);
-        }
+    match (is_bound(routine), mine, source.is_urgent()) {
+        (true, true, true) => core.push_urgent(routine, source),
+        (true, true, false) => core.push_lifo(routine),
+        (true, false, _) => to_home(routine, source),
+        (false, _, true) if core.queue_len() < URGENT_MAX => core.push_urgent(routine, source),
         (false, ..) => core.push_local(routine, source),
     }
 }
 
-fn to_home(routine: RoutineRef) {
+fn to_home(routine: RoutineRef, source: Source) {
     let shared = routine.shared();
     let header = routine.header();
-    header.set_source(Source::Inbox);
+    let urgent = source.is_urgent();
+    header.set_source(if urgent { source } else { Source::Inbox });
     let home = header.home.load(Relaxed) as usize;
     shared.workers[home].inbox.push(routine);
     shared.wake_worker(home);

@@ -22,7 +22,7 @@ pub(crate) struct WorkerStats {
     pub(crate) turn_workload: AtomicU64,
     pub(crate) lifo: AtomicU64,
     pub(crate) ring: AtomicU64,
-    pub(crate) turns: [AtomicU64; 6],
+    pub(crate) turns: [AtomicU64; Source::COUNT],
     pub(crate) steal_attempts: AtomicU64,
     pub(crate) steals: AtomicU64,
     pub(crate) stolen_from: Box<[AtomicU64]>,

@@ -44,6 +44,7 @@ impl Shared {
             routines,
             blocking: self.pool.figures(),
             panics: self.panics_made(),
+            io: self.poller().map(|poller| poller.figures()),
             rings_on: self.record.load(Relaxed),
         }
     }

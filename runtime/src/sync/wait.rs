@@ -80,6 +80,23 @@ impl Rouse {
     }
 }
 
+impl Rouse {
+    /// As [`rouse`](Self::rouse), by a worker between two turns: foreign code is left to a routine.
+    pub(crate) fn rouse_between_turns(self, source: Source) {
+        match self.0 {
+            Roused::Routine(routine, ticket, held) => {
+                ready::ready(routine, ticket, source);
+                drop(held);
+            }
+            Roused::Thread(thread) => thread.unpark(),
+            Roused::Task(waker) => match waker::routine_of(&waker) {
+                Some(routine) => waker::notify(routine, source),
+                None => crate::spawn::spawn_internal("waker", move || waker.wake()),
+            },
+        }
+    }
+}
+
 /// What an arm says when it is tried.
 pub(crate) enum Attempt {
     /// It is done. There may be somebody to wake.

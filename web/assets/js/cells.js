@@ -11,6 +11,7 @@ export const SOURCES = [
   { name: 'timer', group: 'timer' },
   { name: 'injector', group: 'injector' },
   { name: 'stolen', group: 'stolen' },
+  { name: 'poller', group: 'inbox' },
 ];
 
 export const GROUPS = ['local', 'injector', 'stolen', 'inbox', 'timer'];

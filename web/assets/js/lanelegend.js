@@ -18,7 +18,8 @@ export class LaneLegend {
   /** Turns in [from, to] by where they came from, from the workers' own counters. */
   turnsOf(group, from, to) {
     const grown = (name) => grownBetween(this.store.ring, COLUMN[`from_${name}`], from, to);
-    return group === 'local' ? grown('local') + grown('lifo') : grown(group);
+    if (group === 'local') return grown('local') + grown('lifo');
+    return group === 'inbox' ? grown('inbox') + grown('poller') : grown(group);
   }
 
   /** All turns in [from, to]. */

@@ -15,7 +15,7 @@ use super::words::site;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Lanes {
     /// Per worker: `[start_ns, length_ns, source, share, turns, routine, site, workload]`, where `source` counts from
-    /// `lifo` = 0 through `inbox`, `local`, `timer`, `injector` to `stolen` = 5, `site` is a key of `sites`, and a
+    /// `lifo` = 0 through `inbox`, `local`, `timer`, `injector`, `stolen` to `poller` = 6, `site` is a key of `sites`, and a
     /// `share` below 1 is the busy part of several merged turns. `turns` = 0 with `source` `null` is a turn that is not
     /// over: a later cell with the same start takes its place.
     #[schema(value_type = Vec<Vec<Vec<serde_json::Value>>>)]

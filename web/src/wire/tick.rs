@@ -415,7 +415,7 @@ impl From<&Finding> for FindingWire {
 
 /// Turns by source, with the sources' names.
 #[derive(Debug)]
-pub struct BySource(pub [u64; 6]);
+pub struct BySource(pub [u64; Source::COUNT]);
 
 impl Serialize for BySource {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

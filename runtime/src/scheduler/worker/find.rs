@@ -2,6 +2,7 @@
 
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use crossbeam_deque::Steal;
 
@@ -30,6 +31,9 @@ const BATCH_MAX: usize = 32;
 /// Rounds over all victims before a searching worker gives up.
 const SEARCH_ROUNDS: usize = 4;
 
+/// Time between a busy worker's looks into the poller. A look is a system call, of about 0.3 us.
+const LOOK_NS: u64 = 50_000;
+
 /// Time between a worker's tries for a stack that the system refused: no event tells when it would
 /// not. A hundred tries a second cost nothing beside the lack of memory that they wait out.
 const STACK_RETRY_NS: u64 = 10_000_000;
@@ -37,7 +41,7 @@ const STACK_RETRY_NS: u64 = 10_000_000;
 impl WorkerCore {
     /// Adds a routine that any worker may run.
     pub(crate) fn push_local(&self, routine: RoutineRef, source: Source) {
-        let source = if source == Source::Timer {
+        let source = if source.is_urgent() {
             source
         } else {
             Source::Local
@@ -94,12 +98,15 @@ impl WorkerCore {
     pub(super) fn drain_inbox(&self) {
         let inbox = &self.shared.workers[self.index as usize].inbox;
         if !inbox.is_empty() {
-            inbox.drain(|routine| self.push_back(routine));
+            inbox.drain(|routine| match routine.header().source() {
+                source if source.is_urgent() => self.push_urgent(routine, source),
+                _ => self.push_back(routine),
+            });
         }
     }
 
     /// The next routine without asking other workers, in the order of DESIGN: LIFO slot, home,
-    /// local deque, timers due, injector; now and then in another order.
+    /// local deque, timers due, injector, poller; now and then in another order.
     pub(super) fn next(&self) -> Option<RoutineRef> {
         let turns = self.turns.get().wrapping_add(1);
         self.turns.set(turns);
@@ -128,12 +135,17 @@ impl WorkerCore {
             .or_else(|| second(self))
             .or_else(|| self.serve_timers().then(|| self.pop_own()).flatten())
             .or_else(|| self.take_injected())
+            .or_else(|| self.look_into_poller().then(|| self.pop_own()).flatten())
             .or_else(|| self.retry_for_stack())
     }
 
     /// One of the sources that others could starve, in rotation.
     fn next_fair(&self) -> Option<RoutineRef> {
         self.serve_timers();
+        if self.now.get() >= self.look_at.get() {
+            self.look_at.set(self.now.get() + LOOK_NS);
+            self.look_into_poller();
+        }
         let turn = self.fair_next.get();
         self.fair_next.set(turn.wrapping_add(1));
         self.retry_for_stack().or_else(|| match turn % 3 {
@@ -197,6 +209,22 @@ impl WorkerCore {
         }
         let now = time::now_ns();
         next <= now && self.timers().serve(now) > 0
+    }
+
+    /// Readies whatever the kernel has something for. Returns whether that was anything.
+    fn look_into_poller(&self) -> bool {
+        let Some(poller) = self.shared.poller() else {
+            return false;
+        };
+        if !poller.has_sources() {
+            return false;
+        }
+        // Taken means that somebody else looks, or sleeps there.
+        let Some(mut seat) = poller.take_seat() else {
+            return false;
+        };
+        seat.wait(Some(Duration::ZERO));
+        seat.serve() > 0
     }
 
     fn take_injected(&self) -> Option<RoutineRef> {

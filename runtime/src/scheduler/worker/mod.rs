@@ -70,6 +70,8 @@ pub(crate) struct WorkerCore {
     turns: Cell<u32>,
     fair_at: Cell<u64>,
     fair_next: Cell<u32>,
+    /// When a busy worker looks into the poller again.
+    look_at: Cell<u64>,
     random: Cell<u64>,
     /// When a routine that the system refused a stack may try again here.
     stack_retry_at: Cell<u64>,
@@ -134,6 +136,7 @@ impl WorkerCore {
             turns: Cell::new(0),
             fair_at: Cell::new(0),
             fair_next: Cell::new(0),
+            look_at: Cell::new(0),
             random: Cell::new(0x9E37_79B9_7F4A_7C15 ^ u64::from(index + 1)),
             stack_retry_at: Cell::new(0),
             pool: RefCell::new(pool),
@@ -265,12 +268,24 @@ impl WorkerCore {
             || self.queue_len() > 0
             || self.shared.may_leave();
         let now = time::now_ns();
+        // Whoever has the seat is awake, or sleeps there; so the last one to fall asleep gets it.
+        // After the announcement: see `Shared::poller_or_make`.
+        let mut seat = None;
         let woken = if must_stay || deadline <= now {
             None
         } else {
             stats::add(&self.stats().parks, 1);
             let timeout = (deadline != NEVER).then(|| Duration::from_nanos(deadline - now));
-            Some(mine.parker.park(timeout))
+            seat = self.shared.poller().and_then(|poller| poller.take_seat());
+            Some(match &mut seat {
+                None => mine.parker.park(timeout),
+                Some(seat) => {
+                    self.shared.idle.sit_down(me);
+                    let woken = mine.parker.park_elsewhere(|| seat.wait(timeout));
+                    self.shared.idle.stand_up();
+                    woken
+                }
+            })
         };
         let woken = match woken {
             Some(Woken::TimedOut) | None => {
@@ -289,6 +304,9 @@ impl WorkerCore {
         };
         self.now.set(time::now_ns());
         self.stats().set_state(WorkerState::Running);
+        if let Some(seat) = seat {
+            seat.serve();
+        }
         woken == Woken::ToSearch
     }
 }

@@ -1,0 +1,150 @@
+//! What several kinds of sockets have in common with those of the standard library.
+
+/// Conversions, names and the functions that every socket has.
+macro_rules! socket_common {
+    ($socket:ident, $std:ty) => {
+        impl $socket {
+            fn new(inner: $std) -> $socket {
+                $socket($crate::net::socket::Socket::new(inner))
+            }
+
+            /// Takes over a socket of the standard library, and makes it non-blocking: so it becomes
+            /// for all its clones.
+            ///
+            /// # Errors
+            /// Those of the system call.
+            pub fn from_std(socket: $std) -> std::io::Result<$socket> {
+                socket.set_nonblocking(true)?;
+                Ok($socket::new(socket))
+            }
+
+            /// Makes it a socket of the standard library, one that blocks.
+            ///
+            /// # Errors
+            /// Those of the system call.
+            pub fn into_std(self) -> std::io::Result<$std> {
+                let socket = self.0.into_inner();
+                socket.set_nonblocking(false)?;
+                Ok(socket)
+            }
+
+            /// Another handle to the same socket, with time-outs of its own, which are the same so
+            /// far.
+            ///
+            /// # Errors
+            /// Those of the system call.
+            pub fn try_clone(&self) -> std::io::Result<$socket> {
+                let clone = self.0.inner().try_clone()?;
+                Ok($socket(
+                    $crate::net::socket::Socket::new(clone).like(&self.0),
+                ))
+            }
+
+            /// Whether calls fail with [`WouldBlock`](std::io::ErrorKind::WouldBlock) instead of
+            /// waiting. This handle only.
+            ///
+            /// # Errors
+            /// None.
+            pub fn set_nonblocking(&self, nonblocking: bool) -> std::io::Result<()> {
+                self.0.set_nonblocking(nonblocking);
+                Ok(())
+            }
+
+            /// Takes the error that the system keeps for the socket.
+            ///
+            /// # Errors
+            /// Those of the system call.
+            pub fn take_error(&self) -> std::io::Result<Option<std::io::Error>> {
+                self.0.inner().take_error()
+            }
+
+            /// Ends the socket for everybody: who waits for it and who calls it from now on gets an
+            /// error of kind [`NotConnected`](std::io::ErrorKind::NotConnected). The descriptor is
+            /// given back when the value is dropped.
+            pub fn close(&self) {
+                self.0.close();
+            }
+        }
+
+        impl std::os::fd::AsFd for $socket {
+            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+                self.0.inner().as_fd()
+            }
+        }
+
+        impl std::os::fd::AsRawFd for $socket {
+            fn as_raw_fd(&self) -> std::os::fd::RawFd {
+                self.0.inner().as_raw_fd()
+            }
+        }
+
+        impl From<$socket> for std::os::fd::OwnedFd {
+            /// The descriptor stays non-blocking.
+            fn from(socket: $socket) -> std::os::fd::OwnedFd {
+                socket.0.into_inner().into()
+            }
+        }
+    };
+}
+
+/// Time-outs and deadlines in both directions.
+macro_rules! socket_limits {
+    ($socket:ident) => {
+        impl $socket {
+            /// Longest time that a call which receives may wait; `None` for no limit. It is over with
+            /// an error of kind [`TimedOut`](std::io::ErrorKind::TimedOut).
+            ///
+            /// # Errors
+            /// If it is zero.
+            pub fn set_read_timeout(
+                &self,
+                timeout: Option<std::time::Duration>,
+            ) -> std::io::Result<()> {
+                let read = $crate::poller::Direction::Read;
+                self.0.set_timeout(read, timeout)
+            }
+
+            /// As [`set_read_timeout`](Self::set_read_timeout), for calls that send.
+            ///
+            /// # Errors
+            /// If it is zero.
+            pub fn set_write_timeout(
+                &self,
+                timeout: Option<std::time::Duration>,
+            ) -> std::io::Result<()> {
+                let write = $crate::poller::Direction::Write;
+                self.0.set_timeout(write, timeout)
+            }
+
+            /// What [`set_read_timeout`](Self::set_read_timeout) has set.
+            ///
+            /// # Errors
+            /// None.
+            pub fn read_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
+                Ok(self.0.timeout($crate::poller::Direction::Read))
+            }
+
+            /// What [`set_write_timeout`](Self::set_write_timeout) has set.
+            ///
+            /// # Errors
+            /// None.
+            pub fn write_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
+                Ok(self.0.timeout($crate::poller::Direction::Write))
+            }
+
+            /// The moment after which no call that receives waits; `None` for no limit. It also
+            /// holds for routines that wait already, so the past ends their waits; a plain thread
+            /// looks at it when its call begins.
+            pub fn set_read_deadline(&self, at: Option<std::time::Instant>) {
+                self.0.set_deadline($crate::poller::Direction::Read, at);
+            }
+
+            /// As [`set_read_deadline`](Self::set_read_deadline), for calls that send.
+            pub fn set_write_deadline(&self, at: Option<std::time::Instant>) {
+                self.0.set_deadline($crate::poller::Direction::Write, at);
+            }
+        }
+    };
+}
+
+pub(super) use {socket_common, socket_limits};

@@ -1,0 +1,42 @@
+//! Waiting for a socket while holding the thread: what plain threads do, and routines that panic.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use super::source::Direction;
+use crate::scheduler::timers::NEVER;
+use crate::time;
+
+/// Waits until there may be something, or the deadline has passed: in nanoseconds since process
+/// start. Returns whether it came in time.
+pub(crate) fn hold_for(fd: BorrowedFd<'_>, direction: Direction, deadline: u64) -> bool {
+    let events = match direction {
+        Direction::Read => libc::POLLIN | libc::POLLPRI | libc::POLLRDHUP,
+        Direction::Write => libc::POLLOUT,
+    };
+    loop {
+        let left = Duration::from_nanos(deadline.saturating_sub(time::now_ns()));
+        let spec = libc::timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        let timeout = match deadline {
+            NEVER => std::ptr::null(),
+            _ => &raw const spec,
+        };
+        let mut asked = libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events,
+            revents: 0,
+        };
+        // SAFETY: the kernel writes one `pollfd` and reads the time, both of this frame.
+        let got = unsafe { libc::ppoll(&raw mut asked, 1, timeout, std::ptr::null()) };
+        match got {
+            1.. => return true,
+            0 => return false,
+            // A signal; or the kernel has no memory for the call, which a next one may find.
+            _ if time::now_ns() >= deadline => return false,
+            _ => {}
+        }
+    }
+}

@@ -49,9 +49,15 @@ impl From<Cancelled> for std::io::Error {
 
 /// For calls that cannot fail: unwinds if the running routine was asked or told to end.
 pub(crate) fn raise_if_asked() {
-    if let Context::Routine(me) = block::context()
-        && me.header().life.cancel_level() != CancelLevel::None
-    {
+    if let Context::Routine(me) = block::context() {
+        raise_if_told(me);
+    }
+}
+
+/// The same for a caller that knows itself to be the running routine `me`, and not to panic.
+#[inline]
+pub(crate) fn raise_if_told(me: RoutineRef) {
+    if me.header().life.cancel_level() != CancelLevel::None {
         raise();
     }
 }
@@ -66,6 +72,7 @@ pub(crate) fn report_if_asked(me: RoutineRef) -> Result<(), Cancelled> {
     }
 }
 
+#[cold]
 fn raise() -> ! {
     std::panic::resume_unwind(Box::new(CancelPayload))
 }

@@ -82,11 +82,12 @@ pub fn current_worker() -> Option<WorkerId> {
 /// });
 /// # });
 /// ```
+#[inline]
 pub fn yield_now() {
-    if let Context::Routine(_) = block::context() {
-        cancel::raise_if_asked();
+    if let Context::Routine(me) = block::context() {
+        cancel::raise_if_told(me);
         block::give_way();
-        cancel::raise_if_asked();
+        cancel::raise_if_told(me);
     }
 }
 
@@ -108,15 +109,15 @@ pub fn yield_now() {
 /// # });
 /// ```
 pub fn checkpoint() {
-    if let Context::Routine(_) = block::context() {
+    if let Context::Routine(me) = block::context() {
         explore::point();
-        cancel::raise_if_asked();
+        cancel::raise_if_told(me);
         let over = worker::with_core(|core| {
             core.is_some_and(|core: &WorkerCore| core.others_wait() && core.slice_is_over(SLICE))
         });
         if over {
             block::give_way();
-            cancel::raise_if_asked();
+            cancel::raise_if_told(me);
         }
     }
 }
@@ -158,7 +159,7 @@ pub(crate) fn overflow_facts() -> Option<RoutineFacts> {
             id: header.id.load(Relaxed),
             name: header.name_bytes(),
             site: header.site(),
-            stack_low: t.stack_low.load(Relaxed),
+            stack_low: t.routine_stack()?.0,
         })
     })
 }

@@ -267,7 +267,8 @@ pub struct WorkerSnapshot {
     pub state: WorkerState,
     /// Whose turn it runs.
     pub routine: Option<RoutineId>,
-    /// When that turn began, in nanoseconds since process start.
+    /// When that turn began, in nanoseconds since process start: exact while turns are recorded,
+    /// otherwise up to one tick of the kernel (4 ms as a rule) before.
     pub turn_started_ns: Option<u64>,
     /// More of that turn; `None` between turns, or if it changed while it was read.
     pub turn: Option<RunningTurn>,
@@ -295,7 +296,8 @@ pub struct WorkerSnapshot {
     pub yields: u64,
     /// Times a routine was seen to have grown its stack past another power of two.
     pub stack_growths: u64,
-    /// Time in turns, in nanoseconds.
+    /// Time in turns, in nanoseconds. Complete when the worker has run out of turns; while it runs
+    /// them it lags behind by the time since [`turn_started_ns`](Self::turn_started_ns).
     pub busy_ns: u64,
     /// Time looking for work, in nanoseconds.
     pub searching_ns: u64,
@@ -450,7 +452,8 @@ pub struct RoutineView {
     pub site: &'static Location<'static>,
     /// Where it is in its life.
     pub state: RoutineState,
-    /// Since when, in nanoseconds since process start; as fine as a turn.
+    /// Since when, in nanoseconds since process start: exact to a turn while turns are recorded,
+    /// otherwise up to one tick of the kernel (4 ms as a rule) before the truth.
     pub state_since_ns: u64,
     /// When it was spawned, in nanoseconds since process start.
     pub spawned_at_ns: u64,

@@ -10,10 +10,11 @@
 //! never changes its OS thread today, but travelling homes will change what stands behind the
 //! address, and an accessor that is called anew each time is right under both.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 
 use crate::memory;
-use crate::routine::Header;
+use crate::routine::{Header, context};
 use crate::scheduler::worker::WorkerCore;
 use crate::workload::WorkloadInner;
 
@@ -29,9 +30,6 @@ pub(crate) struct ThreadState {
     pub(crate) core: AtomicPtr<WorkerCore>,
     /// The routine whose turn runs here, null in scheduler context and on foreign threads.
     pub(crate) routine: AtomicPtr<Header>,
-    /// Lowest usable address and end of the running routine's stack; both 0 in scheduler context.
-    pub(crate) stack_low: AtomicUsize,
-    pub(crate) stack_high: AtomicUsize,
     /// Bounds of the thread's own stack; 0 until a worker thread has filled them in.
     pub(crate) native_low: AtomicUsize,
     pub(crate) native_high: AtomicUsize,
@@ -57,8 +55,6 @@ thread_local! {
             worker: AtomicU32::new(NO_WORKER),
             core: AtomicPtr::new(std::ptr::null_mut()),
             routine: AtomicPtr::new(std::ptr::null_mut()),
-            stack_low: AtomicUsize::new(0),
-            stack_high: AtomicUsize::new(0),
             native_low: AtomicUsize::new(0),
             native_high: AtomicUsize::new(0),
             workload: AtomicPtr::new(std::ptr::null_mut()),
@@ -69,6 +65,33 @@ thread_local! {
             apart: AtomicU32::new(0),
         }
     };
+}
+
+impl ThreadState {
+    /// Lowest usable address and end of the running routine's stack; `None` in scheduler context
+    /// and on foreign threads. Async-signal-safe.
+    pub(crate) fn routine_stack(&self) -> Option<(usize, usize)> {
+        // SAFETY: the scheduler stores the routine that it runs, whose block and stack live through
+        // the turn, and this thread is in that turn.
+        unsafe {
+            let routine = self.routine.load(Relaxed).as_ref()?;
+            Some(context::bounds(routine.stack.load(Relaxed)))
+        }
+    }
+}
+
+/// Where this thread's state is, for its worker, which asks again whenever another state may be
+/// mounted. Nobody else keeps the address.
+#[inline(never)]
+pub(crate) fn address() -> *const ThreadState {
+    // Opaque: the optimiser must not find out that it answers the same each time.
+    std::hint::black_box(THREAD.with(std::ptr::from_ref))
+}
+
+/// The worker that this thread holds and the routine that runs on it, or null.
+#[inline(never)]
+pub(crate) fn running() -> (*const WorkerCore, *mut Header) {
+    THREAD.with(|t| (t.core.load(Relaxed).cast_const(), t.routine.load(Relaxed)))
 }
 
 /// Runs `f` on this thread's state.

@@ -157,9 +157,8 @@ pub(super) fn sample(address: usize, size: usize) {
 /// A thread's own bounds are asked for at its first sample: cheap enough at one sample in half a
 /// megabyte, and threads that never allocate that much never ask.
 fn bounds(thread: &ThreadState) -> Option<Bounds> {
-    let routine = thread.stack_low.load(Relaxed);
-    if routine != 0 {
-        return Bounds::routine(routine, thread.stack_high.load(Relaxed));
+    if let Some((low, high)) = thread.routine_stack() {
+        return Bounds::routine(low, high);
     }
     if thread.native_high.load(Relaxed) == 0 {
         let (low, high) = frames::thread_stack()?;

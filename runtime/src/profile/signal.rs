@@ -356,12 +356,11 @@ fn record(thread: &ThreadState, ring: &SampleRing, missed: u32, at: Registers) {
         thread.native_low.load(Relaxed),
         thread.native_high.load(Relaxed),
     );
-    let routine_low = thread.stack_low.load(Relaxed);
-    let on_routine = routine_low != 0;
-    let stack = if on_routine {
-        Bounds::routine(routine_low, thread.stack_high.load(Relaxed))
-    } else {
-        own
+    let routine = thread.routine_stack();
+    let on_routine = routine.is_some();
+    let stack = match routine {
+        Some((low, high)) => Bounds::routine(low, high),
+        None => own,
     };
     // During a switch the registers belong to two stacks: the thread is said to run a routine and
     // its stack pointer is elsewhere already, or still; or the stack pointer has arrived and the

@@ -97,6 +97,8 @@ fn look_at(header: &Header) -> Option<RoutineStack> {
     };
     let stack = claim.facts;
     if let Some(bounds) = Bounds::routine(stack.low, stack.base) {
+        walked[0] = stack.saved_pc;
+        depth = 1;
         // SAFETY: 1 the claim keeps the routine from being resumed; 2 its stack belongs to it until
         // it ends, which it cannot do meanwhile, and above the saved frame pointer it is in use.
         unsafe {

@@ -234,6 +234,7 @@ impl Life {
     }
 
     /// How far a cancel has gone.
+    #[inline]
     pub(crate) fn cancel_level(&self) -> CancelLevel {
         // SeqCst: the worker asks after `block`, as the read of Dekker's pattern; for the routine
         // itself relaxed would do.

@@ -7,7 +7,7 @@
 
 use crate::routine::life::Ticket;
 use crate::routine::{RoutineRef, context};
-use crate::scheduler::worker::{self, Post};
+use crate::scheduler::worker::Post;
 use crate::scheduler::{Shared, explore};
 use crate::snapshot::{RoutineKind, WaitReason};
 use crate::thread_state;
@@ -27,14 +27,15 @@ pub(crate) enum Context {
 }
 
 /// Where the caller is.
+#[inline]
 pub(crate) fn context() -> Context {
-    let (on_worker, routine) =
-        thread_state::with(|t| (!t.core.load(Relaxed).is_null(), t.routine.load(Relaxed)));
-    if !on_worker {
-        return Context::Thread;
-    }
+    let (core, routine) = thread_state::running();
     if routine.is_null() {
-        return Context::Scheduler;
+        return if core.is_null() {
+            Context::Thread
+        } else {
+            Context::Scheduler
+        };
     }
     // SAFETY: the worker stores the routine that it runs, and its block lives through the turn.
     let routine = unsafe { RoutineRef::from_ptr(routine) };
@@ -62,8 +63,9 @@ pub(crate) type Commit<'a> = &'a mut dyn FnMut(RoutineRef, Ticket) -> bool;
 /// again at what it waits for.
 ///
 /// Only from [`Context::Routine`].
+#[inline]
 pub(crate) fn block(why: WaitReason, interrupt: Interrupt, commit: Commit<'_>) {
-    switch_out(Post::Block {
+    let me = switch_out(&Post::Block {
         why,
         interrupt,
         // The worker calls it before this frame is resumed, so the lifetime may be forgotten.
@@ -80,9 +82,7 @@ pub(crate) fn block(why: WaitReason, interrupt: Interrupt, commit: Commit<'_>) {
     // A notice left over has done its work, or every later inspection would wake the routine. Not
     // within a poll: there the notice may be for the future, which looks for it when the poll has
     // returned.
-    if let Context::Routine(me) = context()
-        && me.header().kind() == RoutineKind::Stackful
-    {
+    if me.header().kind() == RoutineKind::Stackful {
         me.header().life.take_notice();
     }
 }
@@ -93,7 +93,7 @@ pub(crate) fn block(why: WaitReason, interrupt: Interrupt, commit: Commit<'_>) {
 pub(crate) fn sleep_until_cancelled(why: WaitReason) {
     let mut stay = |_: RoutineRef, _: Ticket| true;
     let commit: &mut (dyn FnMut(RoutineRef, Ticket) -> bool + 'static) = &mut stay;
-    switch_out(Post::Block {
+    switch_out(&Post::Block {
         why,
         interrupt: Interrupt::ByCancel,
         commit,
@@ -103,19 +103,25 @@ pub(crate) fn sleep_until_cancelled(why: WaitReason) {
 /// Gives way: the routine goes to the end of its home's queue.
 ///
 /// Only from [`Context::Routine`].
+#[inline]
 pub(crate) fn give_way() {
-    switch_out(Post::Yield);
+    switch_out(&Post::Yield);
 }
 
-fn switch_out(post: Post) {
-    let part = worker::with_core(|core| {
-        let core = core.expect("a routine runs on a worker");
-        core.post.set(Some(post));
-        core.current_part.get()
-    });
-    // SAFETY: we are the routine whose part the worker noted, on its stack; `Context::Routine`
-    // excludes panicking.
-    unsafe { context::suspend(part) };
+/// Leaves a wish with the worker and suspends the calling routine, which it returns when it is
+/// resumed.
+#[inline(always)]
+fn switch_out(post: &Post) -> RoutineRef {
+    let (core, routine) = thread_state::running();
+    // SAFETY: the worker stores its own address and the routine that it runs, and our caller is
+    // that routine.
+    let routine = unsafe {
+        (*core).post.set(post);
+        RoutineRef::from_ptr(routine)
+    };
+    // SAFETY: we are the routine that runs, on its stack; `Context::Routine` excludes panicking.
+    unsafe { context::suspend(routine.header().stack.load(Relaxed)) };
+    routine
 }
 
 /// Whether `target` can only run on the thread that `me` runs on.

@@ -1,9 +1,9 @@
 //! A worker's counters. One writer each: a load and a store, no read-modify-write.
 
-use std::panic::Location;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU64};
 
+use crate::routine::Header;
 use crate::snapshot::{Source, WaitReason, WorkerState};
 
 /// Written by the worker's thread alone, read by anyone. Aligned to two cache lines, because
@@ -13,13 +13,9 @@ use crate::snapshot::{Source, WaitReason, WorkerState};
 pub(crate) struct WorkerStats {
     pub(crate) state: AtomicU8,
     pub(crate) thread_id: AtomicI32,
-    /// 0 between turns.
-    pub(crate) routine: AtomicU64,
+    /// The block of the routine that runs, null between turns.
+    pub(crate) routine: AtomicPtr<Header>,
     pub(crate) turn_started: AtomicU64,
-    /// Address of a `&'static Location`, null before the first turn.
-    pub(crate) turn_site: AtomicPtr<Location<'static>>,
-    pub(crate) turn_source: AtomicU8,
-    pub(crate) turn_workload: AtomicU64,
     pub(crate) lifo: AtomicU64,
     pub(crate) ring: AtomicU64,
     pub(crate) turns: [AtomicU64; Source::COUNT],
@@ -59,11 +55,8 @@ impl WorkerStats {
         WorkerStats {
             state: AtomicU8::new(WorkerState::Parked as u8),
             thread_id: AtomicI32::new(0),
-            routine: AtomicU64::new(0),
+            routine: AtomicPtr::new(std::ptr::null_mut()),
             turn_started: AtomicU64::new(0),
-            turn_site: AtomicPtr::new(std::ptr::null_mut()),
-            turn_source: AtomicU8::new(0),
-            turn_workload: AtomicU64::new(0),
             lifo: AtomicU64::new(0),
             ring: AtomicU64::new(0),
             turns: Default::default(),

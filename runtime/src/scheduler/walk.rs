@@ -52,8 +52,15 @@ impl Shared {
     fn worker(&self, index: usize) -> WorkerSnapshot {
         let worker = &self.workers[index];
         let s = &worker.stats;
-        // Acquire pairs with the release store at the turn's start: its moment is visible too.
-        let routine = s.routine.load(Acquire);
+        // Acquire pairs with the release store in `WorkerCore::enter_routine`: the turn's start is
+        // visible too.
+        let block = s.routine.load(Acquire);
+        let start_ns = s.turn_started.load(Relaxed);
+        // SAFETY: blocks stay mapped and initialised as long as their slabs, which we keep.
+        let running = unsafe { block.as_ref() };
+        // Acquire pairs with the release store in `Header::init`.
+        let routine = running.map_or(0, |header| header.id.load(Acquire));
+        let turn = running.and_then(|header| running_turn(s, header, routine, start_ns));
         let state = match s.state.load(Relaxed) {
             x if x == WorkerState::Running as u8 => WorkerState::Running,
             x if x == WorkerState::Searching as u8 => WorkerState::Searching,
@@ -64,8 +71,8 @@ impl Shared {
             id: WorkerId::new(index as u32),
             state,
             routine: (routine != 0).then(|| RoutineId::new(routine)),
-            turn_started_ns: (routine != 0).then(|| s.turn_started.load(Relaxed)),
-            turn: running_turn(s, routine),
+            turn_started_ns: (routine != 0).then_some(start_ns),
+            turn,
             lifo: s.lifo.load(Relaxed),
             local: worker.stealer.len() as u64,
             inbox: worker.inbox.len() + s.ring.load(Relaxed),
@@ -296,24 +303,30 @@ impl Shared {
     }
 }
 
-/// The turn of `routine`, if it is still the one that runs.
-fn running_turn(s: &WorkerStats, routine: u64) -> Option<RunningTurn> {
-    let start_ns = s.turn_started.load(Relaxed);
-    // SAFETY: null or the address of a `&'static Location`.
-    let site = unsafe { s.turn_site.load(Relaxed).as_ref() }?;
-    let source = Source::from_u8(s.turn_source.load(Relaxed));
-    let workload = s.turn_workload.load(Relaxed);
-    // Partner is the fence in `WorkerCore::enter_routine`.
-    fence(Acquire);
-    // The words belong to one turn if neither its start nor its routine has changed.
-    let same = s.turn_started.load(Relaxed) == start_ns && s.routine.load(Relaxed) == routine;
-    (routine != 0 && same).then(|| RunningTurn {
+/// The turn of `routine`, whose block is `header`, if it is still the one that runs.
+fn running_turn(
+    s: &WorkerStats,
+    header: &Header,
+    routine: u64,
+    start_ns: u64,
+) -> Option<RunningTurn> {
+    if routine == 0 {
+        return None;
+    }
+    let workload = header.workload_id();
+    let turn = RunningTurn {
         start_ns,
         routine: RoutineId::new(routine),
-        site,
-        source,
+        site: header.site(),
+        source: header.source(),
         workload: (workload != 0).then(|| WorkloadId::new(workload)),
-    })
+    };
+    // Partners are the fences in `Header::init` and `WorkerCore::enter_routine`.
+    fence(Acquire);
+    let same = header.id.load(Relaxed) == routine
+        && std::ptr::eq(s.routine.load(Relaxed), header)
+        && s.turn_started.load(Relaxed) == start_ns;
+    same.then_some(turn)
 }
 
 /// A blocked routine whose stack a walker may read. A wake that comes meanwhile is carried out when

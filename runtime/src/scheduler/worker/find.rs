@@ -18,8 +18,8 @@ use crate::time;
 /// Every so many turns, and whenever this much time has passed, a worker looks at the sources it
 /// would otherwise reach last. 61 is Go's number, a prime, so that it does not fall into step with
 /// a program's own rounds.
-const FAIR_TURNS: u32 = 61;
-const FAIR_NS: u64 = 1_000_000;
+pub(super) const FAIR_TURNS: u32 = 61;
+pub(super) const FAIR_NS: u64 = 1_000_000;
 
 /// Turns in a row that may come from the LIFO slot while others wait: two routines that ready each
 /// other would otherwise keep a worker for themselves.
@@ -92,11 +92,12 @@ impl WorkerCore {
     }
 
     pub(super) fn inbox_is_empty(&self) -> bool {
-        self.shared.workers[self.index as usize].inbox.is_empty()
+        self.mine().inbox.is_empty()
     }
 
+    #[inline]
     pub(super) fn drain_inbox(&self) {
-        let inbox = &self.shared.workers[self.index as usize].inbox;
+        let inbox = &self.mine().inbox;
         if !inbox.is_empty() {
             inbox.drain(|routine| match routine.header().source() {
                 source if source.is_urgent() => self.push_urgent(routine, source),
@@ -108,39 +109,57 @@ impl WorkerCore {
     /// The next routine without asking other workers, in the order of DESIGN: LIFO slot, home,
     /// local deque, timers due, injector, poller; now and then in another order.
     pub(super) fn next(&self) -> Option<RoutineRef> {
-        let turns = self.turns.get().wrapping_add(1);
-        self.turns.set(turns);
         self.drain_inbox();
-        if turns.is_multiple_of(FAIR_TURNS) || self.now.get() >= self.fair_at.get() {
-            self.fair_at.set(self.now.get() + FAIR_NS);
-            if let Some(routine) = self.next_fair() {
-                return Some(routine);
-            }
+        let fair_in = self.fair_in.get() - 1;
+        self.fair_in.set(fair_in);
+        if fair_in == 0
+            && let Some(routine) = self.next_fair()
+        {
+            return Some(routine);
+        }
+        if let Some(routine) = self.pop_lifo() {
+            return Some(routine);
         }
         // Home and deque take turns: a routine that yields while it waits for others would come
         // before them each time if its home always went first.
-        let (first, second) = if turns.is_multiple_of(2) {
-            (
-                WorkerCore::pop_home as fn(&Self) -> _,
-                WorkerCore::pop_local as fn(&Self) -> _,
-            )
-        } else {
-            (
-                WorkerCore::pop_local as fn(&Self) -> _,
-                WorkerCore::pop_home as fn(&Self) -> _,
-            )
-        };
-        self.pop_lifo()
-            .or_else(|| first(self))
-            .or_else(|| second(self))
-            .or_else(|| self.serve_timers().then(|| self.pop_own()).flatten())
-            .or_else(|| self.take_injected())
+        let home_first = !self.home_first.get();
+        self.home_first.set(home_first);
+        if home_first && let Some(routine) = self.pop_home() {
+            return Some(routine);
+        }
+        if let Some(routine) = self.local.pop() {
+            return Some(routine);
+        }
+        if !home_first && let Some(routine) = self.pop_home() {
+            return Some(routine);
+        }
+        self.next_elsewhere()
+    }
+
+    /// What is due, and what waits where others look as well.
+    #[inline(never)]
+    fn next_elsewhere(&self) -> Option<RoutineRef> {
+        if self.serve_timers()
+            && let Some(routine) = self.pop_own()
+        {
+            return Some(routine);
+        }
+        self.take_injected()
             .or_else(|| self.look_into_poller().then(|| self.pop_own()).flatten())
             .or_else(|| self.retry_for_stack())
     }
 
+    /// The look round comes before the next turn.
+    pub(super) fn look_round_next(&self) {
+        self.fair_in.set(1);
+    }
+
     /// One of the sources that others could starve, in rotation.
+    #[inline(never)]
     fn next_fair(&self) -> Option<RoutineRef> {
+        self.date_last_turn();
+        self.fair_in.set(FAIR_TURNS);
+        self.put_off_look_round();
         self.serve_timers();
         if self.now.get() >= self.look_at.get() {
             self.look_at.set(self.now.get() + LOOK_NS);
@@ -155,6 +174,7 @@ impl WorkerCore {
         })
     }
 
+    #[inline]
     fn pop_lifo(&self) -> Option<RoutineRef> {
         if self.lifo.get().is_null() {
             self.lifo_turns.set(0);
@@ -177,16 +197,12 @@ impl WorkerCore {
         self.pop_from(&self.urgent).or_else(|| self.pop_unhurried())
     }
 
-    fn pop_local(&self) -> Option<RoutineRef> {
-        self.local.pop()
-    }
-
     /// Whatever only this thread has put somewhere. A timer can fill any of the three: a sleeper
     /// goes to the home's front, an aborted routine to the LIFO slot, a future to the deque.
     pub(super) fn pop_own(&self) -> Option<RoutineRef> {
         self.pop_lifo()
             .or_else(|| self.pop_home())
-            .or_else(|| self.pop_local())
+            .or_else(|| self.local.pop())
     }
 
     /// The home's queue without those that go before it.
@@ -320,15 +336,13 @@ impl WorkerCore {
 
     fn record_steal(&self, victim: usize, moved: u32, first: RoutineRef) {
         if self.shared.record.load(Relaxed) {
-            self.shared.workers[self.index as usize]
-                .recorder
-                .steal(&StealRecord {
-                    at_ns: time::now_ns(),
-                    thief: WorkerId::new(self.index),
-                    victim: WorkerId::new(victim as u32),
-                    moved,
-                    first: first.header().routine_id(),
-                });
+            self.mine().recorder.steal(&StealRecord {
+                at_ns: time::now_ns(),
+                thief: WorkerId::new(self.index),
+                victim: WorkerId::new(victim as u32),
+                moved,
+                first: first.header().routine_id(),
+            });
         }
     }
 

@@ -1,6 +1,7 @@
 //! One worker: the loop that finds a routine ([`find`]), runs one turn of it ([`turn`]) and sleeps when
 //! there is none.
 
+mod clock;
 pub(crate) mod explored;
 mod find;
 mod turn;
@@ -14,10 +15,8 @@ use std::time::Duration;
 use crossbeam_deque::Worker as LocalQueue;
 
 use crate::profile::frames;
-use crate::routine::context::StackPart;
 use crate::routine::slab::BlockCache;
 use crate::routine::{Header, RoutineRef};
-use crate::scheduler::Shared;
 use crate::scheduler::block::Interrupt;
 use crate::scheduler::explore::Exploration;
 use crate::scheduler::home_queue::HomeQueue;
@@ -25,13 +24,13 @@ use crate::scheduler::idle::Last;
 use crate::scheduler::parker::Woken;
 use crate::scheduler::stats::{self, WorkerStats};
 use crate::scheduler::timers::{NEVER, Timers};
+use crate::scheduler::{Shared, WorkerShared};
 use crate::snapshot::{WaitReason, WorkerState};
 use crate::stack::{StackPool, overflow};
-use crate::thread_state::{self, NO_WORKER};
+use crate::thread_state::{self, NO_WORKER, ThreadState};
 use crate::time;
 
-/// What the running routine asks its worker to do after the switch.
-#[derive(Clone, Copy)]
+/// What the running routine asks its worker to do after the switch. Lies in the routine's frame.
 pub(crate) enum Post {
     /// Put it at the end of its home's queue.
     Yield,
@@ -48,11 +47,19 @@ pub(crate) enum Post {
 pub(crate) struct WorkerCore {
     pub(crate) shared: Arc<Shared>,
     pub(crate) index: u32,
-    /// Time at the last turn boundary, in nanoseconds since process start.
+    /// [`Shared::workers`]' entry of this worker.
+    mine: *const WorkerShared,
+    /// This thread's state.
+    thread: Cell<*const ThreadState>,
+    /// Time at the last turn boundary, or a little before it: see [`clock`]. In nanoseconds since
+    /// process start.
     pub(crate) now: Cell<u64>,
-    pub(crate) post: Cell<Option<Post>>,
-    /// The stack of the routine that runs.
-    pub(crate) current_part: Cell<*mut StackPart>,
+    ticks: clock::Ticks,
+    /// The kernel's tick at `now`.
+    tick: Cell<u64>,
+    /// There was a turn since `now`.
+    undated: Cell<bool>,
+    pub(crate) post: Cell<*const Post>,
     pub(crate) blocks: BlockCache,
     /// What a pending future says it waits for.
     pub(crate) wait_reason: Cell<WaitReason>,
@@ -67,7 +74,10 @@ pub(crate) struct WorkerCore {
     urgent: HomeQueue,
     lifo: Cell<*mut Header>,
     lifo_turns: Cell<u32>,
-    turns: Cell<u32>,
+    /// Which of home list and deque goes first.
+    home_first: Cell<bool>,
+    /// Turns until the next look round.
+    fair_in: Cell<u32>,
     fair_at: Cell<u64>,
     fair_next: Cell<u32>,
     /// When a busy worker looks into the poller again.
@@ -120,9 +130,13 @@ impl WorkerCore {
         let pool = StackPool::new(shared.arena.clone());
         WorkerCore {
             index,
+            mine: &raw const shared.workers[index as usize],
+            thread: Cell::new(std::ptr::null()),
             now: Cell::new(time::now_ns()),
-            post: Cell::new(None),
-            current_part: Cell::new(null_mut()),
+            ticks: clock::Ticks::new(),
+            tick: Cell::new(0),
+            undated: Cell::new(false),
+            post: Cell::new(std::ptr::null()),
             blocks: BlockCache::new(),
             wait_reason: Cell::new(WaitReason::Future),
             again: Cell::new(false),
@@ -133,7 +147,8 @@ impl WorkerCore {
             urgent: HomeQueue::new(),
             lifo: Cell::new(null_mut()),
             lifo_turns: Cell::new(0),
-            turns: Cell::new(0),
+            home_first: Cell::new(false),
+            fair_in: Cell::new(1),
             fair_at: Cell::new(0),
             fair_next: Cell::new(0),
             look_at: Cell::new(0),
@@ -146,7 +161,7 @@ impl WorkerCore {
     }
 
     fn enter_thread(&self) {
-        let mine = &self.shared.workers[self.index as usize];
+        self.thread.set(thread_state::address());
         let (low, high) = frames::thread_stack().unwrap_or((0, 0));
         thread_state::with(|t| {
             t.worker.store(self.index, Relaxed);
@@ -156,13 +171,12 @@ impl WorkerCore {
         });
         // SAFETY: no arguments, no failure.
         let tid = unsafe { libc::gettid() };
-        mine.stats.thread_id.store(tid, Relaxed);
+        self.stats().thread_id.store(tid, Relaxed);
         self.shared.end.thread_started();
     }
 
     fn leave_thread(&self) {
-        let mine = &self.shared.workers[self.index as usize];
-        mine.stats.set_state(WorkerState::Parked);
+        self.stats().set_state(WorkerState::Parked);
         thread_state::with(|t| {
             t.core.store(null_mut(), Relaxed);
             t.worker.store(NO_WORKER, Relaxed);
@@ -170,12 +184,28 @@ impl WorkerCore {
         self.blocks.clear(&self.shared.slabs);
     }
 
+    /// What others may touch of this worker.
+    #[inline]
+    pub(super) fn mine(&self) -> &WorkerShared {
+        // SAFETY: an entry of `self.shared.workers`, which stays where it is as long as `shared`.
+        unsafe { &*self.mine }
+    }
+
+    /// The state of the thread that the worker's loop runs on: what a routine leaves and enters.
+    #[inline]
+    fn thread(&self) -> &ThreadState {
+        // SAFETY: `enter_thread` stored the address of the thread that holds the worker, which is the
+        // calling one, and which outlives its loop.
+        unsafe { &*self.thread.get() }
+    }
+
+    #[inline]
     pub(crate) fn stats(&self) -> &WorkerStats {
-        &self.shared.workers[self.index as usize].stats
+        &self.mine().stats
     }
 
     pub(crate) fn timers(&self) -> &Timers {
-        &self.shared.workers[self.index as usize].timers
+        &self.mine().timers
     }
 
     /// A fresh routine number. Workers take them in lots, so that spawning does not contend.
@@ -217,6 +247,7 @@ impl WorkerCore {
                 self.turn(routine);
                 continue;
             }
+            self.date_last_turn();
             if self.shared.may_leave() {
                 break;
             }
@@ -226,8 +257,10 @@ impl WorkerCore {
             if searching {
                 self.stats().set_state(WorkerState::Searching);
                 let found = self.search();
-                let began = self.now.replace(time::now_ns());
-                stats::add(&self.stats().searching_ns, self.now.get() - began);
+                let (began, now) = (self.now.get(), time::now_ns());
+                self.set_clock(now);
+                stats::add(&self.stats().searching_ns, now - began);
+                self.stats().set_state(WorkerState::Running);
                 if let Some(routine) = found {
                     searching = false;
                     self.stop_searching();
@@ -253,7 +286,7 @@ impl WorkerCore {
     /// Sleeps until there is work. Returns whether the worker counts as searching afterwards.
     fn park(&self, searching: bool) -> bool {
         let me = self.index as usize;
-        let mine = &self.shared.workers[me];
+        let mine = self.mine();
         self.shared.end.note_idle(&self.shared);
         self.stats().set_state(WorkerState::Parked);
         self.shared.idle.prepare_park(me, searching);
@@ -302,7 +335,7 @@ impl WorkerCore {
             }
             Some(woken) => woken,
         };
-        self.now.set(time::now_ns());
+        self.set_clock(time::now_ns());
         self.stats().set_state(WorkerState::Running);
         if let Some(seat) = seat {
             seat.serve();

@@ -2,7 +2,6 @@
 
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::{Relaxed, Release};
-use std::sync::atomic::fence;
 
 use super::{Post, WorkerCore};
 use crate::memory;
@@ -12,17 +11,19 @@ use crate::routine::life::CancelLevel;
 use crate::routine::{Header, NOBODY, RoutineRef};
 use crate::scheduler::block::{Commit, Interrupt};
 use crate::scheduler::{ready, stats};
-use crate::snapshot::{RoutineState, Source, TurnRecord, WaitReason, WorkerState};
+use crate::snapshot::{RoutineState, Source, TurnRecord, WaitReason};
 use crate::stack::OutOfStacks;
-use crate::thread_state;
-use crate::time;
 
 impl WorkerCore {
     pub(super) fn turn(&self, routine: RoutineRef) {
         let header = routine.header();
-        let Some(part) = self.stack_for(routine) else {
-            return;
-        };
+        let mut part = header.stack.load(Relaxed);
+        if part.is_null() {
+            match self.stack_for(routine) {
+                Some(fresh) => part = fresh,
+                None => return,
+            }
+        }
         let first = header.life.start_turn();
         let source = header.source();
         let began = self.now.get();
@@ -30,32 +31,19 @@ impl WorkerCore {
         if first {
             stats::add(&stats.started, 1);
         }
-        stats.set_state(WorkerState::Running);
         stats.count_turn(source);
         header.note_turn(self.index, began);
         if let Some(workload) = header.workload() {
             workload.turns.fetch_add(1, Relaxed);
         }
-        self.enter_routine(routine, part, began);
+        self.enter_routine(routine, began);
         // SAFETY: we took the routine from a queue, so we run it; if it is bound, its home is this
         // worker's thread, because only that home's queues hold it.
         let end = unsafe { context::resume(part) };
         self.leave_routine();
-        let now = time::now_ns();
-        self.now.set(now);
-        stats::add(&stats.busy_ns, now - began);
-        // The id and site are read before the routine is given away.
+        self.note_turn_end();
         if self.shared.record.load(Relaxed) {
-            self.shared.workers[self.index as usize]
-                .recorder
-                .turn(&TurnRecord {
-                    start_ns: began,
-                    length_ns: now - began,
-                    routine: header.routine_id(),
-                    site: header.site(),
-                    source,
-                    workload: header.workload().map(|w| w.id),
-                });
+            self.record_turn(routine, began, source);
         }
         match end {
             Some(TurnEnd::Ended) => self.after_end(routine, part),
@@ -64,14 +52,24 @@ impl WorkerCore {
         }
     }
 
-    /// The routine's stack; a fresh one for a fresh turn. `None` if there is none to be had: the
-    /// routine is put among those that wait for one.
+    /// The id and site are read before the routine is given away.
+    #[inline(never)]
+    fn record_turn(&self, routine: RoutineRef, began: u64, source: Source) {
+        let header = routine.header();
+        self.mine().recorder.turn(&TurnRecord {
+            start_ns: began,
+            length_ns: self.now.get() - began,
+            routine: header.routine_id(),
+            site: header.site(),
+            source,
+            workload: header.workload().map(|w| w.id),
+        });
+    }
+
+    /// A stack for a fresh turn. `None` if there is none to be had: the routine is put among those
+    /// that wait for one.
     fn stack_for(&self, routine: RoutineRef) -> Option<*mut StackPart> {
         let header = routine.header();
-        let part = header.stack.load(Relaxed);
-        if !part.is_null() {
-            return Some(part);
-        }
         let taken = self.pool.borrow_mut().take(header.class());
         match taken {
             Ok(slot) => {
@@ -138,43 +136,29 @@ impl WorkerCore {
         stats::add(&stats.gone, 1);
     }
 
-    fn enter_routine(&self, routine: RoutineRef, part: *mut StackPart, began: u64) {
+    #[inline]
+    fn enter_routine(&self, routine: RoutineRef, began: u64) {
         let header = routine.header();
-        self.post.set(None);
         // What a stackful routine's own executor has left there is not about this turn.
         self.wait_reason.set(WaitReason::Future);
-        self.current_part.set(part);
-        // SAFETY: we run the routine.
-        let (low, high) = unsafe { context::bounds(part) };
-        thread_state::with(|t| {
-            t.workload.store(header.workload.load(Relaxed), Relaxed);
-            t.stack_low.store(low, Relaxed);
-            t.stack_high.store(high, Relaxed);
-            t.routine.store(routine.as_ptr(), Relaxed);
-        });
+        let thread = self.thread();
+        thread
+            .workload
+            .store(header.workload.load(Relaxed), Relaxed);
+        thread.routine.store(routine.as_ptr(), Relaxed);
         let stats = self.stats();
         stats.turn_started.store(began, Relaxed);
-        // Release fence: a reader that sees one of the words below sees that the start has changed;
-        // partner is the fence in `walk::running_turn`.
-        fence(Release);
-        let site = std::ptr::from_ref(header.site()).cast_mut();
-        stats.turn_site.store(site, Relaxed);
-        stats.turn_source.store(header.source() as u8, Relaxed);
-        stats.turn_workload.store(header.workload_id(), Relaxed);
         // Release pairs with the acquire load of the snapshot: who sees the routine sees its start.
-        stats.routine.store(header.id.load(Relaxed), Release);
+        stats.routine.store(routine.as_ptr(), Release);
     }
 
+    #[inline]
     fn leave_routine(&self) {
-        thread_state::with(|t| {
-            memory::settle(t);
-            t.routine.store(null_mut(), Relaxed);
-            t.stack_low.store(0, Relaxed);
-            t.stack_high.store(0, Relaxed);
-            t.workload.store(null_mut(), Relaxed);
-        });
-        self.current_part.set(null_mut());
-        self.stats().routine.store(0, Relaxed);
+        let thread = self.thread();
+        memory::settle(thread);
+        thread.routine.store(null_mut(), Relaxed);
+        thread.workload.store(null_mut(), Relaxed);
+        self.stats().routine.store(null_mut(), Relaxed);
     }
 
     fn take_stack_back(&self, routine: RoutineRef, part: *mut StackPart) {
@@ -231,14 +215,16 @@ impl WorkerCore {
         if let Some((from, to)) = context::observe_depth(routine, depth) {
             self.stats().count_growth(from, to);
         }
-        match self.post.take().expect("a routine suspends with a wish") {
+        // SAFETY: the routine suspended, and set this before: it lies in its frame, which lives until
+        // it is resumed, which only this thread can do.
+        match unsafe { &*self.post.get() } {
             Post::Yield => {
                 self.count_yield(header);
                 header.touch(self.now.get());
                 header.life.requeue();
                 self.push_back(routine);
             }
-            Post::Block {
+            &Post::Block {
                 why,
                 interrupt,
                 commit,

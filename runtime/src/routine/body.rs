@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use crate::cancel::CancelPayload;
+use crate::local::table::drop_values;
 use crate::routine::life::CancelLevel;
 use crate::routine::{BODY_BYTES, Header, RoutineRef, waker};
 use crate::scheduler::finish;
@@ -189,6 +190,7 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(routine: RoutineRef) -> TurnEnd {
         let dropped = catch_unwind(AssertUnwindSafe(move || drop(body)));
         Err(dropped.err().unwrap_or_else(|| Box::new(CancelPayload)))
     };
+    let result = drop_locals(header, result);
     settle(routine, result);
     TurnEnd::Ended
 }
@@ -218,9 +220,32 @@ unsafe fn poll_future<F: Future>(routine: RoutineRef) -> TurnEnd {
     };
     // SAFETY: the future is not polled again, and `settle` puts the result in its place.
     let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { drop_stored::<F>(header) }));
-    let result = match (dropped, result) {
+    let result = drop_locals(header, after_drop(dropped, result));
+    settle(routine, result);
+    TurnEnd::Ended
+}
+
+/// Drops the routine-locals of a routine whose body is gone. A cancel leaves their destructors alone.
+fn drop_locals<T>(
+    header: &Header,
+    result: Result<T, Box<dyn Any + Send>>,
+) -> Result<T, Box<dyn Any + Send>> {
+    match header.extra() {
+        Some(extra) if !extra.locals().borrow().is_empty() => {
+            header.life.shield();
+            after_drop(drop_values(extra.locals()), result)
+        }
+        _ => result,
+    }
+}
+
+/// The result after a destructor has run: its panic is reported unless the body's own came first.
+fn after_drop<T>(
+    dropped: Result<(), Box<dyn Any + Send>>,
+    result: Result<T, Box<dyn Any + Send>>,
+) -> Result<T, Box<dyn Any + Send>> {
+    match (dropped, result) {
         (Ok(()), result) => result,
-        // A destructor's panic is reported unless the body's own came first.
         (Err(second), Err(first)) if !first.is::<CancelPayload>() => {
             swallow(move || drop(second));
             Err(first)
@@ -229,9 +254,7 @@ unsafe fn poll_future<F: Future>(routine: RoutineRef) -> TurnEnd {
             swallow(move || drop(result));
             Err(payload)
         }
-    };
-    settle(routine, result);
-    TurnEnd::Ended
+    }
 }
 
 unsafe fn end_unrun<B, T>(routine: RoutineRef, why: Unrun) {
@@ -245,6 +268,7 @@ unsafe fn end_unrun<B, T>(routine: RoutineRef, why: Unrun) {
             Err(Box::new(format!("no stack for the routine's turn: {why}")) as _)
         }
     };
+    let result = drop_locals(header, result);
     settle(routine, result);
 }
 

@@ -4,10 +4,11 @@
 //! slabs: a recycled block allocates nothing. It is empty when a routine is born, and emptied by its
 //! end. All of it belongs to whoever owns the routine (see [`life`](super::life)).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::local::table::Table;
 use crate::routine::{Header, RoutineRef};
 use crate::scope::ScopeData;
 use crate::token::members::NO_SEAT;
@@ -21,6 +22,7 @@ pub(crate) struct Extra {
     /// What the routine's own spawns are bound to, and its seat there, if it has one.
     token: Cell<Option<Arc<Node>>>,
     token_seat: Cell<u32>,
+    locals: RefCell<Table>,
 }
 
 impl Extra {
@@ -30,7 +32,13 @@ impl Extra {
             scope_seat: Cell::new(NO_SEAT),
             token: Cell::new(None),
             token_seat: Cell::new(NO_SEAT),
+            locals: RefCell::new(Table::new()),
         }
+    }
+
+    /// The routine's routine-locals.
+    pub(crate) fn locals(&self) -> &RefCell<Table> {
+        &self.locals
     }
 
     /// Makes the routine one of the scope's.

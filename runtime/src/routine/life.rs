@@ -49,6 +49,8 @@ const CANCEL: u32 = 1 << 1;
 const ABORT: u32 = 1 << 2;
 /// A call has already returned `Cancelled` to the routine.
 const CANCEL_SEEN: u32 = 1 << 3;
+/// The body is gone, and what runs now is not to be disturbed.
+const SHIELDED: u32 = 1 << 4;
 
 /// Life word and flags of one routine; see the module's text.
 #[derive(Debug)]
@@ -239,18 +241,23 @@ impl Life {
         // SeqCst: the worker asks after `block`, as the read of Dekker's pattern; for the routine
         // itself relaxed would do.
         let flags = self.flags.load(SeqCst);
-        if flags & ABORT != 0 {
-            CancelLevel::Told
-        } else if flags & CANCEL != 0 {
-            CancelLevel::Asked
-        } else {
+        if flags & (ABORT | CANCEL) == 0 || flags & SHIELDED != 0 {
             CancelLevel::None
+        } else if flags & ABORT != 0 {
+            CancelLevel::Told
+        } else {
+            CancelLevel::Asked
         }
     }
 
     /// Remembers that a fallible call has told the routine. Returns whether one had before.
     pub(crate) fn mark_cancel_seen(&self) -> bool {
         self.flags.fetch_or(CANCEL_SEEN, Relaxed) & CANCEL_SEEN != 0
+    }
+
+    /// From here on [`cancel_level`](Self::cancel_level) says that no cancel was asked for.
+    pub(crate) fn shield(&self) {
+        self.flags.fetch_or(SHIELDED, Relaxed);
     }
 
     /// Whether a fallible call has told the routine that it should end.

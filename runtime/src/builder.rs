@@ -237,7 +237,7 @@ impl RuntimeBuilder {
                 .map(|queue| WorkerShared {
                     stealer: queue.stealer(),
                     inbox: Inbox::new(),
-                    timers: Timers::new(),
+                    timers: Arc::new(Timers::new()),
                     parker: Parker::new(),
                     stats: WorkerStats::new(count),
                     recorder: Recorder::new(),

@@ -307,6 +307,22 @@ pub struct WorkerSnapshot {
     pub ended: u64,
     /// The kernel's number of the thread that holds the worker.
     pub thread_id: i32,
+    /// Its deadlines.
+    pub timers: TimerFigures,
+}
+
+/// Deadlines that a worker keeps. Added since the start: `pending + served + cancelled`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimerFigures {
+    /// Not yet due, or not yet served.
+    pub pending: u64,
+    /// Served at or after their time.
+    pub served: u64,
+    /// Taken back before they were served, because the wait ended early.
+    pub cancelled: u64,
+    /// The longest time by which one was served late, in nanoseconds. What it readied may have waited
+    /// for its turn besides.
+    pub late_max_ns: u64,
 }
 
 impl WorkerSnapshot {

@@ -1,6 +1,5 @@
 //! Sending and receiving in async code.
 
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomPinned;
@@ -9,7 +8,7 @@ use std::task::{Context, Poll};
 
 use crate::channel::error::{RecvError, SendError};
 use crate::channel::op::{self, RecvOp, SendOp};
-use crate::sync::wait::{self, Polled, Wait};
+use crate::sync::wait::{self, Polled, TaskState, Wait};
 
 /// See [`Sender::send_async`](super::Sender::send_async).
 ///
@@ -47,7 +46,7 @@ pub struct RecvFuture<'a, T> {
 /// The wait of a future, which is pinned from its first poll on.
 struct Task {
     wait: Wait,
-    entered: Cell<bool>,
+    state: TaskState,
     ready: bool,
     _pinned: PhantomPinned,
 }
@@ -56,7 +55,7 @@ impl Task {
     fn new() -> Task {
         Task {
             wait: Wait::new(),
-            entered: Cell::new(false),
+            state: TaskState::new(),
             ready: false,
             _pinned: PhantomPinned,
         }
@@ -95,7 +94,7 @@ impl<T> Future for SendFuture<'_, T> {
         let this = unsafe { self.get_unchecked_mut() };
         assert!(!this.task.ready, "polled after it was ready");
         // SAFETY: pinned, so the operation stays; dropping leaves the queue.
-        match unsafe { op::poll(&this.op, &this.task.wait, &this.task.entered, cx) } {
+        match unsafe { op::poll(&this.op, &this.task.wait, &this.task.state, cx) } {
             Polled::Pending => Poll::Pending,
             Polled::Done => {
                 this.task.ready = true;
@@ -109,14 +108,13 @@ impl<T> Future for RecvFuture<'_, T> {
     type Output = Result<T, RecvError>;
 
     /// # Panics
-    /// If polled after it was ready. If the channel follows the clock and this is not polled by a
-    /// routine: the deadline is kept by a worker.
+    /// If polled after it was ready.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // SAFETY: as for `SendFuture`.
         let this = unsafe { self.get_unchecked_mut() };
         assert!(!this.task.ready, "polled after it was ready");
         // SAFETY: as for `SendFuture`.
-        match unsafe { op::poll(&this.op, &this.task.wait, &this.task.entered, cx) } {
+        match unsafe { op::poll(&this.op, &this.task.wait, &this.task.state, cx) } {
             Polled::Pending => Poll::Pending,
             Polled::Done => {
                 this.task.ready = true;
@@ -129,13 +127,13 @@ impl<T> Future for RecvFuture<'_, T> {
 impl<T> Drop for SendFuture<'_, T> {
     fn drop(&mut self) {
         // A receiver that was faster has the value; otherwise it goes with the future.
-        wait::leave_task(&self.op, &self.task.wait, &self.task.entered);
+        wait::leave_task(&self.op, &self.task.wait, &self.task.state);
     }
 }
 
 impl<T> Drop for RecvFuture<'_, T> {
     fn drop(&mut self) {
-        let given = wait::leave_task(&self.op, &self.task.wait, &self.task.entered);
+        let given = wait::leave_task(&self.op, &self.task.wait, &self.task.state);
         if given && let Some(value) = self.op.take() {
             self.op.chan().give_back(value);
         }

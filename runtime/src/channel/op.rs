@@ -1,6 +1,6 @@
 //! One send or one receive that may have to wait: in a frame, in a future or in a `select!`.
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::UnsafeCell;
 use std::fmt;
 use std::ptr::NonNull;
 
@@ -106,11 +106,11 @@ pub(crate) fn sleep(op: &impl Arm, deadline: u64, call: &str) -> Woken {
 pub(crate) unsafe fn poll(
     op: &impl Arm,
     wait: &Wait,
-    entered: &Cell<bool>,
+    task: &wait::TaskState,
     cx: &std::task::Context<'_>,
 ) -> wait::Polled {
     // SAFETY: by the caller.
-    unsafe { wait::poll_task(op, wait, entered, WaitReason::Channel, cx) }
+    unsafe { wait::poll_task(op, wait, task, WaitReason::Channel, cx) }
 }
 
 impl<T> Arm for SendOp<'_, T> {

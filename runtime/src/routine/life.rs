@@ -311,11 +311,6 @@ impl Life {
             _ => RoutineState::Ended,
         }
     }
-
-    /// Turn number now; names the current wait once the routine is blocked.
-    pub(crate) fn ticket(&self) -> Ticket {
-        Ticket(turn(self.word.load(Relaxed)))
-    }
 }
 
 #[cfg(all(test, loom))]

@@ -70,7 +70,7 @@ pub(crate) struct Shared {
 pub(crate) struct WorkerShared {
     pub(crate) stealer: Stealer<RoutineRef>,
     pub(crate) inbox: Inbox,
-    pub(crate) timers: Timers,
+    pub(crate) timers: Arc<Timers>,
     pub(crate) parker: Parker,
     pub(crate) stats: WorkerStats,
     pub(crate) recorder: Recorder,

@@ -37,7 +37,7 @@ pub(crate) fn abort_later(routine: RoutineRef, grace: Duration) {
     let shared = routine.shared();
     let index = worker::with_core_of(shared, |core| core.map_or(0, |core| core.index as usize));
     let due = Due::Abort(Held::new(routine));
-    if shared.workers[index].timers.insert(at, due) {
+    if shared.workers[index].timers.insert(at, due).1 {
         shared.wake_worker(index);
     }
 }

@@ -91,6 +91,7 @@ impl Shared {
             spawned: s.spawned.load(Relaxed),
             ended: s.ended.load(Relaxed),
             thread_id: s.thread_id.load(Relaxed),
+            timers: worker.timers.figures(),
         }
     }
 

@@ -5,8 +5,7 @@
 //! arm can become ready unseen between two of them, and nobody can find a group half entered. A
 //! routine is entered by its worker after the switch ([`block`]).
 
-use std::cell::Cell;
-use std::sync::atomic::Ordering::Relaxed;
+use std::cell::{Cell, RefCell};
 use std::task::Waker;
 use std::thread::Thread;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use crate::routine::life::{CancelLevel, Ticket};
 use crate::routine::{Held, RoutineRef, body, waker};
 use crate::scheduler::block::{self, Context, Interrupt};
 use crate::scheduler::explore;
-use crate::scheduler::timers::{Due, NEVER};
+use crate::scheduler::timers::{self, Alarm, NEVER, Registration};
 use crate::scheduler::{ready, worker};
 use crate::snapshot::{Source, WaitReason};
 use crate::sync::wait_queue;
@@ -340,7 +339,7 @@ fn sleep_in_routine<A: Arm + ?Sized, const N: usize>(
     deadline: u64,
 ) -> Woken {
     let header = me.header();
-    let id = header.id.load(Relaxed);
+    let alarm = Alarm::new();
     loop {
         let done = Cell::new(None);
         let due = Cell::new(deadline);
@@ -352,21 +351,13 @@ fn sleep_in_routine<A: Arm + ?Sized, const N: usize>(
                     let at = at.min(deadline);
                     due.set(at);
                     if at != NEVER {
-                        worker::with_core(|core| {
-                            let due = Due::Sleep {
-                                routine,
-                                id,
-                                ticket,
-                            };
-                            core.expect("the worker calls this")
-                                .timers()
-                                .insert(at, due);
-                        });
+                        alarm.set(routine, ticket, at);
                     }
                     true
                 }
             }
         });
+        alarm.clear();
         // Here and not above: wakers are not called in scheduler context.
         group.rouse();
         if let Some(arm) = done.get().or_else(|| group.take_done()) {
@@ -433,6 +424,36 @@ fn sleep_on_thread<A: Arm + ?Sized, const N: usize>(
     }
 }
 
+/// What a future keeps of its only arm between polls.
+pub(crate) struct TaskState {
+    entered: Cell<bool>,
+    /// The moment at which the arm becomes ready by itself, and who will tell the task.
+    due: RefCell<Option<(u64, Registration)>>,
+}
+
+impl TaskState {
+    pub(crate) fn new() -> TaskState {
+        TaskState {
+            entered: Cell::new(false),
+            due: RefCell::new(None),
+        }
+    }
+
+    fn set_due(&self, at: u64, waker: &Waker) {
+        let mut due = self.due.borrow_mut();
+        let known = due.as_ref();
+        if !known.is_some_and(|(known, task)| *known == at && task.wakes(waker)) {
+            *due = (at != NEVER).then(|| (at, timers::register(at, waker)));
+        }
+    }
+
+    /// The arm is out of its queue.
+    fn left(&self) {
+        self.entered.set(false);
+        self.due.take();
+    }
+}
+
 /// What a poll of a task's only arm found.
 pub(crate) enum Polled {
     Done,
@@ -444,46 +465,42 @@ pub(crate) enum Polled {
 ///
 /// # Safety
 /// 1. Alive: arm and wait stay where they are until this has returned `Done`, or [`leave_task`] was
-///    called. `entered` is theirs alone, and false at first.
+///    called. `task` is theirs alone, and new at first.
 pub(crate) unsafe fn poll_task<A: Arm>(
     arm: &A,
     wait: &Wait,
-    entered: &Cell<bool>,
+    task: &TaskState,
     why: WaitReason,
     cx: &std::task::Context<'_>,
 ) -> Polled {
     explore::point();
     let group = Group::new([arm], wait, [0]);
     loop {
-        group.entered.set(entered.get());
+        group.entered.set(task.entered.get());
         let done = Cell::new(None);
         // Cloned here: a waker is foreign code, which must not run under the lock.
         let (state, spare) = group.enter(Sleeper::Task(cx.waker().clone()), &done);
-        entered.set(group.entered.get());
+        task.entered.set(group.entered.get());
         drop(spare);
         group.rouse();
         let due = match state {
             Entered::Done => {
                 // Done by a partner, the arm is out already.
-                entered.set(false);
+                task.left();
                 return Polled::Done;
             }
             Entered::Waits(due) => due,
         };
         if due != NEVER && time::now_ns() >= due {
             let faster = group.give_up();
-            entered.set(false);
+            task.left();
             if faster.is_some() {
                 return Polled::Done;
             }
             continue;
         }
+        task.set_due(due, cx.waker());
         worker::with_core(|core| {
-            if due != NEVER {
-                core.expect("a channel that follows the clock is awaited by a routine")
-                    .timers()
-                    .insert(due, Due::Wake(cx.waker().clone()));
-            }
             if let Some(core) = core {
                 core.wait_reason.set(why);
             }
@@ -493,8 +510,9 @@ pub(crate) unsafe fn poll_task<A: Arm>(
 }
 
 /// The task will not be polled again. Returns whether a partner has done the arm before that.
-pub(crate) fn leave_task<A: Arm>(arm: &A, wait: &Wait, entered: &Cell<bool>) -> bool {
+pub(crate) fn leave_task<A: Arm>(arm: &A, wait: &Wait, task: &TaskState) -> bool {
     let group = Group::new([arm], wait, [0]);
-    group.entered.set(entered.replace(false));
+    group.entered.set(task.entered.get());
+    task.left();
     group.give_up().is_some()
 }

@@ -204,7 +204,7 @@ impl WorkerCore {
         &self.mine().stats
     }
 
-    pub(crate) fn timers(&self) -> &Timers {
+    pub(crate) fn timers(&self) -> &Arc<Timers> {
         &self.mine().timers
     }
 

@@ -1,19 +1,24 @@
-//! Time: the runtime's clock, and sleeping.
+//! Time: the runtime's clock and sleeping.
+//!
+//! Deadlines are exact to the nanosecond; what is late is the system that wakes a sleeping thread, and
+//! the routines that run before. A deadline costs 48 bytes while it is waited for, and nothing is left
+//! of one that was not waited for to its end.
+//!
+//! The futures do their work on any executor. Inside a runtime of this crate the worker that polls
+//! keeps their deadline; elsewhere one thread of the process does, which begins with the first of them.
 
-use std::future::Future;
-use std::pin::Pin;
+mod sleep;
+
+pub use sleep::{Sleep, after, until};
+
 use std::sync::OnceLock;
-use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cancel::{self, Cancelled};
-use crate::routine::RoutineRef;
 use crate::scheduler::block::{self, Context, Interrupt};
 use crate::scheduler::explore;
-use crate::scheduler::timers::{Due, NEVER};
-use crate::scheduler::worker;
+use crate::scheduler::timers::{Alarm, NEVER};
 use crate::snapshot::WaitReason;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// One moment on both clocks.
 struct Anchor {
@@ -33,6 +38,11 @@ fn anchor() -> &'static Anchor {
 /// this crate's clock.
 ///
 /// In a [deterministic](crate::deterministic) run: nanoseconds of virtual time since the run began.
+///
+/// ```
+/// let (first, second) = (openwork::time::now_ns(), openwork::time::now_ns());
+/// assert!(first <= second);
+/// ```
 pub fn now_ns() -> u64 {
     if explore::is_live()
         && let Some(now) = explore::now_ns()
@@ -63,14 +73,17 @@ pub fn now() -> Instant {
 /// taken for each other.
 const VIRTUAL_AFTER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// What a moment on the clock of [`now_ns`] is as an instant. The far future is cut off.
+/// What a moment on the clock of [`now_ns`] is as an instant. One that `Instant` cannot hold becomes one
+/// in a hundred years.
 pub(crate) fn instant_of(ns: u64) -> Instant {
+    const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
     let zero = anchor().monotonic;
     let zero = match explore::is_live() && explore::now_ns().is_some() {
         true => zero + VIRTUAL_AFTER,
         false => zero,
     };
-    zero + Duration::from_nanos(ns)
+    zero.checked_add(Duration::from_nanos(ns))
+        .unwrap_or_else(|| zero + FAR)
 }
 
 /// What an instant is on the clock of [`now_ns`]: the one place where deadlines are converted. What
@@ -97,109 +110,148 @@ pub(crate) fn ns_of(at: Instant) -> u64 {
 }
 
 /// The wall-clock time of the moment from which [`now_ns`] counts.
+///
+/// ```
+/// assert!(openwork::time::process_start() <= std::time::SystemTime::now());
+/// ```
 pub fn process_start() -> SystemTime {
     anchor().wall
 }
 
 /// The moment `after` from now, in nanoseconds since process start.
 pub(crate) fn deadline(after: Duration) -> u64 {
-    now_ns().saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX))
+    now_ns().saturating_add(nanos(after))
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Sleeps for at least `duration`.
 ///
 /// A routine blocks with reason `sleep`, and its worker runs others; a plain thread sleeps. A
 /// cancelled routine unwinds.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// rt.block_on(|| {
+///     let began = Instant::now();
+///     openwork::time::sleep(Duration::from_millis(2));
+///     assert!(began.elapsed() >= Duration::from_millis(2));
+/// });
+/// ```
+///
+/// # Panics
+/// If it would have to wait in a destructor that the scheduler itself runs.
 pub fn sleep(duration: Duration) {
-    match block::context() {
-        Context::Routine(me) => {
-            explore::point();
-            cancel::raise_if_asked();
-            let at = deadline(duration);
-            while now_ns() < at {
-                sleep_once(me, at);
-                cancel::raise_if_asked();
-            }
-        }
-        // While panicking the thread cannot run others anyway.
-        Context::Panicking(_) if explore::is_live() && explore::pass_until(deadline(duration)) => {}
-        Context::Thread | Context::Panicking(_) => std::thread::sleep(duration),
-        Context::Scheduler => block::refuse_in_scheduler("sleep"),
-    }
+    sleep_to(deadline(duration));
+}
+
+/// Sleeps until `at` has come; as [`sleep`] otherwise.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let at = Instant::now() + Duration::from_millis(2);
+/// openwork::time::sleep_until(at);
+/// assert!(Instant::now() >= at);
+/// ```
+///
+/// # Panics
+/// As [`sleep`].
+pub fn sleep_until(at: Instant) {
+    sleep_to(ns_of(at));
 }
 
 /// As [`sleep`], but tells a routine that was asked to end so instead of unwinding, the first time.
 ///
+/// ```
+/// use std::time::Duration;
+///
+/// assert!(openwork::time::try_sleep(Duration::from_millis(1)).is_ok());
+/// ```
+///
 /// # Errors
 /// [`Cancelled`] if the routine was asked to end before or while it slept.
+///
+/// # Panics
+/// As [`sleep`].
 pub fn try_sleep(duration: Duration) -> Result<(), Cancelled> {
+    try_sleep_to(deadline(duration))
+}
+
+/// As [`sleep_until`], but tells a routine that was asked to end so instead of unwinding, the first
+/// time.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// assert!(openwork::time::try_sleep_until(Instant::now()).is_ok());
+/// ```
+///
+/// # Errors
+/// As [`try_sleep`].
+///
+/// # Panics
+/// As [`sleep`].
+pub fn try_sleep_until(at: Instant) -> Result<(), Cancelled> {
+    try_sleep_to(ns_of(at))
+}
+
+fn sleep_to(at: u64) {
+    match block::context() {
+        Context::Routine(_) => {
+            explore::point();
+            cancel::raise_if_asked();
+            let alarm = Alarm::new();
+            while now_ns() < at {
+                sleep_once(&alarm, at);
+                cancel::raise_if_asked();
+            }
+        }
+        // While panicking the thread cannot run others anyway.
+        Context::Panicking(_) if explore::is_live() && explore::pass_until(at) => {}
+        Context::Thread | Context::Panicking(_) => sleep_with_thread(at),
+        Context::Scheduler => block::refuse_in_scheduler("sleep"),
+    }
+}
+
+fn try_sleep_to(at: u64) -> Result<(), Cancelled> {
     let Context::Routine(me) = block::context() else {
-        sleep(duration);
+        sleep_to(at);
         return Ok(());
     };
     explore::point();
     cancel::report_if_asked(me)?;
-    let at = deadline(duration);
+    let alarm = Alarm::new();
     while now_ns() < at {
-        sleep_once(me, at);
+        sleep_once(&alarm, at);
         cancel::report_if_asked(me)?;
     }
     Ok(())
 }
 
-fn sleep_once(me: RoutineRef, at: u64) {
-    let id = me.header().id.load(Relaxed);
+/// Sleeps until the alarm rings, or a wake comes for another reason.
+fn sleep_once(alarm: &Alarm, at: u64) {
     block::block(
         WaitReason::Sleep,
         Interrupt::ByCancel,
         &mut |routine, ticket| {
-            worker::with_core(|core| {
-                let core = core.expect("the worker calls this");
-                let due = Due::Sleep {
-                    routine,
-                    id,
-                    ticket,
-                };
-                core.timers().insert(at, due);
-            });
+            alarm.set(routine, ticket, at);
             true
         },
     );
+    alarm.clear();
 }
 
-/// A future that is ready after a time; made by [`after`].
-#[derive(Debug)]
-pub struct Sleep {
-    at: u64,
-    registered: Option<Waker>,
-}
-
-/// A future that is ready after `duration`, for routines that are futures.
-pub fn after(duration: Duration) -> Sleep {
-    Sleep {
-        at: deadline(duration),
-        registered: None,
-    }
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    /// # Panics
-    /// If polled outside a routine for the first time: the deadline is kept by a worker.
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        if now_ns() >= self.at {
-            return Poll::Ready(());
+fn sleep_with_thread(at: u64) {
+    loop {
+        let now = now_ns();
+        if now >= at {
+            return;
         }
-        worker::with_core(|core| {
-            let core = core.expect("`Sleep` is polled by a routine");
-            core.wait_reason.set(WaitReason::Sleep);
-            let known = self.registered.as_ref();
-            if !known.is_some_and(|waker| waker.will_wake(cx.waker())) {
-                core.timers().insert(self.at, Due::Wake(cx.waker().clone()));
-                self.registered = Some(cx.waker().clone());
-            }
-        });
-        Poll::Pending
+        std::thread::sleep(Duration::from_nanos(at - now));
     }
 }

@@ -1,4 +1,10 @@
-//! Time: the runtime's clock and sleeping.
+//! Time: the runtime's clock, sleeping, rhythms and limits.
+//!
+//! | | blocks a routine or a thread | for async code |
+//! |---|---|---|
+//! | once | [`sleep`], [`sleep_until`] | [`after`], [`until`] |
+//! | again and again | [`Interval::tick`] | [`Interval::tick_async`], [`Interval::poll_tick`] |
+//! | a limit | the calls with `timeout` or `deadline` in their name | [`timeout`], [`timeout_at`] |
 //!
 //! Deadlines are exact to the nanosecond; what is late is the system that wakes a sleeping thread, and
 //! the routines that run before. A deadline costs 48 bytes while it is waited for, and nothing is left
@@ -7,9 +13,13 @@
 //! The futures do their work on any executor. Inside a runtime of this crate the worker that polls
 //! keeps their deadline; elsewhere one thread of the process does, which begins with the first of them.
 
+mod interval;
 mod sleep;
+mod timeout;
 
+pub use interval::{Interval, MissedTickBehavior, Tick, interval, interval_at};
 pub use sleep::{Sleep, after, until};
+pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};

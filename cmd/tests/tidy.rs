@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Each package with all it may use of the others. `runtime` knows nobody; `web` alone knows HTTP.
-const MAY_USE: [(&str, &[&str]); 6] = [
+const MAY_USE: [(&str, &[&str]); 7] = [
     ("runtime", &[]),
+    ("tokio", &["openwork"]),
     ("observatory", &["openwork"]),
     ("blockchain", &["openwork"]),
     ("workloads", &["openwork"]),
@@ -23,9 +25,10 @@ const MAY_USE: [(&str, &[&str]); 6] = [
     ("cmd", &["openwork", "openwork-blockchain", "openwork-web"]),
 ];
 
-/// Packages from outside that only these crates may use: HTTP, JSON and async stay in `web`.
+/// Packages from outside that only these crates may use: HTTP and JSON stay in `web`, and so does tokio, but
+/// for the bridge to it.
 const ONLY_IN: [(&str, &[&str]); 7] = [
-    ("tokio", &["web"]),
+    ("tokio", &["web", "tokio"]),
     ("axum", &["web"]),
     ("hyper", &["web"]),
     ("serde", &["web"]),
@@ -104,6 +107,53 @@ fn crates_depend_in_one_direction() {
             }
         }
     }
+}
+
+/// The table above names packages; this looks at all that they bring along.
+#[test]
+fn the_runtime_brings_no_executor() {
+    const EXECUTORS: [&str; 5] = [
+        "tokio",
+        "mio",
+        "async-io",
+        "async-executor",
+        "futures-executor",
+    ];
+    let tree = |package: &str| {
+        let cargo = Command::new(env!("CARGO"))
+            .args([
+                "tree",
+                "--locked",
+                "--offline",
+                "--edges",
+                "normal,build",
+                "--prefix",
+                "none",
+            ])
+            .args(["--package", package])
+            .current_dir(root())
+            .output()
+            .expect("cargo runs");
+        assert!(
+            cargo.status.success(),
+            "{}",
+            String::from_utf8_lossy(&cargo.stderr)
+        );
+        String::from_utf8(cargo.stdout).expect("names are UTF-8")
+    };
+    let holds = |tree: &str, name: &str| {
+        tree.lines()
+            .any(|line| line.split(' ').next() == Some(name))
+    };
+    let runtime = tree("openwork");
+    for executor in EXECUTORS {
+        assert!(
+            !holds(&runtime, executor),
+            "openwork brings {executor}:\n{runtime}"
+        );
+    }
+    // The look can fail.
+    assert!(holds(&tree("openwork-tokio"), "tokio"));
 }
 
 /// Every link of a Markdown page, without those in fenced blocks and code spans.

@@ -1,0 +1,96 @@
+//! Streams of bytes of one side for the other.
+
+use std::io::{self, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::Bridge;
+
+/// A stream of tokio's for code that blocks: [`Read`] and [`Write`] over its `AsyncRead` and `AsyncWrite`.
+/// Made by [`Bridge::blocking`].
+///
+/// A routine that waits for it blocks, and so does a plain thread; a cancelled routine unwinds. Bytes are read
+/// straight into the caller's buffer. [`Write::flush`] flushes the stream; dropping does not.
+///
+/// ```
+/// use std::io::{Read, Write};
+///
+/// # let routines = openwork::Runtime::builder().workers(1).build().unwrap();
+/// # let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+/// # let pair = openwork_tokio::Pair::new(routines, tokio).unwrap();
+/// let (here, there) = tokio::io::duplex(4);
+/// let (mut here, mut there) = (pair.bridge().blocking(here), pair.bridge().blocking(there));
+/// let writer = pair.bridge().spawn(move || here.write_all(b"more than four bytes"));
+/// let reader = pair.bridge().spawn(move || {
+///     let mut text = String::new();
+///     there.read_to_string(&mut text).map(|_| text)
+/// });
+/// writer.join().unwrap().unwrap();
+/// assert_eq!(reader.join().unwrap().unwrap(), "more than four bytes");
+/// ```
+#[derive(Debug)]
+pub struct Blocking<S> {
+    bridge: Bridge,
+    stream: S,
+}
+
+impl<S> Blocking<S> {
+    pub(crate) fn new(bridge: Bridge, stream: S) -> Blocking<S> {
+        Blocking { bridge, stream }
+    }
+
+    /// The stream.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    /// The stream.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    /// The stream again. Nothing was buffered here.
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
+}
+
+impl<S: Unpin> Blocking<S> {
+    fn wait<T>(
+        &mut self,
+        mut poll: impl FnMut(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> io::Result<T> {
+        let stream = &mut self.stream;
+        self.bridge.poll_on(|cx| poll(Pin::new(&mut *stream), cx))
+    }
+}
+
+impl<S: AsyncRead + Unpin> Read for Blocking<S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut buf = ReadBuf::new(buf);
+        self.wait(|stream, cx| stream.poll_read(cx, &mut buf))?;
+        Ok(buf.filled().len())
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Write for Blocking<S> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.wait(|stream, cx| stream.poll_write(cx, buf))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.wait(|stream, cx| stream.poll_flush(cx))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Blocking<S> {
+    /// Ends the writing side, as [`AsyncWrite::poll_shutdown`] does.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn shutdown(&mut self) -> io::Result<()> {
+        self.wait(|stream, cx| stream.poll_shutdown(cx))
+    }
+}

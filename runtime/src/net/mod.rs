@@ -1,4 +1,5 @@
-//! Sockets: TCP, with the names and signatures of [`std::net`].
+//! Sockets: TCP, UDP and Unix, with the names and signatures of [`std::net`] and
+//! [`std::os::unix::net`].
 //!
 //! A routine that waits for a socket is parked, and its worker runs others. A plain thread waits as
 //! with the standard library. Porting is a change of `use`.
@@ -47,7 +48,13 @@ mod resolve;
 mod socket;
 mod tcp_listener;
 mod tcp_stream;
+mod udp;
+mod unix_datagram;
+mod unix_stream;
 
 pub use resolve::ToSocketAddrs;
 pub use tcp_listener::{Incoming, TcpListener};
 pub use tcp_stream::{ReadHalf, TcpStream, WriteHalf};
+pub use udp::UdpSocket;
+pub use unix_datagram::UnixDatagram;
+pub use unix_stream::{UnixListener, UnixStream};

@@ -194,6 +194,23 @@ impl<S: AsFd> Socket<S> {
         }
     }
 
+    /// As [`run`](Self::run), where no event tells when to try again.
+    pub(crate) fn insist<T>(
+        &self,
+        direction: Direction,
+        mut op: impl FnMut(&S) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if self.closed.load(Acquire) {
+            return Err(error::closed());
+        }
+        if self.nonblocking.load(Relaxed) {
+            return op(&self.inner);
+        }
+        let limit = &self.limits[direction as usize];
+        let deadline = limit.of_call().min(limit.deadline.load(Relaxed));
+        insist(deadline, || op(&self.inner))
+    }
+
     /// Tries once; if there is nothing, the task's waker is called when there may be.
     pub(crate) fn poll<T>(
         &self,
@@ -277,6 +294,27 @@ impl<S: AsFd> Socket<S> {
         let limit = &self.limits[direction as usize];
         limit.deadline.store(deadline, Relaxed);
         self.stir(direction);
+    }
+}
+
+/// How long a caller waits before it asks again whether somebody else's queue has room, where no event
+/// tells: doubled each time, up to the second one.
+const ASK_AGAIN: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(10)];
+
+/// Tries until it is done or fails.
+pub(crate) fn insist<T>(deadline: u64, mut op: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let [mut wait, longest] = ASK_AGAIN;
+    loop {
+        match op() {
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+        let left = deadline.saturating_sub(time::now_ns());
+        if left == 0 {
+            return Err(error::timed_out());
+        }
+        time::try_sleep(wait.min(Duration::from_nanos(left)))?;
+        wait = longest.min(2 * wait);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
-use crate::net::common::{socket_common, socket_limits};
+use crate::net::common::{read_and_write_by_borrow, socket_common, socket_limits};
 use crate::net::error;
 use crate::net::resolve::{ToSocketAddrs, each_address};
 use crate::net::socket::{Socket, Tried, deadline_in};
@@ -284,29 +284,7 @@ impl Write for &TcpStream {
     }
 }
 
-impl Read for TcpStream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buf)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(bufs)
-    }
-}
-
-impl Write for TcpStream {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+read_and_write_by_borrow!(TcpStream);
 
 /// The receiving half of a [`TcpStream`]; see [`TcpStream::split`].
 #[derive(Debug)]

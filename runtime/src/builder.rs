@@ -25,6 +25,7 @@ use crate::scheduler::timers::Timers;
 use crate::scheduler::{PanicLog, Shared, WorkerShared, worker};
 use crate::snapshot::GuardMode;
 use crate::stack::{StackArena, StackClass, StackConfig, overflow};
+use crate::sync::holder;
 use crate::time;
 use crate::trace::Recorder;
 
@@ -250,6 +251,7 @@ impl RuntimeBuilder {
             default_class,
             stack_waiters: StackWaiters::new(),
             next_id: AtomicU64::new(1),
+            number: holder::number_runtime(),
             foreign: ForeignStats::default(),
             record: AtomicBool::new(self.record_turns),
             panics: Mutex::new(PanicLog::new()),

@@ -6,12 +6,39 @@
 //! raised while the routine is panicking already, so never inside a destructor that an unwind
 //! called.
 
-use crate::routine::RoutineRef;
 use crate::routine::life::CancelLevel;
+use crate::routine::{Held, RoutineRef};
 use crate::scheduler::block::{self, Context};
 
-/// The payload of a cancel's unwinding.
-pub(crate) struct CancelPayload;
+/// The payload of a cancel's unwinding. While it exists the routine knows that it unwinds for a
+/// cancel, and not for a panic: locks ask, because they do not poison then.
+pub(crate) struct CancelPayload(Option<Held>);
+
+impl CancelPayload {
+    /// For a routine that ends as cancelled without unwinding.
+    pub(crate) fn unraised() -> CancelPayload {
+        CancelPayload(None)
+    }
+}
+
+impl Drop for CancelPayload {
+    fn drop(&mut self) {
+        if let Some(held) = &self.0 {
+            held.routine().header().life.set_unwinding(false);
+        }
+    }
+}
+
+/// Whether the caller unwinds, and for a panic: not for a cancel.
+#[inline]
+pub(crate) fn is_panicking() -> bool {
+    std::thread::panicking() && !is_unwinding()
+}
+
+#[cold]
+fn is_unwinding() -> bool {
+    matches!(block::context(), Context::Panicking(me) if me.header().life.is_unwinding())
+}
 
 /// The calling routine was asked to end; returned by calls that can fail.
 ///
@@ -58,7 +85,7 @@ pub(crate) fn raise_if_asked() {
 #[inline]
 pub(crate) fn raise_if_told(me: RoutineRef) {
     if me.header().life.cancel_level() != CancelLevel::None {
-        raise();
+        raise(me);
     }
 }
 
@@ -68,11 +95,12 @@ pub(crate) fn report_if_asked(me: RoutineRef) -> Result<(), Cancelled> {
     match life.cancel_level() {
         CancelLevel::None => Ok(()),
         CancelLevel::Asked if !life.mark_cancel_seen() => Err(Cancelled),
-        CancelLevel::Asked | CancelLevel::Told => raise(),
+        CancelLevel::Asked | CancelLevel::Told => raise(me),
     }
 }
 
 #[cold]
-fn raise() -> ! {
-    std::panic::resume_unwind(Box::new(CancelPayload))
+fn raise(me: RoutineRef) -> ! {
+    me.header().life.set_unwinding(true);
+    std::panic::resume_unwind(Box::new(CancelPayload(Some(Held::new(me)))))
 }

@@ -53,7 +53,7 @@ pub mod select;
 pub mod snapshot;
 mod spawn;
 mod stack;
-mod sync;
+pub mod sync;
 mod thread_state;
 pub mod time;
 mod token;

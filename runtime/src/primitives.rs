@@ -1,8 +1,9 @@
 //! The one place that chooses between std's primitives and the model checker's.
 //!
 //! Only the protocols that are model-checked take theirs from here: `routine/life.rs`, `join.rs`,
-//! `block_on.rs`, `scope.rs`, `token/members.rs`, `trace/ring.rs`, in `sync/` `lock.rs` and `wait_queue.rs`, and in `scheduler/`
-//! `idle.rs`, `inbox.rs`, `parker.rs` and `stack_waiters.rs`. Everything else names std directly.
+//! `block_on.rs`, `scope.rs`, `token/members.rs`, `trace/ring.rs`, in `sync/` `lock.rs`, `wait_queue.rs` and
+//! `raw_lock.rs`, and in `scheduler/` `idle.rs`, `inbox.rs`, `parker.rs` and `stack_waiters.rs`. Everything else
+//! names std directly.
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence};
@@ -18,8 +19,10 @@ pub(crate) use std::sync::{Mutex, MutexGuard};
 #[cfg(loom)]
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 
+pub(crate) use const_fn::const_unless_loom;
 pub(crate) use futex::Futex;
 pub(crate) use place::Place;
+pub(crate) use short_lock::{ShortGuard, ShortLock};
 
 /// Stands between the two halves of Dekker's pattern (write mine, read yours) where both are
 /// sequentially consistent operations already.
@@ -31,6 +34,107 @@ pub(crate) use place::Place;
 pub(crate) fn between_dekker_halves() {
     #[cfg(loom)]
     fence(std::sync::atomic::Ordering::SeqCst);
+}
+
+/// The lock for a few instructions, for protocols that are modelled with it.
+#[cfg(not(loom))]
+mod short_lock {
+    pub(crate) use crate::sync::lock::{Guard as ShortGuard, Lock as ShortLock};
+}
+
+/// One that does not spin, which would have no end in a model.
+#[cfg(loom)]
+mod short_lock {
+    use loom::cell::UnsafeCell;
+    use loom::sync::{Mutex, MutexGuard};
+    use std::ops::{Deref, DerefMut};
+
+    pub(crate) struct ShortLock<T> {
+        mutex: Mutex<()>,
+        /// Of the holder.
+        guard: UnsafeCell<Option<MutexGuard<'static, ()>>>,
+        value: std::cell::UnsafeCell<T>,
+    }
+
+    // SAFETY: as the real one; the guard's place is touched by the holder alone.
+    unsafe impl<T: Send> Send for ShortLock<T> {}
+    // SAFETY: as above.
+    unsafe impl<T: Send> Sync for ShortLock<T> {}
+
+    pub(crate) struct ShortGuard<'a, T>(&'a ShortLock<T>);
+
+    impl<T> ShortLock<T> {
+        pub(crate) fn new(value: T) -> ShortLock<T> {
+            ShortLock {
+                mutex: Mutex::new(()),
+                guard: UnsafeCell::new(None),
+                value: std::cell::UnsafeCell::new(value),
+            }
+        }
+
+        pub(crate) fn lock(&self) -> ShortGuard<'_, T> {
+            self.acquire();
+            ShortGuard(self)
+        }
+
+        pub(crate) fn acquire(&self) {
+            let guard = self.mutex.lock().unwrap();
+            // SAFETY: only the lifetime changes; the guard goes at the release, which the lock outlives.
+            let guard = unsafe { std::mem::transmute::<MutexGuard<'_, ()>, _>(guard) };
+            // SAFETY: we are the holder.
+            self.guard.with_mut(|place| unsafe { *place = Some(guard) });
+        }
+
+        pub(crate) unsafe fn release(&self) {
+            // SAFETY: the caller is the holder.
+            drop(self.guard.with_mut(|place| unsafe { (*place).take() }));
+        }
+
+        pub(crate) unsafe fn get(&self) -> &mut T {
+            // SAFETY: the caller is the holder.
+            unsafe { &mut *self.value.get() }
+        }
+    }
+
+    impl<T> Deref for ShortGuard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            // SAFETY: the guard holds the lock.
+            unsafe { self.0.get() }
+        }
+    }
+
+    impl<T> DerefMut for ShortGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            // SAFETY: the guard holds the lock.
+            unsafe { self.0.get() }
+        }
+    }
+
+    impl<T> Drop for ShortGuard<'_, T> {
+        fn drop(&mut self) {
+            // SAFETY: the guard holds the lock.
+            unsafe { self.0.release() };
+        }
+    }
+}
+
+mod const_fn {
+    /// Makes functions `const`, but not under the model checker: there no atomic can be made by a
+    /// constant.
+    macro_rules! const_unless_loom {
+        ($($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty $body:block)*) => {$(
+            #[cfg(not(loom))]
+            $(#[$meta])*
+            $vis const fn $name($($arg: $ty),*) -> $ret $body
+
+            #[cfg(loom)]
+            $(#[$meta])*
+            $vis fn $name($($arg: $ty),*) -> $ret $body
+        )*};
+    }
+    pub(crate) use const_unless_loom;
 }
 
 /// `len` records of `W` words, all zero. Pages are touched when they are written first.
@@ -106,6 +210,18 @@ mod place {
             // SAFETY: by the caller's contract, as in the other build.
             self.0
                 .with_mut(|place| unsafe { (*place).assume_init_read() })
+        }
+
+        /// Copies the value, for models of shared access.
+        ///
+        /// # Safety
+        /// 1. Shared: the protocol lets nobody write meanwhile, and the place is full.
+        pub(crate) unsafe fn peek(&self) -> T
+        where
+            T: Copy,
+        {
+            // SAFETY: by the caller's contract.
+            self.0.with(|place| unsafe { (*place).assume_init_read() })
         }
     }
 }

@@ -11,7 +11,7 @@
 //! address, and an accessor that is called anew each time is right under both.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 
 use crate::memory;
 use crate::routine::{Header, context};
@@ -45,6 +45,10 @@ pub(crate) struct ThreadState {
     /// Calls of a heap profiler's allocator under way on this thread: what it allocates itself is
     /// not looked at again.
     pub(crate) in_instrument: AtomicU32,
+    /// What the worker's runtime adds to its routines' numbers in a `sync::holder`.
+    pub(crate) runtime: AtomicU64,
+    /// The kernel's number of this thread; 0 = not asked for yet.
+    pub(crate) tid: AtomicU32,
     /// Depth of calls whose allocations stay out of a diverted session.
     pub(crate) apart: AtomicU32,
 }
@@ -62,6 +66,8 @@ thread_local! {
             ordinal: AtomicU32::new(0),
             bytes_to_sample: AtomicUsize::new(0),
             in_instrument: AtomicU32::new(0),
+            runtime: AtomicU64::new(0),
+            tid: AtomicU32::new(0),
             apart: AtomicU32::new(0),
         }
     };

@@ -165,7 +165,7 @@ pub(crate) fn deadline_in(timeout: Duration) -> u64 {
     time::deadline(timeout).min(NEVER - 1)
 }
 
-fn deadline_at(at: Instant) -> u64 {
+pub(crate) fn deadline_at(at: Instant) -> u64 {
     time::ns_of(at)
 }
 

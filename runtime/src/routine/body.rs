@@ -188,7 +188,9 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(routine: RoutineRef) -> TurnEnd {
     } else {
         // Cancelled before it began: only its captures are dropped, here, where user code may run.
         let dropped = catch_unwind(AssertUnwindSafe(move || drop(body)));
-        Err(dropped.err().unwrap_or_else(|| Box::new(CancelPayload)))
+        Err(dropped
+            .err()
+            .unwrap_or_else(|| Box::new(CancelPayload::unraised())))
     };
     let result = drop_locals(header, result);
     settle(routine, result);
@@ -211,7 +213,7 @@ unsafe fn poll_future<F: Future>(routine: RoutineRef) -> TurnEnd {
             pinned.poll(&mut Context::from_waker(&waker))
         }))
     } else {
-        Err(Box::new(CancelPayload) as Box<dyn Any + Send>)
+        Err(Box::new(CancelPayload::unraised()) as Box<dyn Any + Send>)
     };
     let result = match polled {
         Ok(Poll::Pending) => return TurnEnd::Pending,
@@ -263,7 +265,7 @@ unsafe fn end_unrun<B, T>(routine: RoutineRef, why: Unrun) {
     let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { drop_stored::<B>(header) }));
     let result: Result<T, _> = match (dropped, why) {
         (Err(payload), _) => Err(payload),
-        (Ok(()), Unrun::Closed) => Err(Box::new(CancelPayload) as Box<dyn Any + Send>),
+        (Ok(()), Unrun::Closed) => Err(Box::new(CancelPayload::unraised()) as Box<dyn Any + Send>),
         (Ok(()), Unrun::NoStack(why)) => {
             Err(Box::new(format!("no stack for the routine's turn: {why}")) as _)
         }

@@ -51,6 +51,8 @@ const ABORT: u32 = 1 << 2;
 const CANCEL_SEEN: u32 = 1 << 3;
 /// The body is gone, and what runs now is not to be disturbed.
 const SHIELDED: u32 = 1 << 4;
+/// The stack unwinds for the cancel, and not for a panic.
+const UNWINDING: u32 = 1 << 5;
 
 /// Life word and flags of one routine; see the module's text.
 #[derive(Debug)]
@@ -263,6 +265,20 @@ impl Life {
     /// Whether a fallible call has told the routine that it should end.
     pub(crate) fn cancel_was_seen(&self) -> bool {
         self.flags.load(Relaxed) & CANCEL_SEEN != 0
+    }
+
+    /// The unwinding of a cancel begins or is over.
+    pub(crate) fn set_unwinding(&self, unwinding: bool) {
+        if unwinding {
+            self.flags.fetch_or(UNWINDING, Relaxed);
+        } else {
+            self.flags.fetch_and(!UNWINDING, Relaxed);
+        }
+    }
+
+    /// Whether the stack unwinds for the cancel; for the routine itself.
+    pub(crate) fn is_unwinding(&self) -> bool {
+        self.flags.load(Relaxed) & UNWINDING != 0
     }
 
     /// Blocked to Inspected, by a walker. False if the routine is not blocked.

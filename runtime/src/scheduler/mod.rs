@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) default_class: StackClass,
     pub(crate) stack_waiters: StackWaiters,
     pub(crate) next_id: AtomicU64,
+    /// Tells this runtime's routines from those of others; see `sync::holder`.
+    pub(crate) number: u64,
     pub(crate) foreign: ForeignStats,
     pub(crate) record: AtomicBool,
     pub(crate) panics: Mutex<PanicLog>,

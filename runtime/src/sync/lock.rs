@@ -9,7 +9,7 @@ use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::primitives::AtomicU32;
+use crate::primitives::{AtomicU32, const_unless_loom};
 
 const FREE: u32 = 0;
 const TAKEN: u32 = 1;
@@ -32,10 +32,12 @@ unsafe impl<T: Send> Sync for Lock<T> {}
 pub(crate) struct Guard<'a, T>(&'a Lock<T>);
 
 impl<T> Lock<T> {
-    pub(crate) fn new(value: T) -> Lock<T> {
-        Lock {
-            word: AtomicU32::new(FREE),
-            value: UnsafeCell::new(value),
+    const_unless_loom! {
+        pub(crate) fn new(value: T) -> Lock<T> {
+            Lock {
+                word: AtomicU32::new(FREE),
+                value: UnsafeCell::new(value),
+            }
         }
     }
 

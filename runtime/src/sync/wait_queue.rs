@@ -205,6 +205,48 @@ impl<P: Copy, W> Queue<P, W> {
         self.last = Some(node);
     }
 
+    /// Visits the payloads in their order, those of abandoned waits as well.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(P)) {
+        let mut next = self.first;
+        while let Some(node) = next {
+            // SAFETY: linked nodes are alive by 2 of `push`, and the caller holds the lock.
+            unsafe {
+                visit(node.as_ref().payload.get().expect("set by `push`"));
+                next = (*node.as_ref().links.get()).next;
+            }
+        }
+    }
+
+    /// Puts the node at the front: the waiter was first before.
+    ///
+    /// # Safety
+    /// 1., 2. As for [`push`](Self::push).
+    pub(crate) unsafe fn push_front(
+        &mut self,
+        node: NonNull<Node<P, W>>,
+        wait: &Wait<W>,
+        arm: u32,
+        payload: P,
+    ) {
+        // SAFETY: the node is alive by 2; its links are ours by 1.
+        let links = unsafe {
+            node.as_ref().arm.set(arm);
+            node.as_ref().payload.set(Some(payload));
+            &mut *node.as_ref().links.get()
+        };
+        debug_assert!(links.wait.is_none());
+        links.wait = Some(NonNull::from(wait));
+        links.prev = None;
+        links.next = self.first;
+        match self.first {
+            // SAFETY: linked nodes are alive by 2 of their own push, and their links belong to the
+            // lock's holder.
+            Some(first) => unsafe { (*first.as_ref().links.get()).prev = Some(node) },
+            None => self.last = Some(node),
+        }
+        self.first = Some(node);
+    }
+
     /// Takes the node out, if it is still in.
     ///
     /// # Safety
@@ -233,16 +275,26 @@ impl<P: Copy, W> Queue<P, W> {
     /// Claims the first wait that nobody has claimed, and takes its node out.
     #[inline]
     pub(crate) fn claim(&mut self) -> Option<Claimed<P, W>> {
+        self.claim_if(|_| true)
+    }
+
+    /// As [`claim`](Self::claim), if `wanted` says so of the first open wait's payload.
+    #[inline]
+    pub(crate) fn claim_if(&mut self, wanted: impl Fn(P) -> bool) -> Option<Claimed<P, W>> {
         while let Some(node) = self.first {
             // SAFETY: linked nodes and their waits are alive by 2 of `push`, and the caller holds the
             // lock by 1 of `push`.
             unsafe {
                 let wait = (*node.as_ref().links.get()).wait;
                 let wait = wait.expect("a linked node has a wait");
+                let payload = node.as_ref().payload.get().expect("set by `push`");
+                if wait.as_ref().is_open() && !wanted(payload) {
+                    return None;
+                }
                 self.remove(node);
                 if wait.as_ref().claim() {
                     return Some(Claimed {
-                        payload: node.as_ref().payload.get().expect("set by `push`"),
+                        payload,
                         arm: node.as_ref().arm.get(),
                         wait,
                     });
@@ -252,6 +304,10 @@ impl<P: Copy, W> Queue<P, W> {
         None
     }
 }
+
+// SAFETY: a queue is a pair of pointers to nodes, which whoever holds it follows only under its lock,
+// on whichever thread; by them sleepers and payloads change threads.
+unsafe impl<P: Send, W: Send> Send for Queue<P, W> {}
 
 impl<P: Copy, W> Claimed<P, W> {
     /// What the waiter's node stands for; the claimer's until [`complete`](Self::complete).

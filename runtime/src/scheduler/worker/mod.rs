@@ -165,6 +165,7 @@ impl WorkerCore {
         let (low, high) = frames::thread_stack().unwrap_or((0, 0));
         thread_state::with(|t| {
             t.worker.store(self.index, Relaxed);
+            t.runtime.store(self.shared.number, Relaxed);
             t.native_low.store(low, Relaxed);
             t.native_high.store(high, Relaxed);
             t.core.store(std::ptr::from_ref(self).cast_mut(), Relaxed);

@@ -1,0 +1,129 @@
+//! Why a lock was not taken, or was found poisoned: one type per operation. A guard that a panic left
+//! poisoned is inside the error.
+
+use std::fmt;
+
+use crate::sync::lock_op::NotTaken;
+
+/// What [`Mutex::lock`](super::Mutex::lock) and its like return.
+pub type LockResult<G> = Result<G, LockError<G>>;
+
+/// Why [`Mutex::lock`](super::Mutex::lock), [`RwLock::read`](super::RwLock::read) or
+/// [`RwLock::write`](super::RwLock::write) gave no clean guard.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError<G> {
+    /// A panic struck while the lock was held before. It is held again; here is its guard.
+    #[error("a panic struck while the lock was held")]
+    Poisoned(G),
+    /// The caller is panicking, and the lock is held by somebody who only its own thread can run: the
+    /// wait would have stopped the thread for ever.
+    #[error("waiting while panicking could stop the thread for ever")]
+    Refused,
+}
+
+/// Why [`Mutex::try_lock`](super::Mutex::try_lock) and its like gave no clean guard.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum TryLockError<G> {
+    /// A panic struck while the lock was held before. It is held again; here is its guard.
+    #[error("a panic struck while the lock was held")]
+    Poisoned(G),
+    /// Somebody holds the lock, or has a better claim to it.
+    #[error("the lock is held")]
+    WouldBlock,
+}
+
+/// Why [`Mutex::lock_timeout`](super::Mutex::lock_timeout) and its like gave no clean guard.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum LockTimeoutError<G> {
+    /// A panic struck while the lock was held before. It is held again; here is its guard.
+    #[error("a panic struck while the lock was held")]
+    Poisoned(G),
+    /// The lock was held until the deadline.
+    #[error("the lock was held until the deadline")]
+    Timeout,
+    /// The calling routine was asked to end. It is told so once; then calls unwind.
+    #[error("the routine was asked to end")]
+    Cancelled,
+}
+
+impl<G> LockError<G> {
+    /// The guard, poisoned or not.
+    ///
+    /// # Panics
+    /// If there is none: the lock was [`Refused`](Self::Refused).
+    #[track_caller]
+    pub fn into_inner(self) -> G {
+        match self {
+            LockError::Poisoned(guard) => guard,
+            LockError::Refused => panic!("no guard: {}", LockError::<G>::Refused),
+        }
+    }
+}
+
+pub(super) fn poisoned_or<G>(poisoned: bool, guard: G) -> LockResult<G> {
+    if poisoned {
+        Err(LockError::Poisoned(guard))
+    } else {
+        Ok(guard)
+    }
+}
+
+impl<G> From<LockError<G>> for TryLockError<G> {
+    fn from(error: LockError<G>) -> TryLockError<G> {
+        match error {
+            LockError::Poisoned(guard) => TryLockError::Poisoned(guard),
+            LockError::Refused => TryLockError::WouldBlock,
+        }
+    }
+}
+
+impl<G> From<LockError<G>> for LockTimeoutError<G> {
+    fn from(error: LockError<G>) -> LockTimeoutError<G> {
+        match error {
+            LockError::Poisoned(guard) => LockTimeoutError::Poisoned(guard),
+            LockError::Refused => LockTimeoutError::Timeout,
+        }
+    }
+}
+
+impl<G> From<NotTaken> for LockTimeoutError<G> {
+    fn from(why: NotTaken) -> LockTimeoutError<G> {
+        match why {
+            NotTaken::Cancelled => LockTimeoutError::Cancelled,
+            // A wait with a deadline is not refused.
+            NotTaken::TimedOut | NotTaken::Refused => LockTimeoutError::Timeout,
+        }
+    }
+}
+
+// By hand, so that what is guarded need not be `Debug` for `unwrap`.
+impl<G> fmt::Debug for LockError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LockError::Poisoned(_) => "Poisoned(..)",
+            LockError::Refused => "Refused",
+        })
+    }
+}
+
+impl<G> fmt::Debug for TryLockError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TryLockError::Poisoned(_) => "Poisoned(..)",
+            TryLockError::WouldBlock => "WouldBlock",
+        })
+    }
+}
+
+impl<G> fmt::Debug for LockTimeoutError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LockTimeoutError::Poisoned(_) => "Poisoned(..)",
+            LockTimeoutError::Timeout => "Timeout",
+            LockTimeoutError::Cancelled => "Cancelled",
+        })
+    }
+}

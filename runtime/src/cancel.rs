@@ -90,7 +90,16 @@ pub(crate) fn raise_if_told(me: RoutineRef) {
 }
 
 /// For calls that can fail: `Err` the first time, unwinding afterwards.
+#[inline]
 pub(crate) fn report_if_asked(me: RoutineRef) -> Result<(), Cancelled> {
+    match me.header().life.cancel_level() {
+        CancelLevel::None => Ok(()),
+        _ => report(me),
+    }
+}
+
+#[cold]
+fn report(me: RoutineRef) -> Result<(), Cancelled> {
     let life = &me.header().life;
     match life.cancel_level() {
         CancelLevel::None => Ok(()),

@@ -99,6 +99,18 @@ pub(crate) fn sleep(op: &impl Arm, deadline: u64, call: &str) -> Woken {
     wait::sleep(&group, WaitReason::Channel, deadline, call)
 }
 
+/// The same for a caller that has tried it in vain and still holds the channel's lock.
+///
+/// # Safety
+/// As for [`wait::sleep_held`].
+#[inline]
+pub(crate) unsafe fn sleep_held(op: &impl Arm, deadline: u64, call: &str) -> Woken {
+    let wait = Wait::new();
+    let group = Group::new([op], &wait, [0]);
+    // SAFETY: by the caller.
+    unsafe { wait::sleep_held(&group, WaitReason::Channel, deadline, call) }
+}
+
 /// Polls the one operation; see [`wait::poll_task`].
 ///
 /// # Safety

@@ -9,9 +9,10 @@ use crate::cancel::Cancelled;
 use crate::channel::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::channel::future::RecvFuture;
 use crate::channel::op::{self, RecvOp};
-use crate::channel::state::{Chan, Nothing};
+use crate::channel::state::{Chan, Nothing, State};
 use crate::channel::{deadline_at, deadline_in, report_cancel};
 use crate::scheduler::timers::NEVER;
+use crate::sync::lock::Guard;
 use crate::sync::wait::Woken;
 
 /// The receiving end of a channel. Clones receive from the same one, each value once; when the last is
@@ -51,17 +52,26 @@ impl<T> Receiver<T> {
         if let Err(Cancelled) = report_cancel() {
             return Err(RecvError::Cancelled);
         }
-        match self.0.recv() {
-            Ok(value) => Ok(value),
+        let mut state = self.0.lock();
+        match state.recv() {
+            Ok((value, rouse)) => {
+                drop(state);
+                if let Some(rouse) = rouse {
+                    rouse.rouse();
+                }
+                Ok(value)
+            }
             Err(Nothing::Ever) => Err(RecvError::Disconnected),
-            Err(Nothing::Yet) => self.recv_slowly(),
+            Err(Nothing::Yet) => self.recv_slowly(state),
         }
     }
 
-    #[cold]
-    fn recv_slowly(&self) -> Result<T, RecvError> {
+    #[inline(never)]
+    fn recv_slowly(&self, state: Guard<'_, State<T>>) -> Result<T, RecvError> {
         let mut op = RecvOp::new(&self.0);
-        match op::sleep(&op, NEVER, "recv") {
+        state.keep();
+        // SAFETY: 1: the lock was kept on the line above, under which there was nothing to receive.
+        match unsafe { op::sleep_held(&op, NEVER, "recv") } {
             Woken::Done(_) => op.finish(),
             Woken::Cancelled => Err(RecvError::Cancelled),
             _ => Err(RecvError::Refused),

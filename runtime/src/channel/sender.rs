@@ -8,9 +8,10 @@ use crate::cancel::Cancelled;
 use crate::channel::error::{SendError, SendTimeoutError, TrySendError};
 use crate::channel::future::SendFuture;
 use crate::channel::op::{self, SendOp};
-use crate::channel::state::{Chan, Refusal};
+use crate::channel::state::{Chan, Refusal, State};
 use crate::channel::{deadline_at, deadline_in, report_cancel};
 use crate::scheduler::timers::NEVER;
+use crate::sync::lock::Guard;
 use crate::sync::wait::Woken;
 
 /// The sending end of a channel. Clones send into the same one; when the last is dropped, the channel
@@ -50,17 +51,26 @@ impl<T> Sender<T> {
         if let Err(Cancelled) = report_cancel() {
             return Err(SendError::Cancelled(value));
         }
-        match self.0.send(value) {
-            Ok(()) => Ok(()),
+        let mut state = self.0.lock();
+        match state.send(value) {
+            Ok(rouse) => {
+                drop(state);
+                if let Some(rouse) = rouse {
+                    rouse.rouse();
+                }
+                Ok(())
+            }
             Err(Refusal::Closed(value)) => Err(SendError::Disconnected(value)),
-            Err(Refusal::Full(value)) => self.send_slowly(value),
+            Err(Refusal::Full(value)) => self.send_slowly(value, state),
         }
     }
 
-    #[cold]
-    fn send_slowly(&self, value: T) -> Result<(), SendError<T>> {
+    #[inline(never)]
+    fn send_slowly(&self, value: T, state: Guard<'_, State<T>>) -> Result<(), SendError<T>> {
         let mut op = SendOp::new(&self.0, value);
-        let woken = op::sleep(&op, NEVER, "send");
+        state.keep();
+        // SAFETY: 1: the lock was kept on the line above, under which the channel was full.
+        let woken = unsafe { op::sleep_held(&op, NEVER, "send") };
         if let Woken::Done(_) = woken {
             return op.finish();
         }

@@ -60,7 +60,7 @@ pub(crate) enum Nothing {
 }
 
 impl<T> State<T> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn send(&mut self, value: T) -> Result<Option<Rouse>, Refusal<T>> {
         if self.closed {
             return Err(Refusal::Closed(value));
@@ -85,6 +85,7 @@ impl<T> State<T> {
     }
 
     /// Gives the value to the receiver that has waited longest.
+    #[inline(always)]
     fn hand_over(&mut self, value: T) -> Result<Rouse, T> {
         let Some(receiver) = self.receivers.claim() else {
             return Err(value);
@@ -95,6 +96,7 @@ impl<T> State<T> {
     }
 
     /// Takes the value of the sender that has waited longest.
+    #[inline(always)]
     fn take_over(&mut self) -> Option<(T, Rouse)> {
         let sender = self.senders.claim()?;
         // SAFETY: the slot belongs to the claimer, which we are until `complete`.
@@ -103,7 +105,7 @@ impl<T> State<T> {
         Some((value.expect("a waiting sender has a value"), rouse))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn recv(&mut self) -> Result<(T, Option<Rouse>), Nothing> {
         if let Some(value) = self.buffer.pop() {
             let mut rouse = None;
@@ -119,6 +121,7 @@ impl<T> State<T> {
         self.recv_elsewhere()
     }
 
+    #[inline(always)]
     fn recv_elsewhere(&mut self) -> Result<(T, Option<Rouse>), Nothing> {
         if let Some((value, rouse)) = self.take_over() {
             return Ok((value, Some(rouse)));

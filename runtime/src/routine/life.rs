@@ -211,6 +211,7 @@ impl Life {
 
     /// Takes the notice, if there is one. By the thread that runs the routine, before it looks at
     /// what it waits for.
+    #[inline]
     pub(crate) fn take_notice(&self) -> bool {
         // A plain load first: most turns have none, and a read-modify-write is dear.
         self.flags.load(Relaxed) & NOTIFIED != 0

@@ -323,6 +323,7 @@ impl Header {
         unsafe { &*self.site.load(Relaxed) }
     }
 
+    #[inline]
     pub(crate) fn kind(&self) -> RoutineKind {
         if self.kind.load(Relaxed) == RoutineKind::Stackful as u8 {
             RoutineKind::Stackful

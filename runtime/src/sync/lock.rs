@@ -109,6 +109,14 @@ impl<T> Lock<T> {
     }
 }
 
+impl<T> Guard<'_, T> {
+    /// Leaves the lock taken: somebody else gives it back with [`Lock::release`].
+    #[inline]
+    pub(crate) fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
 impl<T> Deref for Guard<'_, T> {
     type Target = T;
 

@@ -3,7 +3,7 @@
 //! A primitive describes what it would wait for as [`Arm`]s; a [`Group`] of them is entered into
 //! their queues under all their locks at once, taken in the order of their addresses, so that no
 //! arm can become ready unseen between two of them, and nobody can find a group half entered. A
-//! routine is entered by its worker after the switch ([`block`]).
+//! routine is entered by its worker after the switch ([`block`]), with the locks that it took before.
 
 use std::cell::{Cell, RefCell};
 use std::task::Waker;
@@ -44,15 +44,14 @@ enum Roused {
 
 impl Sleeper {
     /// What wakes the sleeper even when its frame is gone; for `Claimed::complete`.
+    ///
+    /// Inlined, as what calls it is: sleepers are handed on in registers, where copies of a value
+    /// whose parts were just written would wait for them.
+    #[inline(always)]
     pub(crate) fn leave_frame(self) -> Rouse {
         Rouse(match self {
             Sleeper::Routine(routine, ticket) => {
-                // The routine may end before it is readied: then the ticket finds nothing, or
-                // something that looks again. But the block must still be there: a worker of the
-                // same runtime keeps it mapped, others hold it.
-                let kept = worker::with_core_of(routine.shared(), |core| core.is_some());
-                let held = (!kept).then(|| Held::new(routine));
-                Roused::Routine(routine, ticket, held)
+                Roused::Routine(routine, ticket, hold_if_needed(routine))
             }
             Sleeper::Thread(thread) => Roused::Thread(thread),
             Sleeper::Task(waker) => Roused::Task(waker),
@@ -60,22 +59,36 @@ impl Sleeper {
     }
 }
 
+/// The routine may end before it is readied: then the ticket finds nothing, or something that looks
+/// again. But the block must still be there: a worker of the same runtime keeps it mapped, others hold
+/// it.
+fn hold_if_needed(routine: RoutineRef) -> Option<Held> {
+    let kept = worker::with_core_of(routine.shared(), |core| core.is_some());
+    (!kept).then(|| Held::new(routine))
+}
+
 impl Rouse {
     /// Wakes the sleeper. Not in scheduler context, and under no lock: a waker is foreign code.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rouse(self) {
         match self.0 {
-            Roused::Routine(routine, ticket, held) => {
-                ready::ready(routine, ticket, Source::Inbox);
-                drop(held);
-            }
+            Roused::Routine(routine, ticket, held) => rouse_routine(routine, ticket, held),
             Roused::Thread(thread) => thread.unpark(),
-            Roused::Task(waker) => match waker::routine_of(&waker) {
-                Some(_) => waker.wake(),
-                // Its panic is its own: our caller's part is done.
-                None => body::swallow(move || waker.wake()),
-            },
+            Roused::Task(waker) => rouse_task(waker),
         }
+    }
+}
+
+fn rouse_routine(routine: RoutineRef, ticket: Ticket, held: Option<Held>) {
+    ready::ready(routine, ticket, Source::Inbox);
+    drop(held);
+}
+
+fn rouse_task(waker: Waker) {
+    match waker::routine_of(&waker) {
+        Some(_) => waker.wake(),
+        // Its panic is its own: our caller's part is done.
+        None => body::swallow(move || waker.wake()),
     }
 }
 
@@ -203,59 +216,95 @@ impl<'a, A: Arm + ?Sized, const N: usize> Group<'a, A, N> {
     /// Under all locks: does an arm, or enters all with this sleeper. If they are entered already, only
     /// the sleeper is new.
     fn enter(&self, sleeper: Sleeper, done: &Cell<Option<usize>>) -> (Entered, Option<Sleeper>) {
-        self.locks().for_each(|arm| arm.acquire());
-        // SAFETY: we hold the locks of all arms.
-        let entered = unsafe { self.enter_locked(sleeper, done) };
-        for arm in self.locks() {
-            // SAFETY: 1: taken above, each once.
-            unsafe { arm.release() };
+        self.acquire();
+        // SAFETY: 1: we are the waiter, and the locks were taken on the line above; they are given
+        // back on the last one.
+        unsafe {
+            let entered = if self.entered.get() {
+                self.enter_again(sleeper)
+            } else if self.attempt(done) {
+                (Entered::Done, Some(sleeper))
+            } else {
+                (Entered::Waits(self.enter_first(sleeper)), None)
+            };
+            self.release();
+            entered
         }
-        entered
+    }
+
+    fn acquire(&self) {
+        self.locks().for_each(|arm| arm.acquire());
     }
 
     /// # Safety
-    /// 1. Exclusive: the caller holds the locks of all arms, and is the waiter.
-    unsafe fn enter_locked(
-        &self,
-        sleeper: Sleeper,
-        done: &Cell<Option<usize>>,
-    ) -> (Entered, Option<Sleeper>) {
-        let mut spare = None;
-        if self.entered.get() {
-            if !self.wait.is_open() {
-                return (Entered::Done, Some(sleeper));
+    /// 1. Exclusive: the caller holds the locks of all arms.
+    unsafe fn release(&self) {
+        for arm in self.locks() {
+            // SAFETY: 1 by the caller; each once.
+            unsafe { arm.release() };
+        }
+    }
+
+    /// Does the first arm that can be done.
+    ///
+    /// # Safety
+    /// 1. Exclusive: the caller holds the locks of all arms, and none is entered.
+    unsafe fn attempt(&self, done: &Cell<Option<usize>>) -> bool {
+        for &number in &self.preference {
+            // SAFETY: 1 by the caller.
+            if let Attempt::Done(rouse) = unsafe { self.arms[number].attempt() } {
+                self.rouse.set(rouse);
+                done.set(Some(number));
+                return true;
             }
-            // SAFETY: open, and claims need a lock that we hold.
-            unsafe {
-                spare = Some(self.wait.disarm());
-                self.wait.arm(sleeper);
-            }
-        } else {
-            for &number in &self.preference {
-                // SAFETY: 1 by the caller; no arm is entered.
-                match unsafe { self.arms[number].attempt() } {
-                    Attempt::Done(rouse) => {
-                        self.rouse.set(rouse);
-                        done.set(Some(number));
-                        return (Entered::Done, Some(sleeper));
-                    }
-                    Attempt::Wait => {}
-                }
-            }
-            // SAFETY: the locks are ours by 1. The waiter's frame holds arms and wait until
-            // `withdraw` has taken all arms out: `sleep`, `Group`'s only user besides the futures,
-            // does not return before, and futures are pinned and withdraw when dropped.
-            unsafe {
-                self.wait.arm(sleeper);
-                for (number, arm) in self.arms.iter().enumerate() {
-                    arm.enter(self.wait, number as u32);
-                }
+        }
+        false
+    }
+
+    /// Enters all arms. Returns when something is due.
+    ///
+    /// # Safety
+    /// 1. Exclusive: the caller holds the locks of all arms, which were tried in vain since they were
+    ///    taken, and is the waiter.
+    unsafe fn enter_first(&self, sleeper: Sleeper) -> u64 {
+        // SAFETY: the locks are ours by 1. The waiter's frame holds arms and wait until `withdraw`
+        // has taken all arms out: `sleep`, `Group`'s only user besides the futures, does not return
+        // before, and futures are pinned and withdraw when dropped.
+        unsafe {
+            self.wait.arm(sleeper);
+            for (number, arm) in self.arms.iter().enumerate() {
+                arm.enter(self.wait, number as u32);
             }
             self.entered.set(true);
+            self.due()
         }
+    }
+
+    /// Puts a new sleeper in the place of the one before, which it returns, if nobody has claimed the
+    /// wait.
+    ///
+    /// # Safety
+    /// 1. Exclusive: the caller holds the locks of all arms, which are entered, and is the waiter.
+    unsafe fn enter_again(&self, sleeper: Sleeper) -> (Entered, Option<Sleeper>) {
+        if !self.wait.is_open() {
+            return (Entered::Done, Some(sleeper));
+        }
+        // SAFETY: open, and claims need a lock that is ours by 1.
+        unsafe {
+            let spare = self.wait.disarm();
+            self.wait.arm(sleeper);
+            (Entered::Waits(self.due()), Some(spare))
+        }
+    }
+
+    /// The next moment at which an arm becomes ready by itself.
+    ///
+    /// # Safety
+    /// 1. Exclusive: the caller holds the locks of all arms.
+    unsafe fn due(&self) -> u64 {
         // SAFETY: 1 by the caller.
         let due = self.arms.iter().map(|arm| unsafe { arm.due() }).min();
-        (Entered::Waits(due.unwrap_or(NEVER)), spare)
+        due.unwrap_or(NEVER)
     }
 
     /// Takes all arms out of their queues. Afterwards the wait is done, or the waiter's alone.
@@ -323,44 +372,86 @@ pub(crate) fn sleep<A: Arm + ?Sized, const N: usize>(
     call: &str,
 ) -> Woken {
     match block::context() {
-        Context::Routine(me) => sleep_in_routine(group, me, why, deadline),
-        Context::Thread => sleep_on_thread(group, deadline),
-        // Whoever could end the wait may need this very thread. A deadline ends it in any case.
-        Context::Panicking(_) if deadline == NEVER => Woken::Refused,
-        Context::Panicking(_) => sleep_on_thread(group, deadline),
-        Context::Scheduler => block::refuse_in_scheduler(call),
+        Context::Routine(me) => sleep_in_routine(group, me, why, deadline, false),
+        _ => sleep_elsewhere(group, deadline, call),
     }
 }
 
+/// As [`sleep`], for a caller that has tried all arms in vain under their locks, which it still holds:
+/// they are given back once the arms are entered, or when there is no waiting here.
+///
+/// # Safety
+/// 1. Exclusive: the caller holds the locks of all arms, none of which is entered or can be done.
+#[inline]
+pub(crate) unsafe fn sleep_held<A: Arm + ?Sized, const N: usize>(
+    group: &Group<'_, A, N>,
+    why: WaitReason,
+    deadline: u64,
+    call: &str,
+) -> Woken {
+    match block::context() {
+        Context::Routine(me) => sleep_in_routine(group, me, why, deadline, true),
+        _ => {
+            // SAFETY: 1 by the caller.
+            unsafe { group.release() };
+            sleep_elsewhere(group, deadline, call)
+        }
+    }
+}
+
+/// Where no routine may be suspended.
+#[cold]
+fn sleep_elsewhere<A: Arm + ?Sized, const N: usize>(
+    group: &Group<'_, A, N>,
+    deadline: u64,
+    call: &str,
+) -> Woken {
+    match block::context() {
+        // Whoever could end the wait may need this very thread. A deadline ends it in any case.
+        Context::Panicking(_) if deadline == NEVER => Woken::Refused,
+        Context::Scheduler => block::refuse_in_scheduler(call),
+        _ => sleep_on_thread(group, deadline),
+    }
+}
+
+/// `held`: see [`sleep_held`].
+///
+/// The arms are tried before the routine is suspended, and their locks stay taken over the switch,
+/// after which its worker enters it: nothing is between the two but the worker's own code.
+#[inline]
 fn sleep_in_routine<A: Arm + ?Sized, const N: usize>(
     group: &Group<'_, A, N>,
     me: RoutineRef,
     why: WaitReason,
     deadline: u64,
+    mut held: bool,
 ) -> Woken {
     let header = me.header();
     let alarm = Alarm::new();
     loop {
-        let done = Cell::new(None);
         let due = Cell::new(deadline);
-        block::block(why, Interrupt::ByCancel, &mut |routine, ticket| {
-            // Spare sleepers are routines, which dropping does nothing to.
-            match group.enter(Sleeper::Routine(routine, ticket), &done).0 {
-                Entered::Done => false,
-                Entered::Waits(at) => {
-                    let at = at.min(deadline);
-                    due.set(at);
-                    if at != NEVER {
-                        alarm.set(routine, ticket, at);
-                    }
-                    true
-                }
+        if group.entered.get() {
+            enter_again(group, &alarm, why, deadline, &due);
+        } else {
+            if !std::mem::take(&mut held)
+                && let Some(arm) = try_arms(group)
+            {
+                return Woken::Done(arm);
             }
-        });
+            block::block(why, Interrupt::ByCancel, &mut |routine, ticket| {
+                // SAFETY: 1: the locks were taken before the switch, by us or our caller, and all
+                // arms were tried in vain; the waiter is suspended, and we act for it.
+                let at = unsafe {
+                    let at = group.enter_first(Sleeper::Routine(routine, ticket));
+                    group.release();
+                    at
+                };
+                wake_at(&alarm, routine, ticket, at.min(deadline), &due);
+                true
+            });
+        }
         alarm.clear();
-        // Here and not above: wakers are not called in scheduler context.
-        group.rouse();
-        if let Some(arm) = done.get().or_else(|| group.take_done()) {
+        if let Some(arm) = group.take_done() {
             return Woken::Done(arm);
         }
         let now = if due.get() == NEVER {
@@ -382,6 +473,58 @@ fn sleep_in_routine<A: Arm + ?Sized, const N: usize>(
             return Woken::TimedOut;
         }
         // An arm was due by itself: the next round tries it.
+    }
+}
+
+/// Takes the locks and tries the arms. The locks stay taken if that was in vain.
+fn try_arms<A: Arm + ?Sized, const N: usize>(group: &Group<'_, A, N>) -> Option<usize> {
+    let done = Cell::new(None);
+    group.acquire();
+    // SAFETY: 1: taken on the line above; our caller has seen that no arm is entered.
+    unsafe {
+        if group.attempt(&done) {
+            group.release();
+        }
+    }
+    // Without the locks: wakers are foreign code.
+    group.rouse();
+    done.get()
+}
+
+/// Blocks the routine once more after it was woken for no reason.
+#[cold]
+fn enter_again<A: Arm + ?Sized, const N: usize>(
+    group: &Group<'_, A, N>,
+    alarm: &Alarm,
+    why: WaitReason,
+    deadline: u64,
+    due: &Cell<u64>,
+) {
+    block::block(why, Interrupt::ByCancel, &mut |routine, ticket| {
+        group.acquire();
+        // SAFETY: 1: taken on the line above; the waiter is suspended, and we act for it. Spare
+        // sleepers are routines, which dropping does nothing to.
+        let entered = unsafe {
+            let entered = group.enter_again(Sleeper::Routine(routine, ticket)).0;
+            group.release();
+            entered
+        };
+        match entered {
+            Entered::Done => false,
+            Entered::Waits(at) => {
+                wake_at(alarm, routine, ticket, at.min(deadline), due);
+                true
+            }
+        }
+    });
+}
+
+/// In scheduler context: the routine's wait ends at that moment at the latest.
+#[inline]
+fn wake_at(alarm: &Alarm, routine: RoutineRef, ticket: Ticket, at: u64, due: &Cell<u64>) {
+    due.set(at);
+    if at != NEVER {
+        alarm.set(routine, ticket, at);
     }
 }
 

@@ -60,6 +60,7 @@ impl<W> Wait<W> {
     /// # Safety
     /// 1. Exclusive: the caller is the waiter, the wait is open, and no node of it is linked, or the
     ///    caller holds the locks of all queues in which there are some; there is no sleeper.
+    #[inline]
     pub(crate) unsafe fn arm(&self, sleeper: W) {
         // SAFETY: by 1 nobody can claim the wait, so the place is the waiter's, and empty.
         unsafe { self.sleeper.put(sleeper) };
@@ -77,6 +78,7 @@ impl<W> Wait<W> {
 
     /// The arm through which the wait was completed, if it was. What the partner wrote is visible
     /// then.
+    #[inline]
     pub(crate) fn done(&self) -> Option<u32> {
         // Acquire pairs with the store in `Claimed::complete`.
         self.state.load(Acquire).checked_sub(DONE)
@@ -104,6 +106,7 @@ impl<W> Wait<W> {
         self.state.store(OPEN, Relaxed);
     }
 
+    #[inline]
     fn claim(&self) -> bool {
         // Relaxed: the sleeper and the payload were written before the node was linked, under the
         // lock that the claimer holds.
@@ -168,6 +171,7 @@ impl<P: Copy, W> Queue<P, W> {
         }
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()
     }
@@ -179,6 +183,7 @@ impl<P: Copy, W> Queue<P, W> {
     ///    other functions. The node is in no queue. The wait is open and armed.
     /// 2. Alive: node, wait and what the payload stands for stay where they are until the node is
     ///    out of the queue and the wait, if claimed, is done.
+    #[inline]
     pub(crate) unsafe fn push(
         &mut self,
         node: NonNull<Node<P, W>>,
@@ -252,6 +257,7 @@ impl<P: Copy, W> Queue<P, W> {
     /// # Safety
     /// 1. Exclusive: the caller holds the lock around the queue. The node is alive, and in this queue
     ///    or in none.
+    #[inline]
     pub(crate) unsafe fn remove(&mut self, node: NonNull<Node<P, W>>) {
         // SAFETY: alive and ours by 1.
         let links = unsafe { &mut *node.as_ref().links.get() };
@@ -273,7 +279,7 @@ impl<P: Copy, W> Queue<P, W> {
     }
 
     /// Claims the first wait that nobody has claimed, and takes its node out.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn claim(&mut self) -> Option<Claimed<P, W>> {
         self.claim_if(|_| true)
     }
@@ -311,6 +317,7 @@ unsafe impl<P: Send, W: Send> Send for Queue<P, W> {}
 
 impl<P: Copy, W> Claimed<P, W> {
     /// What the waiter's node stands for; the claimer's until [`complete`](Self::complete).
+    #[inline]
     pub(crate) fn payload(&self) -> P {
         self.payload
     }
@@ -319,6 +326,7 @@ impl<P: Copy, W> Claimed<P, W> {
     /// may be gone, and with it whatever kept the sleeper's memory alive.
     ///
     /// Under the lock of the queue that gave the claim.
+    #[inline(always)]
     pub(crate) fn complete<R>(self, take: impl FnOnce(W) -> R) -> R {
         // SAFETY: the wait is alive by 2 of `push` until it is done, and its sleeper belongs to the
         // one claimer, which we are.

@@ -197,12 +197,15 @@ impl RuntimeBuilder {
     /// # Errors
     /// See [`BuildError`].
     pub fn build(self) -> Result<Runtime, BuildError> {
-        let (shared, queues) = self.prepare()?;
+        let (shared, queues) = self.prepare(Purpose::Threads)?;
         start_threads(shared, queues)
     }
 
     /// Everything but the threads: the common part, and a deque for each worker.
-    pub(crate) fn prepare(self) -> Result<(Arc<Shared>, Vec<LocalQueue<RoutineRef>>), BuildError> {
+    pub(crate) fn prepare(
+        self,
+        purpose: Purpose,
+    ) -> Result<(Arc<Shared>, Vec<LocalQueue<RoutineRef>>), BuildError> {
         time::now_ns();
         let count = match self.workers {
             Some(count) => count,
@@ -224,12 +227,19 @@ impl RuntimeBuilder {
         if self.pool.limit == 0 {
             return Err(BuildError::BlockingThreads);
         }
-        let arena = StackArena::new(StackConfig {
+        let config = StackConfig {
             default_class,
             guard: self.guard,
             max_stacks: self.max_stacks,
-        })
-        .map_err(BuildError::Stacks)?;
+        };
+        let (arena, recorder): (_, fn() -> Recorder) = match purpose {
+            Purpose::Threads => (None, Recorder::new),
+            Purpose::Exploration(arena) => (arena, Recorder::unread),
+        };
+        let arena = match arena {
+            Some(arena) => arena,
+            None => StackArena::new(config).map_err(BuildError::Stacks)?,
+        };
         overflow::install(current::overflow_facts);
         let queues: Vec<_> = (0..count).map(|_| LocalQueue::new_fifo()).collect();
         let shared = Arc::new(Shared {
@@ -241,7 +251,7 @@ impl RuntimeBuilder {
                     timers: Arc::new(Timers::new()),
                     parker: Parker::new(),
                     stats: WorkerStats::new(count),
-                    recorder: Recorder::new(),
+                    recorder: recorder(),
                 })
                 .collect(),
             injector: Injector::new(),
@@ -262,6 +272,14 @@ impl RuntimeBuilder {
         shared.slabs.keep(shared.clone());
         Ok((shared, queues))
     }
+}
+
+/// What a runtime is built for.
+pub(crate) enum Purpose {
+    /// Workers with a thread each.
+    Threads,
+    /// A deterministic run, on the stacks of the one before it.
+    Exploration(Option<Arc<StackArena>>),
 }
 
 fn start_threads(

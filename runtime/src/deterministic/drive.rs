@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::builder::Purpose;
 use crate::deterministic::failure::{self, Deadlock, Failure, FailureKind};
 use crate::deterministic::strategy::Chooser;
 use crate::deterministic::{Config, Run, Schedule};
@@ -12,9 +13,14 @@ use crate::scheduler::Shared;
 use crate::scheduler::block::{self, Context};
 use crate::scheduler::worker::explored::{Explored, Inside, Next};
 use crate::spawn::Builder;
+use crate::stack::StackPool;
 
 /// Turns that the routines of a run that is over have for unwinding.
 const ENDING_TURNS_MAX: u64 = 1_000_000;
+
+/// What one run leaves to the next: stacks, whose memory is there already.
+#[derive(Debug, Default)]
+pub(crate) struct Stock(Option<StackPool>);
 
 /// A deterministic runtime before, in and after its run.
 pub(crate) struct Machine {
@@ -24,19 +30,24 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(config: &Config, seed: u64, chooser: Chooser) -> Machine {
+    pub(crate) fn new(config: &Config, stock: Stock, seed: u64, chooser: Chooser) -> Machine {
         assert!(
             block::context() == Context::Thread,
             "a deterministic run needs a plain thread for itself, and the caller is a routine"
         );
-        let mut builder = Runtime::builder().workers(1).record_turns(false);
-        if let Some(bytes) = config.stack_bytes {
-            builder = builder.stack_size(bytes);
-        }
-        let (shared, mut queues) = builder.prepare().unwrap_or_else(|why| panic!("{why}"));
+        let builder = Runtime::builder()
+            .workers(1)
+            .stack_size(config.stack_bytes)
+            // A worker that records looks at its clock after every turn, not only when some real time
+            // has passed.
+            .record_turns(true);
+        let arena = stock.0.as_ref().map(StackPool::arena);
+        let (shared, mut queues) = builder
+            .prepare(Purpose::Exploration(arena))
+            .unwrap_or_else(|why| panic!("{why}"));
         let local = queues.pop().expect("one worker");
         Machine {
-            explored: Explored::new(shared, local, seed, chooser),
+            explored: Explored::new(shared, local, stock.0, seed, chooser),
             seed,
             cancel_rest: config.cancel_rest,
         }
@@ -58,8 +69,8 @@ impl Machine {
         first.unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// Runs everything to its end.
-    pub(crate) fn run<T>(self, first: JoinHandle<T>) -> Result<Run<T>, Failure> {
+    /// Runs everything to its end. Gives the stacks back for another run, if this one went well.
+    pub(crate) fn run<T>(self, first: JoinHandle<T>) -> (Result<Run<T>, Failure>, Stock) {
         // Dropped when the thread is its own again: what a program returns may do anything then.
         let mut value = None;
         let inside = self.enter();
@@ -69,7 +80,12 @@ impl Machine {
             let mut chooser = self.explored.exploration().chooser.borrow_mut();
             (chooser.steps(), chooser.take_decisions())
         };
-        let left = self.end(&inside);
+        // A run that has failed is left as it is. To cancel its routines would run their destructors and
+        // whatever error paths the end of each opens to the others, and bury the report in panics.
+        let left = match result {
+            Ok(()) => self.end(&inside),
+            Err(_) => self.explored.shared().live(),
+        };
         let schedule = Schedule {
             seed: self.seed,
             decisions,
@@ -77,17 +93,19 @@ impl Machine {
         drop(inside);
         let kind = match (result, value) {
             (Ok(()), Some(value)) if left == 0 => {
-                return Ok(Run {
+                let run = Run {
                     value,
                     schedule,
                     steps,
                     took,
-                });
+                };
+                return (Ok(run), Stock(Some(self.explored.into_stacks())));
             }
             (Ok(()), _) => FailureKind::Remaining,
             (Err(kind), _) => kind,
         };
-        Err(failure::new(kind, schedule, steps, took, left))
+        let failure = failure::new(kind, schedule, steps, took, left);
+        (Err(failure), Stock::default())
     }
 
     fn drive<T>(

@@ -24,7 +24,8 @@ pub struct Failure {
     pub took: Duration,
     /// Seeds that [`Config::explore`](crate::deterministic::Config::explore) had run well before.
     pub runs_before: u64,
-    /// Routines that swallow cancels and so never ended: their memory lives on.
+    /// Routines that had not ended. They are left as they are, destructors included, and their memory
+    /// lives on.
     pub remaining: u64,
 }
 
@@ -133,42 +134,46 @@ impl Deadlock {
     }
 }
 
-/// The program's own functions of a backtrace as the standard library writes it, innermost first: what lies
-/// between this crate's call that waits and the routine's root.
+/// The program's own functions of a backtrace as the standard library writes it, innermost first.
 fn functions(backtrace: &str) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
+    // Where the compiler says that this crate's sources are.
+    let mine = file!().trim_end_matches("deterministic/failure.rs");
+    let mut found: Vec<(&str, Option<&str>)> = Vec::new();
     for line in backtrace.lines().map(str::trim) {
-        if let Some(place) = line.strip_prefix("at ") {
-            if let Some(last) = found.last_mut() {
-                last.push_str(" at ");
-                last.push_str(place);
-            }
-        } else if let Some((_number, name)) = line.split_once(": ") {
-            found.push(name.to_owned());
+        match (line.strip_prefix("at "), found.last_mut()) {
+            (Some(place), Some(last)) => last.1 = Some(place),
+            _ => found.extend(line.split_once(": ").map(|(_number, name)| (name, None))),
         }
     }
-    let is_ours = |name: &String| name.starts_with("openwork::") || name.starts_with("<openwork::");
+    // What lies below the routine's root is the worker.
     let root = found
         .iter()
-        .position(|name| name.contains("openwork::routine::body::"))
-        .unwrap_or(found.len());
-    found.truncate(root);
-    let inner = found.iter().rposition(is_ours).map_or(0, |last| last + 1);
-    found.drain(..inner);
-    found.retain(|name| !name.starts_with("core::") && !name.starts_with("std::"));
-    found
+        .position(|(name, _)| name.contains("run_closure"));
+    found.truncate(root.unwrap_or(found.len()));
+    let is_foreign = |&(name, place): &(&str, Option<&str>)| match place {
+        Some(place) => place.contains(mine) || place.contains("/rustc/"),
+        None => [
+            "openwork::",
+            "<openwork::",
+            "core::",
+            "<core::",
+            "std::",
+            "_",
+        ]
+        .iter()
+        .any(|start| name.starts_with(start)),
+    };
+    found.retain(|frame| !is_foreign(frame));
+    let text = |(name, place): (&str, Option<&str>)| match place {
+        Some(place) => format!("{name} at {place}"),
+        None => name.to_owned(),
+    };
+    found.into_iter().map(text).collect()
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "seed {}: {}", self.seed(), self.kind)?;
-        if self.remaining > 0 {
-            write!(
-                f,
-                "\n  {} routines swallow their cancel and remain",
-                self.remaining
-            )?;
-        }
         write!(
             f,
             "\n  after {} steps and {:?} of virtual time",
@@ -199,7 +204,9 @@ impl fmt::Display for FailureKind {
                 "a thread outside the run spawned or readied a routine, which no seed decides",
             ),
             FailureKind::Diverged(divergence) => divergence.fmt(f),
-            FailureKind::Remaining => f.write_str("some routines do not end"),
+            FailureKind::Remaining => {
+                f.write_str("some routines do not end though they were cancelled")
+            }
         }
     }
 }

@@ -77,7 +77,8 @@ pub use schedule::{Decision, Schedule, ScheduleParseError};
 pub use stepper::{Granularity, Stepper};
 pub use strategy::{Divergence, Strategy};
 
-use drive::Machine;
+use crate::stack::overflow;
+use drive::{Machine, Stock};
 use strategy::Chooser;
 
 /// Runs this seed alone instead of those that the program names.
@@ -107,7 +108,7 @@ pub struct Config {
     steps_max: u64,
     spurious_wakes: bool,
     cancel_rest: bool,
-    stack_bytes: Option<usize>,
+    stack_bytes: usize,
 }
 
 /// One run that ended well.
@@ -151,7 +152,7 @@ impl Config {
             steps_max: 1_000_000,
             spurious_wakes: false,
             cancel_rest: false,
-            stack_bytes: None,
+            stack_bytes: 256 << 10,
         }
     }
 
@@ -189,9 +190,10 @@ impl Config {
     }
 
     /// Size of a routine's stack unless it asks for another, in bytes; as
-    /// [`RuntimeBuilder::stack_size`](crate::RuntimeBuilder::stack_size).
+    /// [`RuntimeBuilder::stack_size`](crate::RuntimeBuilder::stack_size). Default: 256 KiB, because a
+    /// [`blocking`](crate::blocking) call runs on it.
     pub fn stack_size(mut self, bytes: usize) -> Config {
-        self.stack_bytes = Some(bytes);
+        self.stack_bytes = bytes;
         self
     }
 
@@ -208,12 +210,9 @@ impl Config {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let steps = (self.step_ns(), self.steps_max);
-        let mut chooser = Chooser::new(seed, self.strategy, steps.0, steps.1);
-        if self.spurious_wakes {
-            chooser.wake_for_no_reason(seed);
-        }
-        self.run_chosen(seed, chooser, f)
+        // Without one an overflow is not named, and that is all.
+        let _altstack = overflow::thread_altstack();
+        self.run_on(&mut Stock::default(), seed, f)
     }
 
     /// Runs `f` again as it was run before: under the same configuration but for the strategy, a
@@ -232,7 +231,8 @@ impl Config {
     {
         let (seed, decisions) = (schedule.seed, schedule.decisions.clone());
         let chooser = Chooser::replay(seed, decisions, self.step_ns(), self.steps_max);
-        self.run_chosen(seed, chooser, f)
+        let _altstack = overflow::thread_altstack();
+        self.run_chosen(&mut Stock::default(), seed, chooser, f)
     }
 
     /// Runs `f` once for each seed, up to the first that fails. With `OPENWORK_SEED` in the environment,
@@ -254,11 +254,13 @@ impl Config {
             None => seeds,
         };
         let f = Arc::new(f);
+        let _altstack = overflow::thread_altstack();
+        let mut stock = Stock::default();
         let mut summary = Summary::default();
         let mut seen = BTreeSet::new();
         for seed in seeds {
             let f = f.clone();
-            let run = self.run(seed, move || f());
+            let run = self.run_on(&mut stock, seed, move || f());
             let run = run.map_err(|failure| failure.after(summary.runs))?;
             let mut hasher = DefaultHasher::new();
             run.schedule.decisions.hash(&mut hasher);
@@ -271,14 +273,35 @@ impl Config {
     }
 
     #[track_caller]
-    fn run_chosen<F, T>(&self, seed: u64, chooser: Chooser, f: F) -> Result<Run<T>, Failure>
+    fn run_on<F, T>(&self, stock: &mut Stock, seed: u64, f: F) -> Result<Run<T>, Failure>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let machine = Machine::new(self, seed, chooser);
+        let mut chooser = Chooser::new(seed, self.strategy, self.step_ns(), self.steps_max);
+        if self.spurious_wakes {
+            chooser.wake_for_no_reason(seed);
+        }
+        self.run_chosen(stock, seed, chooser, f)
+    }
+
+    #[track_caller]
+    fn run_chosen<F, T>(
+        &self,
+        stock: &mut Stock,
+        seed: u64,
+        chooser: Chooser,
+        f: F,
+    ) -> Result<Run<T>, Failure>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let machine = Machine::new(self, std::mem::take(stock), seed, chooser);
         let first = machine.start(f);
-        machine.run(first)
+        let (result, left) = machine.run(first);
+        *stock = left;
+        result
     }
 
     fn step_ns(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::deterministic::drive::Machine;
+use crate::deterministic::drive::{Machine, Stock};
 use crate::deterministic::failure::Deadlock;
 use crate::deterministic::strategy::Chooser;
 use crate::deterministic::{Config, Decision, Schedule};
@@ -10,6 +10,7 @@ use crate::id::RoutineId;
 use crate::join::JoinHandle;
 use crate::scheduler::worker::explored::Next;
 use crate::snapshot::RoutineView;
+use crate::stack::overflow;
 
 /// How far a step goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,7 +61,7 @@ impl<T: Send + 'static> Stepper<T> {
         F: FnOnce() -> T + Send + 'static,
     {
         let chooser = Chooser::by_hand(seed, granularity == Granularity::Point, 0);
-        let machine = Machine::new(&Config::new(), seed, chooser);
+        let machine = Machine::new(&Config::new(), Stock::default(), seed, chooser);
         let first = machine.start(f);
         Stepper {
             machine,
@@ -96,6 +97,7 @@ impl<T: Send + 'static> Stepper<T> {
         if self.over {
             return false;
         }
+        let _altstack = overflow::thread_altstack();
         let inside = self.machine.enter();
         inside.look();
         let stepped = inside.step_of(routine.get());
@@ -134,6 +136,7 @@ impl<T: Send + 'static> Stepper<T> {
         if self.over {
             return None;
         }
+        let _altstack = overflow::thread_altstack();
         let inside = self.machine.enter();
         if inside.look() != Next::Deadlock {
             return None;
@@ -152,6 +155,7 @@ impl<T: Send + 'static> Stepper<T> {
 
 impl<T> Drop for Stepper<T> {
     fn drop(&mut self) {
+        let _altstack = overflow::thread_altstack();
         let inside = self.machine.enter();
         drop(self.first.take());
         self.machine.end(&inside);

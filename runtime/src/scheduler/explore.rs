@@ -10,6 +10,7 @@
 
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -123,6 +124,20 @@ pub(crate) fn tell_where(why: WaitReason) {
     if asked.flatten().is_some() {
         block::sleep_until_cancelled(why);
     }
+}
+
+/// For what waits for the world outside: an error inside a deterministic run.
+///
+/// # Errors
+/// Of kind [`Unsupported`](io::ErrorKind::Unsupported).
+pub(crate) fn refuse_outside() -> io::Result<()> {
+    if is_live() && now_ns().is_some() {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "a deterministic run cannot wait for the world outside, which no seed decides",
+        ));
+    }
+    Ok(())
 }
 
 /// The virtual time, if the calling thread is inside a deterministic runtime: nanoseconds since its

@@ -115,6 +115,7 @@ impl Shared {
         if let Some(poller) = self.poller.get() {
             return Ok(poller);
         }
+        explore::refuse_outside()?;
         // Of two that are made at once, one is dropped.
         let _ = self.poller.set(Arc::new(Poller::new()?));
         // A worker that is to sleep looks for the poller after it has announced that; one that sleeps

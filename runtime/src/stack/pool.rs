@@ -40,6 +40,11 @@ impl StackPool {
         }
     }
 
+    /// Where the slots come from.
+    pub(crate) fn arena(&self) -> Arc<StackArena> {
+        self.arena.clone()
+    }
+
     /// A guarded stack of `class`. Never allocates but when the arena grows.
     pub(crate) fn take(&mut self, class: StackClass) -> Result<Slot, OutOfStacks> {
         self.arena.admit()?;

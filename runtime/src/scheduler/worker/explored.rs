@@ -9,6 +9,7 @@
 use std::backtrace::Backtrace;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use crossbeam_deque::Worker as LocalQueue;
 
@@ -19,7 +20,7 @@ use crate::scheduler::Shared;
 use crate::scheduler::explore::{Exploration, Live};
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::{RoutineKind, RoutineState, RoutineView, Source};
-use crate::stack::overflow::{self, ThreadAltStack};
+use crate::stack::StackPool;
 
 /// What the next step found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,20 +44,24 @@ pub(crate) struct Explored {
 pub(crate) struct Inside<'a> {
     core: &'a WorkerCore,
     exploration: &'a Exploration,
-    _altstack: Option<ThreadAltStack>,
     _live: Live,
 }
 
 impl Explored {
-    /// `shared` is of one worker, whose deque is `local`, and has no thread.
+    /// `shared` is of one worker, whose deque is `local`, and has no thread; `stacks` is a pool of its
+    /// arena.
     pub(crate) fn new(
         shared: Arc<Shared>,
         local: LocalQueue<RoutineRef>,
+        stacks: Option<StackPool>,
         seed: u64,
         chooser: Chooser,
     ) -> Explored {
         let exploration = Exploration::new(chooser);
-        let mut core = WorkerCore::new(shared, 0, local);
+        let stacks = stacks.unwrap_or_else(|| StackPool::new(shared.arena.clone()));
+        // A pool that is closed runs its jobs where they are handed to it.
+        shared.pool.close(Duration::ZERO);
+        let mut core = WorkerCore::with_pool(shared, 0, local, stacks);
         core.now.set(0);
         // Odd, so not 0, from which this generator never comes back.
         core.random.set(seed.wrapping_mul(2).wrapping_add(1));
@@ -73,14 +78,17 @@ impl Explored {
         Inside {
             core: &self.core,
             exploration: self.core.exploration.as_deref().expect("set in `new`"),
-            // Without one an overflow is not named, and that is all.
-            _altstack: overflow::thread_altstack().ok(),
             _live: live,
         }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.core.shared
+    }
+
+    /// The stacks, for the next run.
+    pub(crate) fn into_stacks(self) -> StackPool {
+        self.core.pool.into_inner()
     }
 
     pub(crate) fn exploration(&self) -> &Exploration {

@@ -128,6 +128,16 @@ impl Drop for AbortOnUnwind {
 impl WorkerCore {
     fn new(shared: Arc<Shared>, index: u32, local: LocalQueue<RoutineRef>) -> WorkerCore {
         let pool = StackPool::new(shared.arena.clone());
+        WorkerCore::with_pool(shared, index, local, pool)
+    }
+
+    /// With stacks of `shared`'s arena.
+    fn with_pool(
+        shared: Arc<Shared>,
+        index: u32,
+        local: LocalQueue<RoutineRef>,
+        pool: StackPool,
+    ) -> WorkerCore {
         WorkerCore {
             index,
             mine: &raw const shared.workers[index as usize],
@@ -162,12 +172,16 @@ impl WorkerCore {
 
     fn enter_thread(&self) {
         self.thread.set(thread_state::address());
-        let (low, high) = frames::thread_stack().unwrap_or((0, 0));
+        if thread_state::with(|t| t.native_high.load(Relaxed)) == 0 {
+            let (low, high) = frames::thread_stack().unwrap_or((0, 0));
+            thread_state::with(|t| {
+                t.native_low.store(low, Relaxed);
+                t.native_high.store(high, Relaxed);
+            });
+        }
         thread_state::with(|t| {
             t.worker.store(self.index, Relaxed);
             t.runtime.store(self.shared.number, Relaxed);
-            t.native_low.store(low, Relaxed);
-            t.native_high.store(high, Relaxed);
             t.core.store(std::ptr::from_ref(self).cast_mut(), Relaxed);
         });
         // SAFETY: no arguments, no failure.

@@ -196,8 +196,9 @@ pub enum JoinError {
     Panicked(Box<dyn Any + Send>),
     /// The routine was cancelled, or its runtime had shut down.
     Cancelled,
-    /// The caller is panicking, and waiting would have put its thread to sleep for ever: the
-    /// awaited routine can only run on that very thread.
+    /// The caller keeps its thread while it waits, because it is panicking or by
+    /// [`hold_thread`](crate::hold_thread), and the wait would have lasted for ever: the awaited routine
+    /// can only run on that very thread.
     Refused,
 }
 
@@ -272,7 +273,7 @@ impl<T> JoinHandle<T> {
 
     /// As [`join`](Self::join), but nothing ends the wait except the routine's end: something is on
     /// loan to it. A cancel of the caller is passed on to it, and the wait is never refused: a
-    /// caller that is panicking asks [`block::can_wait_for_fresh`] before it lends anything.
+    /// caller that keeps its thread asks [`block::can_wait_for_fresh`] before it lends anything.
     pub(crate) fn join_for_loan(mut self) -> Result<T, JoinError> {
         self.wait(Interrupt::Never)?;
         // SAFETY: as in `join`.
@@ -289,6 +290,12 @@ impl<T> JoinHandle<T> {
         }
         match block::context() {
             block::Context::Routine(me) => {
+                if interrupt == Interrupt::ByCancel
+                    && block::is_held(me)
+                    && block::needs_thread_of(self.routine, me)
+                {
+                    return Err(JoinError::Refused);
+                }
                 self.wait_in_routine(me, interrupt);
                 Ok(())
             }
@@ -476,8 +483,7 @@ impl JoinError {
             JoinError::Panicked(payload) => body::panic_message(&**payload),
             JoinError::Cancelled => "the routine was cancelled".to_owned(),
             JoinError::Refused => {
-                "waiting while panicking would have stopped the thread that the routine needs"
-                    .to_owned()
+                "waiting would have stopped the thread that the routine needs".to_owned()
             }
         }
     }

@@ -196,8 +196,9 @@ impl Runtime {
     /// ```
     ///
     /// # Panics
-    /// With the panic of `f`; or if the routine was cancelled; or if the caller is a panicking
-    /// routine of this runtime and there is no other worker.
+    /// With the panic of `f`; or if the routine was cancelled; or if the caller is a routine of
+    /// this runtime in [`hold_thread`](crate::hold_thread), or a panicking one and there is no other
+    /// worker.
     #[track_caller]
     pub fn block_on<F, T>(&self, f: F) -> T
     where
@@ -205,16 +206,13 @@ impl Runtime {
         T: Send,
     {
         let shared = &self.handle.shared;
-        if let Context::Panicking(me) = block::context() {
+        match block::context() {
             // Before anything is lent: the wait cannot be refused any more.
-            assert!(
-                block::can_wait_for_fresh(shared, me),
-                "`block_on` in a destructor of a panicking routine would wait for a routine that \
-                 only this thread could run"
-            );
-        }
-        if block::context() == Context::Scheduler {
-            block::refuse_in_scheduler("block_on");
+            Context::Routine(me) | Context::Panicking(me) => {
+                block::assert_can_wait_for_fresh(shared, me, "block_on");
+            }
+            Context::Thread => {}
+            Context::Scheduler => block::refuse_in_scheduler("block_on"),
         }
         // SAFETY: `join_for_loan` waits for the routine's end whatever happens: where it could not,
         // we have panicked above.

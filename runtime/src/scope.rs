@@ -143,7 +143,8 @@ pub struct ScopedJoinHandle<'scope, T> {
 ///
 /// # Panics
 /// With `f`'s panic; or if a routine of the scope panicked and nobody joined it; or if called
-/// outside a routine; or if called by a panicking routine on a runtime of one worker.
+/// outside a routine; or if called in [`hold_thread`](crate::hold_thread), or by a panicking
+/// routine on a runtime of one worker.
 pub fn scope<'env, F, R>(f: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
@@ -170,20 +171,14 @@ impl<'scope> Scope<'scope, '_> {
     pub(crate) fn enter(call: &str) -> Self {
         let owner = match block::context() {
             Context::Routine(me) => me,
-            Context::Panicking(me) => {
-                // Before anything is lent: the wait at the end cannot be refused any more.
-                assert!(
-                    block::can_wait_for_fresh(me.shared(), me),
-                    "a scope in a destructor of a panicking routine would wait for routines that \
-                     only this thread could run"
-                );
-                me
-            }
+            Context::Panicking(me) => me,
             Context::Thread => {
                 panic!("`{call}` is called in a routine; on a plain thread use `Runtime::block_on`")
             }
             Context::Scheduler => block::refuse_in_scheduler(call),
         };
+        // Before anything is lent: the wait at the end cannot be refused any more.
+        block::assert_can_wait_for_fresh(owner.shared(), owner, call);
         let inherited = owner.header().extra().and_then(Extra::inherited);
         let token = inherited.as_ref().map_or_else(Node::root, Node::child_of);
         Scope {

@@ -272,6 +272,9 @@ pub struct WorkerSnapshot {
     pub turn_started_ns: Option<u64>,
     /// More of that turn; `None` between turns, or if it changed while it was read.
     pub turn: Option<RunningTurn>,
+    /// The routine that keeps the worker's thread also while it is blocked, by
+    /// [`hold_thread`](crate::hold_thread): until it lets go, whatever else is bound to this thread waits.
+    pub held_by: Option<RoutineId>,
     /// Routines in the LIFO slot: 0 or 1.
     pub lifo: u64,
     /// Routines in the deque, open to thieves.

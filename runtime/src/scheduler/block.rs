@@ -7,7 +7,7 @@
 
 use crate::routine::life::Ticket;
 use crate::routine::{RoutineRef, context};
-use crate::scheduler::worker::Post;
+use crate::scheduler::worker::{self, Post, WorkerCore};
 use crate::scheduler::{Shared, explore};
 use crate::snapshot::{RoutineKind, WaitReason};
 use crate::thread_state;
@@ -132,10 +132,27 @@ pub(crate) fn needs_thread_of(target: RoutineRef, me: RoutineRef) -> bool {
             || target.header().home.load(Relaxed) == me.header().home.load(Relaxed))
 }
 
-/// Whether `me`, which is panicking and so keeps its thread while it waits, may wait for a routine
-/// that it is about to spawn on `shared`: another thread must be there to run it.
-pub(crate) fn can_wait_for_fresh(shared: &Shared, me: RoutineRef) -> bool {
-    !std::ptr::eq(shared, me.shared()) || shared.workers.len() > 1
+/// Whether `me` holds its thread: nobody else runs there while it waits.
+pub(crate) fn is_held(me: RoutineRef) -> bool {
+    worker::with_core(|core| core.and_then(WorkerCore::held) == Some(me))
+}
+
+/// Refuses a wait for routines that `me` is about to spawn on `shared` and that nothing ends but their end,
+/// if `me` keeps its thread while it waits: another thread must be there to run them. Of a thread that
+/// is held the other workers may know nothing but that it is: if all do so, all wait for each other.
+pub(crate) fn assert_can_wait_for_fresh(shared: &Shared, me: RoutineRef, call: &str) {
+    if !std::ptr::eq(shared, me.shared()) {
+        return;
+    }
+    assert!(
+        !is_held(me),
+        "`{call}` in `hold_thread` would wait for routines while it keeps a thread from running them"
+    );
+    assert!(
+        !std::thread::panicking() || shared.workers.len() > 1,
+        "`{call}` in a destructor of a panicking routine would wait for routines that only this thread \
+         could run"
+    );
 }
 
 /// Refuses a blocking call in scheduler context.

@@ -33,6 +33,31 @@ impl HomeQueue {
         }
     }
 
+    /// Takes this one out, if it is in. Looks at all that are before it.
+    pub(crate) fn remove(&self, routine: RoutineRef) -> bool {
+        let mut before = null_mut::<Header>();
+        let mut at = self.head.get();
+        while !at.is_null() {
+            // SAFETY: as in `push_back`.
+            let next = unsafe { (*at).next.load(Relaxed) };
+            if at == routine.as_ptr() {
+                if before.is_null() {
+                    self.head.set(next);
+                } else {
+                    // SAFETY: as in `push_back`.
+                    unsafe { (*before).next.store(next, Relaxed) };
+                }
+                if next.is_null() {
+                    self.tail.set(before);
+                }
+                return true;
+            }
+            before = at;
+            at = next;
+        }
+        false
+    }
+
     /// Takes the first one.
     pub(crate) fn pop_front(&self) -> Option<RoutineRef> {
         let head = self.head.get();

@@ -16,6 +16,8 @@ pub(crate) struct WorkerStats {
     /// The block of the routine that runs, null between turns.
     pub(crate) routine: AtomicPtr<Header>,
     pub(crate) turn_started: AtomicU64,
+    /// Number of the routine that holds the thread, 0 for none.
+    pub(crate) held_by: AtomicU64,
     pub(crate) lifo: AtomicU64,
     pub(crate) ring: AtomicU64,
     pub(crate) turns: [AtomicU64; Source::COUNT],
@@ -57,6 +59,7 @@ impl WorkerStats {
             thread_id: AtomicI32::new(0),
             routine: AtomicPtr::new(std::ptr::null_mut()),
             turn_started: AtomicU64::new(0),
+            held_by: AtomicU64::new(0),
             lifo: AtomicU64::new(0),
             ring: AtomicU64::new(0),
             turns: Default::default(),

@@ -66,6 +66,7 @@ impl Shared {
             x if x == WorkerState::Searching as u8 => WorkerState::Searching,
             _ => WorkerState::Parked,
         };
+        let held_by = s.held_by.load(Relaxed);
         let stolen_from: Vec<u64> = s.stolen_from.iter().map(|n| n.load(Relaxed)).collect();
         WorkerSnapshot {
             id: WorkerId::new(index as u32),
@@ -73,6 +74,7 @@ impl Shared {
             routine: (routine != 0).then(|| RoutineId::new(routine)),
             turn_started_ns: (routine != 0).then_some(start_ns),
             turn,
+            held_by: (held_by != 0).then(|| RoutineId::new(held_by)),
             lifo: s.lifo.load(Relaxed),
             local: worker.stealer.len() as u64,
             inbox: worker.inbox.len() + s.ring.load(Relaxed),

@@ -112,7 +112,7 @@ impl Inside<'_> {
                 return Next::Disturbed;
             }
             self.core.gather(self.exploration);
-            if !self.exploration.runnable.borrow().is_empty() {
+            if self.can_step() {
                 return Next::Runnable;
             }
             if self.core.shared.live() == 0 {
@@ -136,14 +136,20 @@ impl Inside<'_> {
         let routine = {
             let mut runnable = self.exploration.runnable.borrow_mut();
             let ids: Vec<u64> = runnable.iter().map(id).collect();
-            let mut chooser = self.exploration.chooser.borrow_mut();
-            runnable.remove(chooser.choose(&ids))
+            let at = match self.core.held() {
+                Some(held) => ids.binary_search(&id(&held)).expect("`look` has found it"),
+                None => self.exploration.chooser.borrow_mut().choose(&ids),
+            };
+            runnable.remove(at)
         };
         self.turn_of(routine);
     }
 
     /// Runs one turn of this routine. False if it cannot run.
     pub(crate) fn step_of(&self, wanted: u64) -> bool {
+        if self.core.held().is_some_and(|held| id(&held) != wanted) {
+            return false;
+        }
         let routine = {
             let mut runnable = self.exploration.runnable.borrow_mut();
             let Ok(index) = runnable.binary_search_by_key(&wanted, id) else {
@@ -153,6 +159,15 @@ impl Inside<'_> {
         };
         self.turn_of(routine);
         true
+    }
+
+    /// Whether somebody can run: where the thread is held, its holder.
+    fn can_step(&self) -> bool {
+        let runnable = self.exploration.runnable.borrow();
+        match self.core.held() {
+            Some(held) => runnable.binary_search_by_key(&id(&held), id).is_ok(),
+            None => !runnable.is_empty(),
+        }
     }
 
     fn turn_of(&self, routine: RoutineRef) {
@@ -238,7 +253,12 @@ impl Inside<'_> {
 
     /// Numbers of the routines that can run, ascending.
     pub(crate) fn runnable(&self) -> Vec<u64> {
-        self.exploration.runnable.borrow().iter().map(id).collect()
+        let held = self.core.held();
+        let runnable = self.exploration.runnable.borrow();
+        let can_run = runnable
+            .iter()
+            .filter(|routine| held.is_none_or(|held| held == **routine));
+        can_run.map(id).collect()
     }
 }
 
@@ -270,7 +290,7 @@ impl WorkerCore {
 
     /// At an exploration point of the running routine: whether it loses its turn.
     pub(crate) fn is_to_give_way(&self, exploration: &Exploration, me: RoutineRef) -> bool {
-        if exploration.ending.get() {
+        if exploration.ending.get() || self.held().is_some() {
             return false;
         }
         self.pass_time(exploration);

@@ -193,6 +193,26 @@ impl WorkerCore {
         Some(routine)
     }
 
+    /// Takes this routine out of the slot, if it is there.
+    pub(super) fn take_lifo(&self, routine: RoutineRef) -> bool {
+        let found = self.lifo.get() == routine.as_ptr();
+        if found {
+            self.lifo.set(null_mut());
+            self.stats().lifo.store(0, Relaxed);
+        }
+        found
+    }
+
+    /// Takes this routine out of the home's queue, wherever in it, if it is there.
+    pub(super) fn take_queued(&self, routine: RoutineRef) -> bool {
+        let found = self.urgent.remove(routine) || self.home.remove(routine);
+        if found {
+            let ring = &self.stats().ring;
+            ring.store(ring.load(Relaxed) - 1, Relaxed);
+        }
+        found
+    }
+
     fn pop_home(&self) -> Option<RoutineRef> {
         self.pop_from(&self.urgent).or_else(|| self.pop_unhurried())
     }

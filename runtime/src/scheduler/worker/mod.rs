@@ -4,6 +4,7 @@
 mod clock;
 pub(crate) mod explored;
 mod find;
+mod held;
 mod turn;
 
 use std::cell::{Cell, RefCell};
@@ -73,6 +74,8 @@ pub(crate) struct WorkerCore {
     /// Readied by a deadline: goes before the others, in order, or it would wait a whole round.
     urgent: HomeQueue,
     lifo: Cell<*mut Header>,
+    /// The routine that holds the thread: between its turns nobody else runs. See [`held`].
+    held: Cell<*mut Header>,
     lifo_turns: Cell<u32>,
     /// Which of home list and deque goes first.
     home_first: Cell<bool>,
@@ -156,6 +159,7 @@ impl WorkerCore {
             home: HomeQueue::new(),
             urgent: HomeQueue::new(),
             lifo: Cell::new(null_mut()),
+            held: Cell::new(null_mut()),
             lifo_turns: Cell::new(0),
             home_first: Cell::new(false),
             fair_in: Cell::new(1),
@@ -254,6 +258,11 @@ impl WorkerCore {
     fn run(&self) {
         let mut searching = false;
         loop {
+            if let Some(held) = self.held() {
+                self.wait_for_held(held);
+                self.turn(held);
+                continue;
+            }
             if let Some(routine) = self.next() {
                 if searching {
                     searching = false;
@@ -307,14 +316,18 @@ impl WorkerCore {
         self.shared.idle.prepare_park(me, searching);
         // Step P3: the last look, after the announcement.
         let mut deadline = mine.timers.next();
-        if self.shared.stack_waiters.wait_for_system() {
-            deadline = deadline.min(self.stack_retry_at.get());
-        }
-        let must_stay = self.shared.has_stealable_work()
-            || !mine.inbox.is_empty()
-            || !self.lifo.get().is_null()
-            || self.queue_len() > 0
-            || self.shared.may_leave();
+        let must_stay = if let Some(held) = self.held() {
+            self.held_must_stay(held)
+        } else {
+            if self.shared.stack_waiters.wait_for_system() {
+                deadline = deadline.min(self.stack_retry_at.get());
+            }
+            self.shared.has_stealable_work()
+                || !mine.inbox.is_empty()
+                || !self.lifo.get().is_null()
+                || self.queue_len() > 0
+                || self.shared.may_leave()
+        };
         let now = time::now_ns();
         // Whoever has the seat is awake, or sleeps there; so the last one to fall asleep gets it.
         // After the announcement: see `Shared::poller_or_make`.

@@ -17,6 +17,9 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use openwork_web::{Access, Config, LogFormat, Setting, Source, Token};
 
+use openwork_bench::{Peer, Plan};
+
+use crate::bench::Form;
 use crate::data_dir;
 
 /// Variable that holds the token itself. It has no flag: arguments are seen by every user of a
@@ -34,6 +37,12 @@ pub(crate) enum Asked {
     Serve(Box<Config>),
     /// To repair the chain of this data directory.
     RepairChain(PathBuf),
+    /// To list the benches.
+    ListBenches,
+    /// To run benches, and print the results in this form.
+    Bench(Plan, Form),
+    /// To make one measurement for a process that runs benches.
+    Measure(Vec<String>),
 }
 
 /// Why the command line cannot be obeyed.
@@ -71,6 +80,55 @@ enum Command {
     /// Look after the stored chain.
     #[command(subcommand)]
     Chain(ChainCommand),
+    /// Measure the runtime, beside others where they are to be had.
+    ///
+    /// Every measurement is a process of its own; each round gives every runtime a turn. Go is measured when a `go` is on the
+    /// path, tokio and may when this program was built with the feature `peers`. Look at the ratios: times move with what else
+    /// the machine does.
+    #[command(args_conflicts_with_subcommands = true)]
+    Bench {
+        #[command(subcommand)]
+        command: Option<BenchCommand>,
+        #[command(flatten)]
+        run: BenchFlags,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// Show the benches and what each asks.
+    List,
+    /// Run benches, as `openwork bench` with their names does.
+    Run(BenchFlags),
+    #[command(hide = true)]
+    Measure { words: Vec<String> },
+}
+
+#[derive(Debug, Args)]
+struct BenchFlags {
+    /// Benches, groups of them, or `all`.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+
+    /// Numbers of workers to run each bench with [default: 1 and one per processor].
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    workers: Vec<usize>,
+
+    /// Turns that each runtime gets.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    rounds: u32,
+
+    /// Compare with these alone: go, tokio, may, std [default: all that can be had].
+    #[arg(long, value_name = "PEER", value_delimiter = ',')]
+    peers: Vec<Peer>,
+
+    /// Let our workers record turns and thefts, as those of the service do.
+    #[arg(long)]
+    recorder: bool,
+
+    /// Print one JSON object instead of tables.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -232,7 +290,29 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Aske
                 None => data_dir::standard()?,
             }))
         }
+        Some(Command::Bench { command, run }) => match command {
+            Some(BenchCommand::List) => Ok(Asked::ListBenches),
+            Some(BenchCommand::Measure { words }) => Ok(Asked::Measure(words)),
+            Some(BenchCommand::Run(run)) => bench(&run),
+            None => bench(&run),
+        },
     }
+}
+
+fn bench(flags: &BenchFlags) -> Result<Asked, UsageError> {
+    let form = match flags.json {
+        true => Form::Json,
+        false => Form::Table,
+    };
+    let plan = Plan::new(
+        &flags.names,
+        &flags.workers,
+        &flags.peers,
+        flags.rounds,
+        flags.recorder,
+    );
+    let plan = plan.map_err(|error| error.to_string())?;
+    Ok(Asked::Bench(plan, form))
 }
 
 fn serve(flags: ServeFlags, matches: &ArgMatches) -> Result<Asked, UsageError> {

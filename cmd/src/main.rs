@@ -12,6 +12,7 @@
 //! After an overflow report the process ends by `SIGABRT`.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod data_dir;
 mod flags;
 mod log;
@@ -33,6 +34,9 @@ fn main() -> ExitCode {
     match flags::read(std::env::args_os()) {
         Ok(Asked::Serve(config)) => serve(*config),
         Ok(Asked::RepairChain(dir)) => repair::repair(&dir),
+        Ok(Asked::ListBenches) => bench::list(),
+        Ok(Asked::Bench(plan, form)) => bench::run(plan, form),
+        Ok(Asked::Measure(words)) => bench::measure(&words),
         Err(UsageError::Clap(error)) => error.exit(),
         Err(UsageError::Sentence(sentence)) => fail(&sentence, USAGE),
     }

@@ -26,7 +26,9 @@ pub mod stream;
 pub mod wire;
 
 pub use config::{Access, Config, LogFormat, Setting, Source};
+pub use routes::runtime::COMMIT;
 pub use routes::{app, openapi};
 pub use security::token::{Token, TokenError};
 pub use server::{ServeError, serve};
 pub use state::{AppState, Service};
+pub use wire::bench_json;

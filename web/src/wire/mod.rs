@@ -3,12 +3,14 @@
 //! Every page, stream and table that shows a figure of a sample renders it through [`Tick`], so equal sample numbers
 //! give equal figures by construction. A figure that could not be measured is `null`.
 
+mod bench;
 mod block;
 mod extra;
 mod lanes;
 mod tick;
 mod words;
 
+pub use bench::{BenchMachine, BenchResult, bench_json};
 pub use block::{BlockEvent, BlockWire};
 pub use extra::extra;
 pub use lanes::{CellWire, Lanes, Sites, StealWire};

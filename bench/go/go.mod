@@ -1,0 +1,3 @@
+module openwork/bench
+
+go 1.22

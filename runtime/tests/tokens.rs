@@ -471,3 +471,64 @@ fn a_token_outlives_a_runtime() {
     let late = bound(&token).on(&handle).spawn(|| ()).unwrap();
     assert!(cancelled(late));
 }
+
+/// A deadline reaches whoever is bound, blocks or computes, on one worker and on plain threads.
+#[test]
+fn a_deadline_cancels() {
+    const SOON: Duration = Duration::from_millis(5);
+    let (_watchdog, rt) = watched("deadlines", 1);
+    let token = CancelToken::new();
+    rt.block_on(|| {
+        let below = token.child_with_timeout(SOON);
+        let under = below.child();
+        let sleeps = bound(&under).spawn(|| time::sleep(FOR_EVER)).unwrap();
+        let polls = bound(&below)
+            .spawn_future(std::future::pending::<()>())
+            .unwrap();
+        // Keeps the only worker, which would serve the deadline.
+        while !under.is_cancelled() {
+            std::hint::spin_loop();
+        }
+        assert!(matches!(under.cause(), Some(CancelCause::Deadline)));
+        assert!(cancelled(sleeps) && cancelled(polls));
+        assert!(!token.is_cancelled());
+    });
+    let plain = token.child_with_timeout(SOON);
+    assert!(matches!(plain.wait(), Ok(CancelCause::Deadline)));
+    let early = token.child_with_timeout(FOR_EVER);
+    token.cancel();
+    assert!(matches!(early.wait(), Ok(CancelCause::Requested)));
+    rt.shutdown(LONG).unwrap();
+}
+
+/// The runtime whose worker keeps the deadline ends before it: somebody else keeps it.
+#[test]
+fn a_deadline_outlives_a_runtime() {
+    let (_watchdog, rt) = watched("deadline outlives", 1);
+    let token = rt.block_on(|| CancelToken::with_timeout(Duration::from_millis(50)));
+    let other = runtime(1);
+    let sleeper = bound(&token)
+        .on(&other.handle())
+        .spawn(|| time::sleep(FOR_EVER));
+    rt.shutdown(LONG).unwrap();
+    assert!(cancelled(sleeper.unwrap()));
+    other.shutdown(LONG).unwrap();
+}
+
+/// Tokens that end before their deadline leave nothing with the clock.
+#[test]
+fn deadlines_are_taken_back() {
+    let (_watchdog, rt) = watched("taken back", 1);
+    let token = CancelToken::new();
+    rt.block_on(|| {
+        for n in 0..10_000 {
+            let request = token.child_with_timeout(FOR_EVER);
+            if n % 2 == 0 {
+                request.cancel();
+            }
+        }
+    });
+    let timers = rt.snapshot().workers[0].timers;
+    assert_eq!(timers.pending, 0, "{timers:?}");
+    rt.shutdown(LONG).unwrap();
+}

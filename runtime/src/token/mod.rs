@@ -7,11 +7,14 @@ pub(crate) mod wait;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use wait::WaitError;
 
 use crate::routine::life::CancelLevel;
+use crate::scheduler::timers::NEVER;
 use crate::scheduler::worker::{self, WorkerCore};
+use crate::time;
 use node::Node;
 
 /// Cancels routines and whatever else looks at it, and its children with it. A clone is the same
@@ -82,6 +85,9 @@ pub enum CancelCause {
     /// Another routine of the scope has failed.
     #[error("another routine of the scope has failed")]
     ScopeFailed,
+    /// Its deadline has come.
+    #[error("the deadline has come")]
+    Deadline,
     /// By [`CancelToken::cancel_because`].
     #[error("{0}")]
     Because(Arc<dyn Error + Send + Sync>),
@@ -89,6 +95,10 @@ pub enum CancelCause {
 
 impl CancelToken {
     /// A token without a parent.
+    ///
+    /// ```
+    /// assert!(!openwork::CancelToken::new().is_cancelled());
+    /// ```
     pub fn new() -> CancelToken {
         CancelToken { node: Node::root() }
     }
@@ -107,6 +117,85 @@ impl CancelToken {
         CancelToken {
             node: Node::child_of(&self.node),
         }
+    }
+
+    /// A token that is cancelled after `timeout`, if nothing cancels it before.
+    ///
+    /// ```
+    /// use openwork::{CancelCause, CancelToken};
+    /// use std::time::Duration;
+    ///
+    /// let token = CancelToken::with_timeout(Duration::from_millis(1));
+    /// assert!(matches!(token.wait(), Ok(CancelCause::Deadline)));
+    /// ```
+    pub fn with_timeout(timeout: Duration) -> CancelToken {
+        CancelToken {
+            node: Node::root_until(time::deadline(timeout)),
+        }
+    }
+
+    /// A token that is cancelled at `deadline`, if nothing cancels it before.
+    ///
+    /// ```
+    /// let now = openwork::CancelToken::with_deadline(std::time::Instant::now());
+    /// assert!(now.is_cancelled());
+    /// ```
+    pub fn with_deadline(deadline: Instant) -> CancelToken {
+        CancelToken {
+            node: Node::root_until(time::ns_of(deadline)),
+        }
+    }
+
+    /// A token that is cancelled with this one, or after `timeout`, or alone.
+    ///
+    /// ```
+    /// use openwork::{Builder, CancelToken, JoinError, Runtime, time};
+    /// use std::time::Duration;
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// let service = CancelToken::new();
+    /// let request = service.child_with_timeout(Duration::from_millis(1));
+    /// let bound = Builder::new().on(&rt.handle()).cancel_with(&request);
+    /// let routine = bound.spawn(|| time::sleep(Duration::from_secs(3600))).unwrap();
+    /// assert!(matches!(routine.join(), Err(JoinError::Cancelled)));
+    /// assert!(!service.is_cancelled());
+    /// ```
+    pub fn child_with_timeout(&self, timeout: Duration) -> CancelToken {
+        CancelToken {
+            node: Node::child_until(&self.node, time::deadline(timeout)),
+        }
+    }
+
+    /// A token that is cancelled with this one, or at `deadline`, or alone.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// let service = openwork::CancelToken::new();
+    /// let request = service.child_with_deadline(Instant::now());
+    /// assert!(request.is_cancelled() && !service.is_cancelled());
+    /// ```
+    pub fn child_with_deadline(&self, deadline: Instant) -> CancelToken {
+        CancelToken {
+            node: Node::child_until(&self.node, time::ns_of(deadline)),
+        }
+    }
+
+    /// When it is cancelled by itself: the earliest deadline of this token and those above.
+    ///
+    /// ```
+    /// use openwork::CancelToken;
+    /// use std::time::Duration;
+    ///
+    /// let slow = CancelToken::with_timeout(Duration::from_secs(60));
+    /// let fast = slow.child_with_timeout(Duration::from_secs(1));
+    /// assert!(fast.deadline() < slow.deadline());
+    /// assert_eq!(fast.child_with_timeout(Duration::from_secs(9)).deadline(), fast.deadline());
+    /// assert_eq!(CancelToken::new().deadline(), None);
+    /// ```
+    pub fn deadline(&self) -> Option<Instant> {
+        let deadline = self.node.deadline();
+        (deadline != NEVER).then(|| time::instant_of(deadline))
     }
 
     /// The token that the calling routine is bound to; in a routine of a scope, the scope's. `None` if
@@ -171,13 +260,30 @@ impl CancelToken {
         self.node.cancel(CancelLevel::Told, &CancelCause::Requested);
     }
 
-    /// Whether the token, or one above it, was cancelled. Costs a load.
+    /// Whether the token, or one above it, was cancelled. Costs a load; with a deadline, a look at the
+    /// clock.
+    ///
+    /// ```
+    /// let token = openwork::CancelToken::new();
+    /// assert!(!token.is_cancelled());
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         self.node.level() != CancelLevel::None
     }
 
     /// Why it was cancelled; `None` if it was not.
+    ///
+    /// ```
+    /// use openwork::{CancelCause, CancelToken};
+    ///
+    /// let token = CancelToken::new();
+    /// assert!(token.cause().is_none());
+    /// token.cancel();
+    /// assert!(matches!(token.cause(), Some(CancelCause::Requested)));
+    /// ```
     pub fn cause(&self) -> Option<CancelCause> {
+        // A deadline may have come that nobody has served.
+        self.node.level();
         self.node.cause()
     }
 }

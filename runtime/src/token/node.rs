@@ -7,7 +7,8 @@
 use std::convert::Infallible;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::task::{Wake, Waker};
 
 use super::CancelCause;
 use super::members::{Members, NO_SEAT};
@@ -15,6 +16,8 @@ use crate::channel::{self, Receiver, Sender};
 use crate::routine::life::CancelLevel;
 use crate::routine::{Held, RoutineRef};
 use crate::scheduler::ready;
+use crate::scheduler::timers::{self, NEVER, Registration};
+use crate::time;
 
 /// See the module's text.
 pub(crate) struct Node {
@@ -24,7 +27,15 @@ pub(crate) struct Node {
     seat: AtomicU32,
     /// Closed by the cancel. Made when somebody wants to wait.
     done: OnceLock<(Sender<Infallible>, Receiver<Infallible>)>,
+    /// When it is cancelled by itself: the earliest of its own and those above, in nanoseconds since
+    /// process start, or [`NEVER`].
+    deadline: u64,
+    /// Of a node with a deadline of its own.
+    alarm: Mutex<Option<Registration>>,
 }
+
+/// What the clock wakes.
+struct Bell(Weak<Node>);
 
 /// Who is asked.
 pub(crate) enum Member {
@@ -41,12 +52,33 @@ enum Kept {
 
 impl Node {
     pub(crate) fn root() -> Arc<Node> {
-        Arc::new(Node::new(None))
+        Arc::new(Node::new(None, NEVER))
+    }
+
+    /// A root that is cancelled at `deadline`.
+    pub(crate) fn root_until(deadline: u64) -> Arc<Node> {
+        let node = Arc::new(Node::new(None, deadline));
+        node.set_alarm();
+        node
     }
 
     /// A child of `parent`, cancelled if that is.
     pub(crate) fn child_of(parent: &Arc<Node>) -> Arc<Node> {
-        let node = Arc::new(Node::new(Some(parent.clone())));
+        Node::child_below(parent, parent.deadline)
+    }
+
+    /// A child of `parent` that is cancelled at `deadline` at the latest.
+    pub(crate) fn child_until(parent: &Arc<Node>, deadline: u64) -> Arc<Node> {
+        let node = Node::child_below(parent, parent.deadline.min(deadline));
+        // Otherwise the parent's alarm is early enough.
+        if deadline < parent.deadline {
+            node.set_alarm();
+        }
+        node
+    }
+
+    fn child_below(parent: &Arc<Node>, deadline: u64) -> Arc<Node> {
+        let node = Arc::new(Node::new(Some(parent.clone()), deadline));
         match parent.members.join(Member::Child(Arc::downgrade(&node))) {
             // Relaxed: read by the node's end, and the parent's lock comes between.
             Ok(seat) => node.seat.store(seat, Relaxed),
@@ -58,17 +90,47 @@ impl Node {
         node
     }
 
-    fn new(parent: Option<Arc<Node>>) -> Node {
+    fn new(parent: Option<Arc<Node>>, deadline: u64) -> Node {
         Node {
             members: Members::new(),
             parent,
             seat: AtomicU32::new(NO_SEAT),
             done: OnceLock::new(),
+            deadline,
+            alarm: Mutex::new(None),
         }
     }
 
-    pub(crate) fn level(&self) -> CancelLevel {
-        self.members.level()
+    /// How far a cancel has gone. Whoever computes without a pause keeps the worker that would serve the
+    /// deadline; so the clock is asked here as well.
+    pub(crate) fn level(self: &Arc<Node>) -> CancelLevel {
+        let level = self.members.level();
+        let has_deadline = self.deadline != NEVER;
+        if level == CancelLevel::None && has_deadline && self.deadline <= time::now_ns() {
+            self.cancel(CancelLevel::Asked, &CancelCause::Deadline);
+            return self.members.level();
+        }
+        level
+    }
+
+    pub(crate) fn deadline(&self) -> u64 {
+        self.deadline
+    }
+
+    fn set_alarm(self: &Arc<Node>) {
+        if self.level() != CancelLevel::None || self.deadline == NEVER {
+            return;
+        }
+        let bell = Waker::from(Arc::new(Bell(Arc::downgrade(self))));
+        let registration = timers::register(self.deadline, &bell);
+        let before = self.alarm().replace(registration);
+        // Without the lock, as the one before: it takes the lock of the deadlines.
+        drop(before);
+    }
+
+    fn alarm(&self) -> MutexGuard<'_, Option<Registration>> {
+        // Nothing in here panics while the lock is held.
+        self.alarm.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     pub(crate) fn cause(&self) -> Option<CancelCause> {
@@ -100,6 +162,8 @@ impl Node {
         let mut next = Some(self.clone());
         while let Some(node) = next {
             if node.members.raise(level, cause) {
+                let alarm = node.alarm().take();
+                drop(alarm);
                 node.close();
                 node.members.ask_all(Member::keep, |member| match member {
                     Kept::Routine(held) => ready::cancel(held.routine(), level),
@@ -127,6 +191,16 @@ impl Node {
     fn close(&self) {
         if let Some((_, done)) = self.done.get() {
             done.close();
+        }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        if let Some(node) = self.0.upgrade() {
+            // Before its time, if the runtime whose worker kept the deadline has ended: then another
+            // keeps it, or the clock thread.
+            node.set_alarm();
         }
     }
 }

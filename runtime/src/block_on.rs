@@ -160,7 +160,7 @@ mod model {
             queue: Futex,
         }
         let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(3);
+        builder.preemption_bound = Some(2);
         builder.check(|| {
             let world = Arc::new(World {
                 life: Life::running(),

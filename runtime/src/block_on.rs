@@ -8,7 +8,7 @@ use std::task::{Context as TaskContext, Poll, Wake, Waker};
 
 use crate::cancel;
 use crate::join::ThreadBell;
-use crate::primitives::{AtomicU8, between_dekker_halves};
+use crate::primitives::AtomicU8;
 use crate::routine::waker;
 use crate::scheduler::block::{self, Context, Interrupt};
 use crate::snapshot::WaitReason;
@@ -102,7 +102,6 @@ impl Rung {
         // `is_rung`. A swap, and no store, so that it goes on with the release sequence of others who
         // ring: `take` sees what each of them wrote.
         self.0.swap(1, SeqCst);
-        between_dekker_halves();
     }
 
     /// Before each poll: the next ring is for the next one.
@@ -149,7 +148,8 @@ mod model {
 
     /// Two wakers while the routine polls and goes to sleep: it is woken (a sleep that nobody ends is a
     /// deadlock) until it has seen what both wrote. Breaks if `ring` stores instead of swapping, if
-    /// `take` is relaxed, and without the sequential consistency of `ring` or `is_rung`.
+    /// `take` is relaxed, or if `is_rung` is not asked. Of the sequential consistency it sees that of
+    /// [`Life`] alone, whose fences stand for all of it here.
     #[test]
     fn a_ring_is_never_lost() {
         struct World {

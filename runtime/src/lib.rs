@@ -38,12 +38,14 @@ pub mod deterministic;
 pub mod fs;
 mod hold;
 mod id;
+pub mod io;
 mod join;
 mod local;
 pub mod memory;
 pub mod net;
 mod poller;
 mod primitives;
+pub mod process;
 pub mod profile;
 mod routine;
 mod runtime;
@@ -64,7 +66,10 @@ mod turns;
 mod workload;
 
 pub use block_on::block_on;
-pub use blocking::{blocking, spawn_blocking, try_blocking};
+pub use blocking::{
+    BlockingTimeoutError, blocking, blocking_deadline, blocking_timeout, spawn_blocking,
+    try_blocking,
+};
 pub use builder::{BuildError, RuntimeBuilder};
 pub use cancel::Cancelled;
 pub use current::{Current, checkpoint, current, current_worker, is_cancelled, yield_now};

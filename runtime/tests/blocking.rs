@@ -3,17 +3,18 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openwork::snapshot::{BlockingFigures, RoutineState, WaitReason};
 use openwork::{
-    BuildError, Handle, JoinError, Runtime, blocking, current, current_worker, spawn,
-    spawn_blocking, spawn_future,
+    BlockingTimeoutError, BuildError, Cancelled, Handle, JoinError, Runtime, blocking,
+    blocking_deadline, blocking_timeout, current, current_worker, spawn, spawn_blocking,
+    spawn_future,
 };
 use support::{Gate, Ledger, Watchdog, drop_quietly, runtime, until};
 
@@ -260,6 +261,48 @@ fn jobs_are_awaited_from_futures_and_threads() {
     });
     give.send(5).unwrap();
     assert_eq!(support::run_here(job).unwrap(), 5);
+    rt.shutdown(LONG).unwrap();
+}
+
+/// A wait that is over early frees what the job has, or waits nevertheless.
+#[test]
+fn what_is_owned_is_waited_for_in_time() {
+    let watchdog = Watchdog::new("in time");
+    let ledger = Ledger::new();
+    let rt = runtime(1);
+    let handle = rt.handle();
+    watchdog.watch("in time", &handle);
+    let short = Duration::from_millis(2);
+    let check = |ledger: &Ledger| {
+        let (give, take) = mpsc::channel::<()>();
+        let token = ledger.token();
+        let late = blocking_timeout(short, move || (take.recv(), token).0);
+        assert_eq!(late, Err(BlockingTimeoutError::Timeout));
+        let late = io::Error::from(late.unwrap_err());
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        give.send(()).unwrap();
+        assert_eq!(blocking_timeout(LONG, || 5), Ok(5));
+        assert_eq!(blocking_deadline(Instant::now() + LONG, || 6), Ok(6));
+        let panicked = catch_unwind(|| blocking_timeout(LONG, || panic_any(7_u32)));
+        assert!(panicked.unwrap_err().is::<u32>());
+    };
+    rt.block_on(|| check(&ledger));
+    check(&ledger);
+    ledger.check_soon("what was left behind");
+
+    let (give, take) = mpsc::channel::<()>();
+    let waiter = rt.spawn(move || blocking_timeout(LONG, move || take.recv()));
+    until("it waits", || figures(&handle).running == 1);
+    waiter.cancel(LONG);
+    let told = waiter.join().unwrap();
+    assert_eq!(told, Err(BlockingTimeoutError::Cancelled));
+    assert!(
+        io::Error::from(told.unwrap_err())
+            .get_ref()
+            .unwrap()
+            .is::<Cancelled>()
+    );
+    give.send(()).unwrap();
     rt.shutdown(LONG).unwrap();
 }
 

@@ -1,18 +1,17 @@
 //! Calls that block in the kernel, on threads of their own, so that they hold no worker.
 //!
 //! [`blocking`] lends a closure, with all that it borrows, to a thread of the runtime's pool
-//! ([`pool`]), and blocks the routine until the closure is done. [`spawn_blocking`] makes a routine of
-//! a closure that borrows nothing: a future whose poll waits for the [`job`].
+//! ([`pool`]), and blocks the routine until the closure is done. What borrows nothing ([`owned`]) can be left
+//! behind: so it can be awaited for a time only, and [`spawn_blocking`] makes a routine of it, a future whose
+//! poll waits for the [`job`].
 
 mod job;
+mod owned;
 pub(crate) mod pool;
 
-use std::future::Future;
 use std::io;
 use std::panic::resume_unwind;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
 use std::thread;
 
 use crate::cancel::{self, Cancelled};
@@ -26,7 +25,11 @@ use crate::snapshot::WaitReason;
 use crate::spawn::{self, SpawnError};
 use crate::sync::wait::Sleeper;
 use job::{Job, Offered, Run};
+use owned::OwnedJob;
 use pool::{Place, Pool};
+
+pub(crate) use owned::blocking_until;
+pub use owned::{BlockingTimeoutError, blocking_deadline, blocking_timeout};
 
 /// Runs `f` on a thread of the runtime's blocking pool and returns its value. The calling routine
 /// blocks with reason `blocking`; its worker runs others meanwhile. On a plain thread `f` runs in
@@ -122,6 +125,15 @@ where
     try_blocking(f)?
 }
 
+/// Has `f` run by the pool of the runtime that the caller is in, or by a thread of its own, and waits for
+/// nothing.
+pub(crate) fn detached(f: impl FnOnce() + Send + 'static) {
+    let pool = worker::with_core(|core| core.map(|core| core.shared.pool.clone()));
+    let job = Arc::new(Job::new(f));
+    drop(job.leave());
+    pool.unwrap_or_else(Pool::of_one).submit(job);
+}
+
 /// Lends `f` to the pool, also while panicking: the stack of a routine is small, and `f` expects a
 /// thread's. `None` if a cancel came before it began.
 fn lend<F, T>(me: RoutineRef, f: F) -> Option<T>
@@ -169,7 +181,7 @@ where
 {
     let pool = worker::with_core(|core| core.map(|core| core.shared.pool.clone()))
         .unwrap_or_else(|| panic!("{}", SpawnError::NoRuntime));
-    spawn::spawn_future(JobFuture::new(pool, f))
+    spawn::spawn_future(OwnedJob::new(pool, f))
 }
 
 impl Handle {
@@ -181,7 +193,7 @@ impl Handle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.spawn_future(JobFuture::new(self.shared.pool.clone(), f))
+        self.spawn_future(OwnedJob::new(self.shared.pool.clone(), f))
     }
 }
 
@@ -241,52 +253,4 @@ fn wait_for_loan<F, T>(me: RoutineRef, pool: &Pool, place: Place, job: &Job<F, T
         }
     }
     true
-}
-
-/// A job of the pool as a future. Dropped, it withdraws the job, or lets it go on alone.
-struct JobFuture<F, T> {
-    pool: Arc<Pool>,
-    place: Place,
-    job: Arc<Job<F, T>>,
-}
-
-impl<F, T> JobFuture<F, T>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    fn new(pool: Arc<Pool>, f: F) -> JobFuture<F, T> {
-        let job = Arc::new(Job::new(f));
-        let place = pool.submit(job.clone());
-        JobFuture { pool, place, job }
-    }
-}
-
-impl<F, T> Future for JobFuture<F, T> {
-    type Output = T;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<T> {
-        if let Offered::Waits(before) = self.job.offer(Sleeper::Task(cx.waker().clone())) {
-            drop(before);
-            worker::with_core(|core| {
-                let core = core.expect("the runtime polls it");
-                core.wait_reason.set(WaitReason::Blocking);
-            });
-            return Poll::Pending;
-        }
-        match self.job.take().expect("polled until it is ready") {
-            Ok(value) => Poll::Ready(value),
-            Err(payload) => resume_unwind(payload),
-        }
-    }
-}
-
-impl<F, T> Drop for JobFuture<F, T> {
-    fn drop(&mut self) {
-        let task = self.pool.withdraw(self.place).then(|| self.job.take_task());
-        let end = self.job.leave();
-        // Foreign, both: last.
-        drop(end);
-        drop(task);
-    }
 }

@@ -110,6 +110,15 @@ impl Pool {
         })
     }
 
+    /// One for a single job, where no runtime is known: its thread ends with the job.
+    pub(super) fn of_one() -> Arc<Pool> {
+        Pool::new(PoolConfig {
+            limit: 1,
+            keep_alive: Duration::ZERO,
+            stack_bytes: None,
+        })
+    }
+
     /// Hands a job to a thread, or queues it. If there is no thread and none can be had, or the pool
     /// is closed, it has run when this returns.
     pub(super) fn submit(self: &Arc<Pool>, job: Arc<dyn Run>) -> Place {

@@ -8,7 +8,7 @@
 //! the kernel does: neither a cancel nor a deadline. A routine that was asked to end is told so by the
 //! next call, as an [`io::Error`] whose inner error is [`Cancelled`](crate::Cancelled), once; after
 //! that, calls unwind. Where a disk or a network file system may hang, give the work away with all that it
-//! needs, by [`spawn_blocking`](crate::spawn_blocking): what is given away can be left behind.
+//! needs, by [`blocking_timeout`](crate::blocking_timeout): what is given away can be left behind.
 //!
 //! ```
 //! use openwork::{Runtime, fs};

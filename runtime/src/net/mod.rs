@@ -43,9 +43,9 @@
 //! holds the thread until its deadline, and is refused if it has none.
 //!
 mod common;
-mod error;
+pub(crate) mod error;
 mod resolve;
-mod socket;
+pub(crate) mod socket;
 mod tcp_listener;
 mod tcp_stream;
 mod udp;

@@ -1,0 +1,222 @@
+//! Pipes that wait by the poller.
+
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::process::Stdio;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use crate::net::socket::Socket;
+use crate::poller::Direction;
+
+/// Makes a pipe: what is written to one end is read from the other; as [`std::io::pipe`].
+///
+/// ```
+/// use std::io::{Read, Write};
+///
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let text = rt.block_on(|| {
+///     let (mut reader, mut writer) = openwork::io::pipe()?;
+///     openwork::spawn(move || writer.write_all(b"through a pipe"));
+///     let mut text = String::new();
+///     reader.read_to_string(&mut text)?; // until the writer is dropped
+///     Ok::<_, std::io::Error>(text)
+/// });
+/// assert_eq!(text.unwrap(), "through a pipe");
+/// ```
+///
+/// # Errors
+/// Those of the system call.
+pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
+    let (reader, writer) = io::pipe()?;
+    Ok((PipeReader::from_std(reader)?, PipeWriter::from_std(writer)?))
+}
+
+/// The reading end of a pipe. Gives 0 bytes when all writing ends are closed.
+///
+/// A routine that waits is parked by the poller; time-outs, deadlines and cancels end the wait as those of
+/// [sockets](crate::net) do. Handed on as a child's [`Stdio`] it is made to block again.
+#[derive(Debug)]
+pub struct PipeReader(Socket<io::PipeReader>);
+
+/// The writing end of a pipe. Fails with [`BrokenPipe`](io::ErrorKind::BrokenPipe) when all reading ends are
+/// closed; otherwise as [`PipeReader`].
+#[derive(Debug)]
+pub struct PipeWriter(Socket<io::PipeWriter>);
+
+/// What both ends have.
+macro_rules! pipe_end {
+    ($end:ident, $std:ty, $direction:expr, $set_timeout:ident, $set_deadline:ident) => {
+        impl $end {
+            /// Takes over an end of std's, and makes it non-blocking: so it becomes for all its clones.
+            ///
+            /// # Errors
+            /// Those of the system call.
+            pub fn from_std(end: $std) -> io::Result<$end> {
+                SockRef::from(&end).set_nonblocking(true)?;
+                Ok($end(Socket::new(end)))
+            }
+
+            /// Makes it an end of std's, one that blocks.
+            ///
+            /// # Errors
+            /// Those of the system call.
+            pub fn into_std(self) -> io::Result<$std> {
+                let end = self.0.into_inner();
+                SockRef::from(&end).set_nonblocking(false)?;
+                Ok(end)
+            }
+
+            /// Another handle to the same end.
+            ///
+            /// # Errors
+            /// Those of the system call.
+            pub fn try_clone(&self) -> io::Result<$end> {
+                let clone = self.0.inner().try_clone()?;
+                Ok($end(Socket::new(clone).like(&self.0)))
+            }
+
+            /// Longest time that a call may wait; `None` for no limit. It is over with an error of kind
+            /// [`TimedOut`](io::ErrorKind::TimedOut).
+            ///
+            /// # Errors
+            /// If it is zero.
+            pub fn $set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.0.set_timeout($direction, timeout)
+            }
+
+            /// The moment after which no call waits; `None` for no limit. It also holds for routines that
+            /// wait already.
+            pub fn $set_deadline(&self, at: Option<Instant>) {
+                self.0.set_deadline($direction, at);
+            }
+        }
+
+        impl AsFd for $end {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.0.inner().as_fd()
+            }
+        }
+
+        impl AsRawFd for $end {
+            fn as_raw_fd(&self) -> RawFd {
+                self.0.inner().as_raw_fd()
+            }
+        }
+
+        impl TryFrom<OwnedFd> for $end {
+            type Error = io::Error;
+
+            fn try_from(fd: OwnedFd) -> io::Result<$end> {
+                $end::from_std(fd.into())
+            }
+        }
+
+        impl From<$end> for Stdio {
+            fn from(end: $end) -> Stdio {
+                let end = end.0.into_inner();
+                // Fails for descriptors that are none, which a pipe's is not.
+                let _ = SockRef::from(&end).set_nonblocking(false);
+                Stdio::from(OwnedFd::from(end))
+            }
+        }
+    };
+}
+
+pipe_end!(
+    PipeReader,
+    io::PipeReader,
+    Direction::Read,
+    set_read_timeout,
+    set_read_deadline
+);
+pipe_end!(
+    PipeWriter,
+    io::PipeWriter,
+    Direction::Write,
+    set_write_timeout,
+    set_write_deadline
+);
+
+impl PipeReader {
+    /// Reads, or leaves the task's waker.
+    ///
+    /// # Errors
+    /// Those of the system call; or if it is polled for the first time by a task that no runtime runs.
+    pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.0
+            .poll(Direction::Read, cx, |mut pipe| pipe.read(&mut *buf))
+    }
+}
+
+impl PipeWriter {
+    /// Writes, or leaves the task's waker.
+    ///
+    /// # Errors
+    /// As [`PipeReader::poll_read`].
+    pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.0
+            .poll(Direction::Write, cx, |mut pipe| pipe.write(buf))
+    }
+}
+
+impl Read for &PipeReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.run(Direction::Read, "PipeReader::read", |mut pipe| {
+            pipe.read(buf)
+        })
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.0.run(Direction::Read, "PipeReader::read", |mut pipe| {
+            pipe.read_vectored(bufs)
+        })
+    }
+}
+
+impl Write for &PipeWriter {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0
+            .run(Direction::Write, "PipeWriter::write", |mut pipe| {
+                pipe.write(buf)
+            })
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0
+            .run(Direction::Write, "PipeWriter::write", |mut pipe| {
+                pipe.write_vectored(bufs)
+            })
+    }
+
+    /// There is nothing to flush.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for PipeReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buf)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(bufs)
+    }
+}
+
+impl Write for PipeWriter {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! Waiting for a child's end without taking it out of the process table.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+/// A descriptor that can be read from when the process has ended; of kind
+/// [`Unsupported`](io::ErrorKind::Unsupported) before Linux 5.3.
+///
+/// `pid` must be a child that was not waited for, or it may be another process's by now.
+pub(super) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the call reads two numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    match i32::try_from(fd) {
+        // SAFETY: the kernel has just made it, close-on-exec, for us.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Waits on this thread until the child has ended, and leaves it in the process table. Also returns when it
+/// is no child any more.
+pub(super) fn wait_here(pid: u32) {
+    loop {
+        let mut info = MaybeUninit::<libc::siginfo_t>::uninit();
+        let flags = libc::WEXITED | libc::WNOWAIT;
+        // SAFETY: the kernel writes to `info`, which lives through the call and is not read.
+        let result = unsafe { libc::waitid(libc::P_PID, pid, info.as_mut_ptr(), flags) };
+        let interrupted =
+            result != 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted;
+        if !interrupted {
+            return;
+        }
+    }
+}

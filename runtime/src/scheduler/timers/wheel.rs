@@ -16,6 +16,11 @@
 //! have to look at the whole slot. So the time may be too early, never too late, until the slot is
 //! opened.
 //!
+//! **Opening early.** To open a slot with a hundred thousand entries takes milliseconds, in which others
+//! come to be due. So in a wheel with many entries, each insertion and each pop also moves a few entries
+//! of the next slot of a level to where they will be once it is opened: to the other one of two *banks*
+//! of slots that the level below has. When the slot is due, the banks are exchanged.
+//!
 //! The wheels of Varghese and Lauck (Hashed and Hierarchical Timing Wheels, 1987) turn tick by tick, and
 //! round to ticks; a base that jumps to the earliest entry, as in the radix heap (Ahuja and others,
 //! Faster Algorithms for the Shortest Path Problem, 1990), does without both.
@@ -28,25 +33,59 @@ pub(crate) const NEVER: u64 = u64::MAX;
 const BITS: u32 = 6;
 const SLOTS: usize = 1 << BITS;
 const LEVELS: usize = 64usize.div_ceil(BITS as usize);
+/// Slots of a level, in both banks.
+const STRIDE: usize = 2 * SLOTS;
 
-/// Bits of a tag that hold the place.
-const PLACE_BITS: u32 = 10;
+/// Bits of a tag that hold the place: level, bank, slot.
+const PLACE_BITS: u32 = 11;
 const PLACE: u64 = (1 << PLACE_BITS) - 1;
-const _: () = assert!(LEVELS * SLOTS <= 1 << PLACE_BITS);
+const _: () = assert!(LEVELS * STRIDE <= 1 << PLACE_BITS);
+
+/// Entries from which on slots are opened early: fewer are moved in less time than it takes to wake a
+/// thread. In tests a few, so that small wheels do it too.
+const MANY: usize = if cfg!(test) { 8 } else { 1024 };
+
+/// The lowest level that does so: a slot of it is 17 ms wide, one of the level below a quarter of a
+/// millisecond, which hardly has many. In tests the lowest one that can.
+const EARLIEST_LEVEL: u32 = if cfg!(test) { 1 } else { 4 };
+
+/// Entries that an operation moves early. An entry is moved once for each level from the lowest one on, and
+/// as many may come to be due in one slot as in the next one: this is enough for crowds that are spread
+/// over minutes.
+const EARLY: usize = 4;
+
+/// No slot.
+const NO_SLOT: u8 = u8::MAX;
 
 /// See the module's text. Moments are nanoseconds since process start.
 pub(crate) struct Wheel<T> {
     base: u64,
     /// A bit for each level that has entries.
     levels: u32,
-    /// A bit for each slot that has entries.
-    occupied: [u64; LEVELS],
+    /// What the levels' slots hold.
+    occupied: [Level; LEVELS],
     /// The first entry of each slot's list; the lists are rings.
     heads: Box<[u32]>,
     /// No entry of the slot is before this.
     firsts: Box<[u64]>,
+    /// A bit for each level of which a slot is being opened early.
+    early: u32,
+    /// Of these, the levels whose slot still has a list of its own.
+    unfinished: u32,
     entries: Slab<T>,
     inserted: u64,
+}
+
+/// Which slots of a level hold entries.
+#[derive(Clone, Copy)]
+struct Level {
+    /// The bank in use, 0 or 1.
+    bank: u8,
+    /// The slot of this level that is being opened early, into the other bank of the level below.
+    early: u8,
+    /// A bit for each slot that has entries, by bank. A slot that is being opened early has those in the
+    /// other bank of the level below as well.
+    slots: [u64; 2],
 }
 
 /// Names one insertion.
@@ -56,14 +95,26 @@ pub(crate) struct Key {
     number: u64,
 }
 
+/// The digit of a moment at a level.
+fn digit(at: u64, level: usize) -> usize {
+    (at >> (level as u32 * BITS)) as usize % SLOTS
+}
+
 impl<T> Wheel<T> {
     pub(crate) fn new() -> Wheel<T> {
+        let level = Level {
+            bank: 0,
+            early: NO_SLOT,
+            slots: [0; 2],
+        };
         Wheel {
             base: 0,
             levels: 0,
-            occupied: [0; LEVELS],
-            heads: vec![NONE; LEVELS * SLOTS].into(),
-            firsts: vec![NEVER; LEVELS * SLOTS].into(),
+            occupied: [level; LEVELS],
+            heads: vec![NONE; LEVELS * STRIDE].into(),
+            firsts: vec![NEVER; LEVELS * STRIDE].into(),
+            early: 0,
+            unfinished: 0,
             entries: Slab::new(),
             inserted: 0,
         }
@@ -90,6 +141,7 @@ impl<T> Wheel<T> {
         entry.at = at;
         entry.tag = number << PLACE_BITS;
         self.link(index, at.max(self.base));
+        self.open_early();
         Key { index, number }
     }
 
@@ -105,6 +157,7 @@ impl<T> Wheel<T> {
 
     /// Takes the earliest entry out if it is due, with its deadline.
     pub(crate) fn pop(&mut self, now: u64) -> Option<(u64, T)> {
+        self.open_early();
         loop {
             let place = self.first_place()?;
             let first = self.firsts[place];
@@ -113,14 +166,17 @@ impl<T> Wheel<T> {
             }
             // It is due and nothing lies before it.
             self.base = self.base.max(first);
+            let (level, slot) = (place / STRIDE, place % SLOTS);
             let head = self.heads[place];
-            let is_alone = self.entries[head].next == head;
-            if place < SLOTS || (is_alone && self.entries[head].at == first) {
+            let is_alone = self.occupied[level].early != slot as u8
+                && self.entries[head].next == head
+                && self.entries[head].at == first;
+            if level == 0 || is_alone {
                 self.unlink(head);
                 let at = self.entries[head].at;
                 return Some((at, self.entries.remove(head)));
             }
-            self.open(place);
+            self.open(level, slot);
         }
     }
 
@@ -145,13 +201,49 @@ impl<T> Wheel<T> {
             return None;
         }
         let level = self.levels.trailing_zeros() as usize;
-        Some(level * SLOTS + self.occupied[level].trailing_zeros() as usize)
+        Some(self.place(level, self.first_slot(level)))
     }
 
-    /// Moves the entries of a slot, whose time the base has come to, to lower levels.
-    fn open(&mut self, place: usize) {
+    /// Of a level that has entries.
+    fn first_slot(&self, level: usize) -> usize {
+        let Level { bank, slots, .. } = self.occupied[level];
+        slots[bank as usize].trailing_zeros() as usize
+    }
+
+    /// Of a slot in the bank in use.
+    fn place(&self, level: usize, slot: usize) -> usize {
+        level * STRIDE + self.occupied[level].bank as usize * SLOTS + slot
+    }
+
+    /// Moves the entries of the first slot of all, whose time the base has come to, to lower levels.
+    fn open(&mut self, level: usize, slot: usize) {
+        // Those that were moved early were inserted before the rest.
+        if self.occupied[level].early == slot as u8 {
+            let below = &mut self.occupied[level - 1];
+            debug_assert_eq!(below.slots[below.bank as usize], 0);
+            below.bank ^= 1;
+            if below.slots[below.bank as usize] != 0 {
+                self.levels |= 1 << (level - 1);
+            }
+            self.end_early(level);
+            // What shares one more digit with the base belongs to a lower level still.
+            let shared = digit(self.base, level - 1);
+            let below = &self.occupied[level - 1];
+            if level > 1 && below.slots[below.bank as usize] & (1 << shared) != 0 {
+                self.spread(level - 1, shared);
+            }
+        }
+        self.spread(level, slot);
+    }
+
+    /// Links the entries of a slot's list anew.
+    fn spread(&mut self, level: usize, slot: usize) {
+        let place = self.place(level, slot);
         let head = self.heads[place];
         self.clear(place);
+        if head == NONE {
+            return;
+        }
         let mut index = head;
         loop {
             let entry = &self.entries[index];
@@ -164,16 +256,79 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// Puts an entry at the end of its slot's list. `at` is not before the base.
+    /// Does a part of opening slots early.
+    #[inline]
+    fn open_early(&mut self) {
+        if self.entries.len() >= MANY {
+            self.move_early();
+        }
+    }
+
+    fn move_early(&mut self) {
+        let mut beginning = self.levels & !self.early & !((1 << EARLIEST_LEVEL) - 1);
+        while beginning != 0 {
+            let level = beginning.trailing_zeros() as usize;
+            beginning &= beginning - 1;
+            self.occupied[level].early = self.first_slot(level) as u8;
+            self.early |= 1 << level;
+            self.unfinished |= 1 << level;
+        }
+        if self.unfinished == 0 {
+            return;
+        }
+        // The lowest level's is due first.
+        let level = self.unfinished.trailing_zeros() as usize;
+        let place = self.place(level, self.occupied[level].early as usize);
+        for _ in 0..EARLY {
+            let index = self.heads[place];
+            if index == NONE {
+                self.unfinished &= !(1 << level);
+                break;
+            }
+            let at = self.entries[index].at;
+            self.take_from_list(index, place);
+            self.link_early(index, at, level);
+        }
+    }
+
+    /// No slot of the level is being opened early any more.
+    fn end_early(&mut self, level: usize) {
+        self.occupied[level].early = NO_SLOT;
+        self.early &= !(1 << level);
+        self.unfinished &= !(1 << level);
+    }
+
+    /// Puts an entry where it belongs. `at` is not before the base.
     fn link(&mut self, index: u32, at: u64) {
         // The lowest digit belongs to level 0 even if it does not differ.
         let differs = (at ^ self.base) | (SLOTS as u64 - 1);
-        let level = (63 - differs.leading_zeros()) / BITS;
-        let slot = (at >> (level * BITS)) as usize % SLOTS;
-        let place = level as usize * SLOTS + slot;
-        self.levels |= 1 << level;
-        self.occupied[level as usize] |= 1 << slot;
+        let level = ((63 - differs.leading_zeros()) / BITS) as usize;
+        let slot = digit(at, level);
+        let place = self.place(level, slot);
         self.firsts[place] = self.firsts[place].min(at);
+        // Behind the others of its slot, wherever they are.
+        if self.occupied[level].early == slot as u8 && self.unfinished & (1 << level) == 0 {
+            self.link_early(index, at, level);
+            return;
+        }
+        self.levels |= 1 << level;
+        let Level { bank, slots, .. } = &mut self.occupied[level];
+        slots[*bank as usize] |= 1 << slot;
+        self.add_to_list(index, place);
+    }
+
+    /// Puts an entry of the slot that `level` opens early where it will belong.
+    fn link_early(&mut self, index: u32, at: u64, level: usize) {
+        let slot = digit(at, level - 1);
+        let below = &mut self.occupied[level - 1];
+        let bank = usize::from(below.bank ^ 1);
+        below.slots[bank] |= 1 << slot;
+        let place = (level - 1) * STRIDE + bank * SLOTS + slot;
+        self.firsts[place] = self.firsts[place].min(at);
+        self.add_to_list(index, place);
+    }
+
+    fn add_to_list(&mut self, index: u32, place: usize) {
         let head = self.heads[place];
         let last = if head == NONE {
             self.heads[place] = index;
@@ -190,28 +345,58 @@ impl<T> Wheel<T> {
         }
     }
 
-    fn unlink(&mut self, index: u32) {
+    /// Returns whether the list is empty now.
+    fn take_from_list(&mut self, index: u32, place: usize) -> bool {
         let entry = &self.entries[index];
         let (prev, next) = (entry.prev, entry.next);
-        let place = (entry.tag & PLACE) as usize;
         if next == index {
-            self.clear(place);
-            return;
+            self.heads[place] = NONE;
+            return true;
         }
         self.entries[prev].next = next;
         self.entries[next].prev = prev;
         if self.heads[place] == index {
             self.heads[place] = next;
         }
+        false
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let place = (self.entries[index].tag & PLACE) as usize;
+        if !self.take_from_list(index, place) {
+            return;
+        }
+        let (level, slot) = (place / STRIDE, place % SLOTS);
+        let in_use = place == self.place(level, slot);
+        // The slot that is being opened early, of which this list is a part.
+        let (above, opened) = if in_use {
+            (level, slot)
+        } else {
+            self.clear(place);
+            (level + 1, usize::from(self.occupied[level + 1].early))
+        };
+        if self.occupied[above].early != opened as u8 {
+            self.clear(place);
+            return;
+        }
+        let below = &self.occupied[above - 1];
+        let place = self.place(above, opened);
+        if below.slots[usize::from(below.bank ^ 1)] == 0 && self.heads[place] == NONE {
+            self.end_early(above);
+            self.clear(place);
+        }
     }
 
     /// Makes the slot empty.
     fn clear(&mut self, place: usize) {
-        let level = place / SLOTS;
+        let (level, bank, slot) = (place / STRIDE, place / SLOTS % 2, place % SLOTS);
         self.heads[place] = NONE;
         self.firsts[place] = NEVER;
-        self.occupied[level] &= !(1 << (place % SLOTS));
-        if self.occupied[level] == 0 {
+        let Level {
+            bank: used, slots, ..
+        } = &mut self.occupied[level];
+        slots[bank] &= !(1 << slot);
+        if slots[*used as usize] == 0 {
             self.levels &= !(1 << level);
         }
     }

@@ -123,6 +123,10 @@ impl JoinState {
 
     /// The handle goes. No waker may be on offer.
     fn detach(&self) -> Detach {
+        // Mostly it is; an exchange is dear.
+        if self.is_done() {
+            return Detach::Done;
+        }
         // Release: what the handle's side did comes before the routine drops the result. Acquire
         // on failure pairs with the swap in `finish`: the result is visible to us, who must drop it.
         match self.0.compare_exchange(EMPTY, DETACHED, Release, Acquire) {
@@ -325,10 +329,21 @@ impl<T> JoinHandle<T> {
                 ready::cancel(self.routine, level);
             }
             block::block(WaitReason::Join, interrupt, &mut |_, _| {
-                self.offer(waker::owned(me))
+                let waker = if std::ptr::eq(self.routine.shared(), me.shared()) {
+                    // SAFETY: 1: the awaited routine uses it at its end, on a worker of this runtime.
+                    unsafe { waker::of_wait(me) }
+                } else {
+                    waker::owned(me)
+                };
+                self.offer(waker)
                     // A cancel that came just before the wait must still be passed on.
                     && !(interrupt == Interrupt::Never && life.cancel_level() > passed_on)
             });
+            if self.is_finished() {
+                // The routine has taken the waker, if there was one.
+                self.waiting = false;
+                return;
+            }
             drop(self.withdraw());
             if self.is_finished() {
                 return;
@@ -370,7 +385,10 @@ impl<T> JoinHandle<T> {
     /// 1. Exclusive: the routine is done, and the result is taken once.
     unsafe fn take_result(&mut self) -> Result<T, JoinError> {
         let header = self.routine.header();
-        match header.outcome.swap(body::CANCELLED, Relaxed) {
+        // Relaxed, and no exchange: the block's outcome is ours alone by 1.
+        let outcome = header.outcome.load(Relaxed);
+        header.outcome.store(body::CANCELLED, Relaxed);
+        match outcome {
             body::VALUE => {
                 let mut value = MaybeUninit::<T>::uninit();
                 let vtable = header.vtable.get().expect("set at birth");

@@ -12,7 +12,7 @@ use crate::routine::life::CancelLevel;
 use crate::routine::{Birth, RoutineRef, slab};
 use crate::runtime::Handle;
 use crate::scheduler::worker::{self, WorkerCore};
-use crate::scheduler::{Shared, explore, stats};
+use crate::scheduler::{Shared, explore, ready, stats};
 use crate::scope::ScopeData;
 use crate::snapshot::{RoutineKind, Source};
 use crate::stack::StackClass;
@@ -373,6 +373,7 @@ impl Builder {
         Ok(JoinHandle::new(routine))
     }
 
+    #[inline]
     fn describe<'a>(&'a self, seed: &mut Seed<'a>) -> Result<(), SpawnError> {
         seed.name = &self.name;
         if let Some(asked) = self.stack_bytes {
@@ -502,25 +503,40 @@ unsafe fn born<B>(shared: &Shared, seed: Seed<'_>, body: B) -> RoutineRef {
         if let Some(workload) = &counted {
             workload.inner.spawned.fetch_add(1, Relaxed);
         }
-        // SeqCst fence: block first, flags after; partner is the fence in `Shared::abort_where`,
-        // which stands between the flags' stores and the walk. Either the walk finds the block, or
-        // we find the flag.
-        fence(SeqCst);
-        if shared.end.is_cancelling()
-            || counted
-                .as_ref()
-                .is_some_and(|workload| workload.inner.cancelled.load(SeqCst))
-        {
-            let _ = header.life.ask_cancel(CancelLevel::Told);
-        }
+        let is_cancelled = || {
+            shared.end.is_cancelling()
+                || counted
+                    .as_ref()
+                    .is_some_and(|workload| workload.inner.cancelled.load(SeqCst))
+        };
         bind(routine, parent, seed.scope, seed.bind);
+        // SeqCst fences below: block first, flags after; partner is the fence in
+        // `Shared::abort_where`, which stands between the flags' stores and the walk. Either the walk
+        // finds the block, or we find the flag.
         match core {
             Some(core) => {
+                // What was cancelled before the spawn never runs.
+                let born_cancelled = is_cancelled();
+                if born_cancelled {
+                    let _ = header.life.ask_cancel(CancelLevel::Told);
+                }
                 stats::add(&core.stats().spawned, 1);
-                core.push_local(routine, Source::Local);
+                // One fence for two: see `push_fresh`. The routine may run by now; the handle's
+                // reference keeps the block.
+                core.push_fresh(routine, || {
+                    if !born_cancelled && is_cancelled() {
+                        ready::cancel(routine, CancelLevel::Told);
+                    }
+                });
                 false
             }
-            None => !enter_from_outside(shared, routine),
+            None => {
+                fence(SeqCst);
+                if is_cancelled() {
+                    let _ = header.life.ask_cancel(CancelLevel::Told);
+                }
+                !enter_from_outside(shared, routine)
+            }
         }
     });
     if refused {

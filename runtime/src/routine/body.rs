@@ -317,7 +317,12 @@ fn settle<T>(routine: RoutineRef, result: Result<T, Box<dyn Any + Send>>) {
 /// # Safety
 /// 1. Exclusive: the routine has an outcome, and nobody else takes it.
 pub(crate) unsafe fn discard(header: &Header) {
-    let outcome = header.outcome.swap(CANCELLED, Relaxed);
+    // Relaxed, and no exchange: the outcome is the caller's alone by 1.
+    let outcome = header.outcome.load(Relaxed);
+    if matches!(outcome, CANCELLED | PENDING) {
+        return;
+    }
+    header.outcome.store(CANCELLED, Relaxed);
     // SAFETY: 1 by the caller; the outcome says what the block holds.
     swallow(|| unsafe {
         match outcome {

@@ -328,6 +328,11 @@ impl Life {
             _ => RoutineState::Ended,
         }
     }
+
+    /// Names the wait that the routine is in, if it is in one.
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket(turn(self.word.load(Relaxed)))
+    }
 }
 
 #[cfg(all(test, loom))]

@@ -101,6 +101,12 @@ impl Idle {
         // Step S2: between the push and the looks at count and bits; partners are the fences in
         // `prepare_park` (P2) and `stop_searching` (E2).
         fence(SeqCst);
+        self.look_for_sleeper()
+    }
+
+    /// Steps S3 and S4 of [`submitted`](Self::submitted), for a caller that has done S2.
+    #[inline]
+    pub(crate) fn look_for_sleeper(&self) -> Option<usize> {
         // Step S3.
         if self.searching.load(Relaxed) != 0 {
             return None;

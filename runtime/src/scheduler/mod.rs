@@ -87,7 +87,17 @@ pub(crate) struct PanicLog {
 impl Shared {
     /// Work was pushed where any worker can take it: wakes one, if that is needed.
     pub(crate) fn notify_work(&self) {
-        if let Some(worker) = self.idle.submitted() {
+        self.wake_claimed(self.idle.submitted());
+    }
+
+    /// The same for a caller that has passed step S2, a sequentially consistent fence, since the push.
+    pub(crate) fn notify_work_after_fence(&self) {
+        self.wake_claimed(self.idle.look_for_sleeper());
+    }
+
+    #[inline]
+    fn wake_claimed(&self, worker: Option<usize>) {
+        if let Some(worker) = worker {
             self.count_wake();
             self.workers[worker]
                 .parker

@@ -1,7 +1,8 @@
 //! Where a worker finds its next routine: its own queues, the injector, other workers' deques.
 
 use std::ptr::null_mut;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::fence;
 use std::time::Duration;
 
 use crossbeam_deque::Steal;
@@ -48,7 +49,22 @@ impl WorkerCore {
         };
         routine.header().set_source(source);
         self.local.push(routine);
-        self.shared.notify_work();
+        if self.shared.workers.len() > 1 {
+            self.shared.notify_work();
+        }
+    }
+
+    /// As [`push_local`](Self::push_local) for a fresh routine, between whose push and the wake of another
+    /// worker `look` runs, after a sequentially consistent fence.
+    pub(crate) fn push_fresh(&self, routine: RoutineRef, look: impl FnOnce()) {
+        routine.header().set_source(Source::Local);
+        self.local.push(routine);
+        // Step S2, and the caller's own.
+        fence(SeqCst);
+        look();
+        if self.shared.workers.len() > 1 {
+            self.shared.notify_work_after_fence();
+        }
     }
 
     /// Adds a bound routine that the running one has readied: it runs next.

@@ -94,14 +94,16 @@ pub(crate) struct WorkerCore {
 }
 
 /// Runs `f` on the core of the worker that this thread holds. `f` must not suspend.
+#[inline]
 pub(crate) fn with_core<R>(f: impl FnOnce(Option<&WorkerCore>) -> R) -> R {
-    let core = thread_state::with(|t| t.core.load(Relaxed));
+    let (core, _) = thread_state::running();
     // SAFETY: the worker's thread stores the address of its own core, which lives on its stack
     // until it has cleared the address, and only that thread reads the address here.
     f(unsafe { core.as_ref() })
 }
 
 /// As [`with_core`], but only if it is a worker of `shared`.
+#[inline]
 pub(crate) fn with_core_of<R>(shared: &Shared, f: impl FnOnce(Option<&WorkerCore>) -> R) -> R {
     with_core(|core| f(core.filter(|core| std::ptr::eq(&*core.shared, shared))))
 }
@@ -247,7 +249,7 @@ impl WorkerCore {
 
     /// The routine that runs.
     pub(crate) fn running(&self) -> Option<RoutineRef> {
-        let routine = thread_state::with(|t| t.routine.load(Relaxed));
+        let (_, routine) = thread_state::running();
         if routine.is_null() {
             return None;
         }

@@ -49,6 +49,77 @@ pub enum LockTimeoutError<G> {
     Cancelled,
 }
 
+/// Why [`Condvar::wait_timeout`](super::Condvar::wait_timeout) and its like gave no clean guard. Inside
+/// it is what the call would have returned.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum CondvarTimeoutError<G> {
+    /// A panic struck while the lock was held before. It is held again; here is its guard.
+    #[error("a panic struck while the lock was held")]
+    Poisoned(G),
+    /// The calling routine was asked to end. It is told so once; then calls unwind. The lock is not held.
+    #[error("the routine was asked to end")]
+    Cancelled,
+    /// As [`LockError::Refused`]. The lock is not held.
+    #[error("waiting while panicking could stop the thread for ever")]
+    Refused,
+}
+
+/// Why a wait with a timeout ended before what it waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitTimeoutError {
+    /// It did not happen in time.
+    #[error("it did not happen until the deadline")]
+    Timeout,
+    /// The calling routine was asked to end. It is told so once; then calls unwind.
+    #[error("the routine was asked to end")]
+    Cancelled,
+}
+
+/// Why [`Semaphore::acquire`](super::Semaphore::acquire) and its like gave no permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// The semaphore is closed.
+    #[error("the semaphore is closed")]
+    Closed,
+    /// The calling routine was asked to end. It is told so once; then calls unwind.
+    #[error("the routine was asked to end")]
+    Cancelled,
+    /// The caller is panicking and would have had to wait, perhaps for a routine that only its own
+    /// thread can run.
+    #[error("waiting while panicking could stop the thread for ever")]
+    Refused,
+}
+
+/// Why [`Semaphore::try_acquire`](super::Semaphore::try_acquire) and its like gave no permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TryAcquireError {
+    /// There are not enough permits, or others wait for them.
+    #[error("there are not enough permits")]
+    NoPermits,
+    /// The semaphore is closed.
+    #[error("the semaphore is closed")]
+    Closed,
+}
+
+/// Why [`Semaphore::acquire_timeout`](super::Semaphore::acquire_timeout) and its like gave no permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcquireTimeoutError {
+    /// There were not enough permits until the deadline.
+    #[error("there were not enough permits until the deadline")]
+    Timeout,
+    /// The semaphore is closed.
+    #[error("the semaphore is closed")]
+    Closed,
+    /// The calling routine was asked to end. It is told so once; then calls unwind.
+    #[error("the routine was asked to end")]
+    Cancelled,
+}
+
 impl<G> LockError<G> {
     /// The guard, poisoned or not.
     ///
@@ -114,6 +185,16 @@ impl<G> fmt::Debug for TryLockError<G> {
         f.write_str(match self {
             TryLockError::Poisoned(_) => "Poisoned(..)",
             TryLockError::WouldBlock => "WouldBlock",
+        })
+    }
+}
+
+impl<G> fmt::Debug for CondvarTimeoutError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CondvarTimeoutError::Poisoned(_) => "Poisoned(..)",
+            CondvarTimeoutError::Cancelled => "Cancelled",
+            CondvarTimeoutError::Refused => "Refused",
         })
     }
 }

@@ -218,8 +218,12 @@ impl<T: ?Sized> Mutex<T> {
         }
     }
 
+    pub(super) fn raw(&self) -> &Raw {
+        &self.raw
+    }
+
     #[inline]
-    fn guard(&self) -> LockResult<MutexGuard<'_, T>> {
+    pub(super) fn guard(&self) -> LockResult<MutexGuard<'_, T>> {
         let guard = MutexGuard {
             lock: self,
             calm: Calm::now(),
@@ -285,6 +289,12 @@ impl<T: ?Sized> Mutex<T> {
     /// Who waits for the lock now, in the order in which they are served; as [`owner`](Self::owner).
     pub fn waiters(&self) -> Vec<Owner> {
         self.raw.waiters()
+    }
+}
+
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    pub(super) fn lock(guard: &MutexGuard<'a, T>) -> &'a Mutex<T> {
+        guard.lock
     }
 }
 

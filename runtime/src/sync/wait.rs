@@ -29,6 +29,8 @@ pub(crate) enum Sleeper {
     Routine(RoutineRef, Ticket),
     Thread(Thread),
     Task(Waker),
+    /// In the queues ahead of its sleep: nobody has to be woken yet.
+    Nobody,
 }
 
 /// Wakes a sleeper whose wait is done; to be called once the queue's lock is given back.
@@ -40,6 +42,7 @@ enum Roused {
     Routine(RoutineRef, Ticket, Option<Held>),
     Thread(Thread),
     Task(Waker),
+    Nobody,
 }
 
 impl Sleeper {
@@ -55,6 +58,7 @@ impl Sleeper {
             }
             Sleeper::Thread(thread) => Roused::Thread(thread),
             Sleeper::Task(waker) => Roused::Task(waker),
+            Sleeper::Nobody => Roused::Nobody,
         })
     }
 }
@@ -75,6 +79,7 @@ impl Rouse {
             Roused::Routine(routine, ticket, held) => rouse_routine(routine, ticket, held),
             Roused::Thread(thread) => thread.unpark(),
             Roused::Task(waker) => rouse_task(waker),
+            Roused::Nobody => {}
         }
     }
 }
@@ -105,6 +110,7 @@ impl Rouse {
                 Some(routine) => waker::notify(routine, source),
                 None => crate::spawn::spawn_internal("waker", move || waker.wake()),
             },
+            Roused::Nobody => {}
         }
     }
 }
@@ -307,6 +313,23 @@ impl<'a, A: Arm + ?Sized, const N: usize> Group<'a, A, N> {
         due.unwrap_or(NEVER)
     }
 
+    /// Enters the queues ahead of a [`sleep`], for one who must be in them before it does something else.
+    /// Not if an arm can be done at once.
+    ///
+    /// # Safety
+    /// 1. Alive: arms and wait stay where they are until `sleep` or [`step_back`](Self::step_back) was
+    ///    called, whatever happens in between.
+    pub(crate) unsafe fn step_ahead(&self) {
+        let done = Cell::new(None);
+        let _ = self.enter(Sleeper::Nobody, &done);
+        debug_assert!(done.get().is_none());
+    }
+
+    /// Leaves the queues, if the group is still in them.
+    pub(crate) fn step_back(&self) {
+        self.give_up();
+    }
+
     /// Takes all arms out of their queues. Afterwards the wait is done, or the waiter's alone.
     fn withdraw(&self) {
         if !self.entered.replace(false) {
@@ -408,8 +431,14 @@ fn sleep_elsewhere<A: Arm + ?Sized, const N: usize>(
 ) -> Woken {
     match block::context() {
         // Whoever could end the wait may need this very thread. A deadline ends it in any case.
-        Context::Panicking(_) if deadline == NEVER => Woken::Refused,
-        Context::Scheduler => block::refuse_in_scheduler(call),
+        Context::Panicking(_) if deadline == NEVER => match group.give_up() {
+            Some(arm) => Woken::Done(arm),
+            None => Woken::Refused,
+        },
+        Context::Scheduler => {
+            group.give_up();
+            block::refuse_in_scheduler(call)
+        }
         _ => sleep_on_thread(group, deadline),
     }
 }

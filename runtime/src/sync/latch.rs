@@ -1,0 +1,165 @@
+//! A gate that opens once.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::channel::{deadline_at, deadline_in};
+use crate::primitives::const_unless_loom;
+use crate::snapshot::WaitReason;
+use crate::sync::error::WaitTimeoutError;
+use crate::sync::lock::Lock;
+use crate::sync::station::{
+    State, Task, Waiters, serve, serve_all, task_future, wait_for, wait_or_time_out,
+};
+
+/// A count that goes down to zero, and those who wait for it. It opens once and stays open.
+///
+/// ```
+/// use openwork::{Runtime, scope, sync::Latch};
+///
+/// let rt = Runtime::builder().workers(2).build().unwrap();
+/// rt.block_on(|| {
+///     let ready = Latch::new(3);
+///     scope(|s| {
+///         for _ in 0..3 {
+///             s.spawn(|| ready.count_down());
+///         }
+///         ready.wait();
+///         assert_eq!(ready.count(), 0);
+///     });
+/// });
+/// ```
+pub struct Latch {
+    state: Lock<LatchState>,
+}
+
+struct LatchState {
+    count: usize,
+    waiters: Waiters<()>,
+}
+
+impl State for LatchState {
+    type Order = ();
+    const REASON: WaitReason = WaitReason::Barrier;
+
+    fn waiters(&mut self) -> &mut Waiters<()> {
+        &mut self.waiters
+    }
+
+    fn attempt(&mut self, (): &mut ()) -> bool {
+        self.count == 0
+    }
+}
+
+impl Latch {
+    const_unless_loom! {
+        /// A latch that opens after `count` calls of [`count_down`](Self::count_down); with 0 it is open.
+        pub fn new(count: usize) -> Latch {
+            Latch {
+                state: Lock::new(LatchState {
+                    count,
+                    waiters: Waiters::new(),
+                }),
+            }
+        }
+    }
+
+    /// One less to wait for; the last one opens the latch. What the callers did before is visible to
+    /// those who have waited. Of an open latch, nothing.
+    pub fn count_down(&self) {
+        let mut state = self.state.lock();
+        let opens = state.count == 1;
+        state.count = state.count.saturating_sub(1);
+        drop(state);
+        if opens {
+            // It stays open, so nobody enters the queue any more.
+            serve_all(&self.state, |state| {
+                serve(&mut state.waiters, |()| true, |()| ())
+            });
+        }
+    }
+
+    /// How many are still to come.
+    pub fn count(&self) -> usize {
+        self.state.lock().count
+    }
+
+    /// Waits until the latch is open. A routine blocks with reason `barrier`, a plain thread sleeps. A
+    /// routine that was asked to end unwinds instead of waiting.
+    ///
+    /// # Panics
+    /// If it would have to wait while the caller is panicking, or in a destructor that the scheduler
+    /// itself runs.
+    pub fn wait(&self) {
+        if self.count() > 0 {
+            wait_for(&self.state, (), "Latch::wait");
+        }
+    }
+
+    /// As [`wait`](Self::wait), but no longer than `timeout`.
+    ///
+    /// ```
+    /// use openwork::sync::{Latch, WaitTimeoutError};
+    /// use std::time::Duration;
+    ///
+    /// let latch = Latch::new(1);
+    /// let early = latch.wait_timeout(Duration::from_millis(1));
+    /// assert_eq!(early, Err(WaitTimeoutError::Timeout));
+    /// latch.count_down();
+    /// assert_eq!(latch.wait_timeout(Duration::ZERO), Ok(()));
+    /// ```
+    ///
+    /// # Errors
+    /// See [`WaitTimeoutError`].
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<(), WaitTimeoutError> {
+        self.wait_until(|| deadline_in(timeout))
+    }
+
+    /// As [`wait`](Self::wait), but no longer than until `deadline`.
+    ///
+    /// # Errors
+    /// See [`WaitTimeoutError`].
+    pub fn wait_deadline(&self, deadline: Instant) -> Result<(), WaitTimeoutError> {
+        self.wait_until(|| deadline_at(deadline))
+    }
+
+    fn wait_until(&self, deadline: impl FnOnce() -> u64) -> Result<(), WaitTimeoutError> {
+        if self.count() > 0 {
+            wait_or_time_out(&self.state, (), deadline(), "Latch::wait_timeout")?;
+        }
+        Ok(())
+    }
+
+    /// A future that waits until the latch is open, for any executor.
+    ///
+    /// ```
+    /// use openwork::{Runtime, sync::Latch};
+    /// use std::sync::Arc;
+    ///
+    /// let rt = Runtime::builder().workers(2).build().unwrap();
+    /// let latch = Arc::new(Latch::new(1));
+    /// let shared = latch.clone();
+    /// let task = rt.spawn_future(async move { shared.wait_async().await });
+    /// latch.count_down();
+    /// task.join().unwrap();
+    /// ```
+    pub fn wait_async(&self) -> LatchFuture<'_> {
+        LatchFuture(Task::new(&self.state, ()))
+    }
+}
+
+task_future!(
+    /// See [`Latch::wait_async`].
+    LatchFuture,
+    LatchState,
+    (),
+    |_| ()
+);
+
+impl fmt::Debug for Latch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Latch")
+            .field("count", &self.count())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,495 @@
+//! Permits for what only so many may do at once.
+
+use std::fmt;
+use std::future::Future;
+use std::mem::ManuallyDrop;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::channel::{deadline_at, deadline_in};
+use crate::primitives::const_unless_loom;
+use crate::scheduler::timers::NEVER;
+use crate::snapshot::WaitReason;
+use crate::sync::error::{AcquireError, AcquireTimeoutError, TryAcquireError};
+use crate::sync::lock::Lock;
+use crate::sync::station::{State, Task, Waited, Waiters, serve, serve_all, wait_until};
+
+/// A number of permits. Who takes one or more gives them back when its guard is dropped; who finds too
+/// few waits.
+///
+/// It is fair: permits go to who has waited longest, and who comes later waits behind it, even if there
+/// are enough for the small wish of the later one. So a wish for many is not starved by wishes for few.
+///
+/// ```
+/// use openwork::{Runtime, scope, sync::Semaphore};
+/// use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+///
+/// let rt = Runtime::builder().workers(2).build().unwrap();
+/// rt.block_on(|| {
+///     let (permits, inside) = (Semaphore::new(3), AtomicUsize::new(0));
+///     scope(|s| {
+///         for _ in 0..10 {
+///             s.spawn(|| {
+///                 let _permit = permits.acquire().unwrap();
+///                 assert!(inside.fetch_add(1, Relaxed) < 3);
+///                 openwork::yield_now();
+///                 inside.fetch_sub(1, Relaxed);
+///             });
+///         }
+///     });
+///     assert_eq!(permits.available(), 3);
+/// });
+/// ```
+pub struct Semaphore {
+    state: Lock<SemaphoreState>,
+}
+
+/// Permits of a [`Semaphore`], given back when it is dropped. It may change threads.
+#[must_use = "the permits are given back at once"]
+#[derive(Debug)]
+pub struct SemaphorePermit<'a> {
+    semaphore: &'a Semaphore,
+    count: usize,
+}
+
+/// As [`SemaphorePermit`], of a semaphore in an [`Arc`].
+#[must_use = "the permits are given back at once"]
+#[derive(Debug)]
+pub struct OwnedSemaphorePermit {
+    semaphore: Arc<Semaphore>,
+    count: usize,
+}
+
+struct SemaphoreState {
+    free: usize,
+    closed: bool,
+    waiters: Waiters<Order>,
+}
+
+#[derive(Clone, Copy)]
+struct Order {
+    count: usize,
+    /// The semaphore was closed instead.
+    closed: bool,
+}
+
+impl State for SemaphoreState {
+    type Order = Order;
+    const REASON: WaitReason = WaitReason::Semaphore;
+
+    fn waiters(&mut self) -> &mut Waiters<Order> {
+        &mut self.waiters
+    }
+
+    fn attempt(&mut self, order: &mut Order) -> bool {
+        order.closed = self.closed;
+        if self.closed {
+            return true;
+        }
+        let taken = self.waiters.is_empty() && self.free >= order.count;
+        if taken {
+            self.free -= order.count;
+        }
+        taken
+    }
+
+    fn left(state: &Lock<SemaphoreState>, _order: &mut Order) -> bool {
+        // Others may have waited behind its larger wish.
+        release(state, 0);
+        false
+    }
+
+    fn give_back(state: &Lock<SemaphoreState>, order: &mut Order) {
+        if !order.closed {
+            release(state, order.count);
+        }
+    }
+}
+
+/// Gives permits back, and serves those whose turn has come.
+fn release(state: &Lock<SemaphoreState>, count: usize) {
+    let mut locked = state.lock();
+    let free = locked.free.checked_add(count);
+    locked.free = free.expect("the permits of a semaphore run over");
+    let waited_for = !locked.waiters.is_empty();
+    drop(locked);
+    if waited_for {
+        serve_all(state, |state| {
+            let (free, closed) = (state.free, state.closed);
+            let mut taken = 0;
+            let served = serve(
+                &mut state.waiters,
+                |order| closed || order.count <= free,
+                |order| {
+                    order.closed = closed;
+                    taken = if closed { 0 } else { order.count };
+                },
+            );
+            state.free -= taken;
+            served
+        });
+    }
+}
+
+impl Semaphore {
+    const_unless_loom! {
+        /// With so many permits; may be a `static`.
+        pub fn new(permits: usize) -> Semaphore {
+            Semaphore {
+                state: Lock::new(SemaphoreState {
+                    free: permits,
+                    closed: false,
+                    waiters: Waiters::new(),
+                }),
+            }
+        }
+    }
+
+    /// Takes one permit; waits while there is none. A routine blocks with reason `semaphore`, a plain
+    /// thread sleeps.
+    ///
+    /// # Errors
+    /// See [`AcquireError`].
+    ///
+    /// # Panics
+    /// If it would have to wait in a destructor that the scheduler itself runs.
+    pub fn acquire(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
+        self.acquire_many(1)
+    }
+
+    /// Takes `count` permits at once; waits while there are too few. For more than there ever are, it
+    /// waits for ever.
+    ///
+    /// ```
+    /// let rooms = openwork::sync::Semaphore::new(4);
+    /// let three = rooms.acquire_many(3).unwrap();
+    /// assert_eq!((three.count(), rooms.available()), (3, 1));
+    /// ```
+    ///
+    /// # Errors
+    /// See [`AcquireError`].
+    ///
+    /// # Panics
+    /// As [`acquire`](Self::acquire).
+    pub fn acquire_many(&self, count: usize) -> Result<SemaphorePermit<'_>, AcquireError> {
+        self.take(count).map(|()| self.permit(count))
+    }
+
+    /// Takes one permit if that is possible without waiting.
+    ///
+    /// ```
+    /// use openwork::sync::{Semaphore, TryAcquireError};
+    ///
+    /// let one = Semaphore::new(1);
+    /// let permit = one.try_acquire().unwrap();
+    /// assert_eq!(one.try_acquire().unwrap_err(), TryAcquireError::NoPermits);
+    /// drop(permit);
+    /// assert!(one.try_acquire().is_ok());
+    /// ```
+    ///
+    /// # Errors
+    /// See [`TryAcquireError`].
+    pub fn try_acquire(&self) -> Result<SemaphorePermit<'_>, TryAcquireError> {
+        self.try_acquire_many(1)
+    }
+
+    /// Takes `count` permits at once if that is possible without waiting.
+    ///
+    /// # Errors
+    /// See [`TryAcquireError`].
+    pub fn try_acquire_many(&self, count: usize) -> Result<SemaphorePermit<'_>, TryAcquireError> {
+        self.try_take(count).map(|()| self.permit(count))
+    }
+
+    /// As [`acquire`](Self::acquire), but waits no longer than `timeout`.
+    ///
+    /// ```
+    /// use openwork::sync::{AcquireTimeoutError, Semaphore};
+    /// use std::time::Duration;
+    ///
+    /// let none = Semaphore::new(0);
+    /// let late = none.acquire_timeout(Duration::from_millis(1));
+    /// assert_eq!(late.unwrap_err(), AcquireTimeoutError::Timeout);
+    /// ```
+    ///
+    /// # Errors
+    /// See [`AcquireTimeoutError`].
+    pub fn acquire_timeout(
+        &self,
+        timeout: Duration,
+    ) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
+        self.acquire_many_deadline(1, || deadline_in(timeout))
+    }
+
+    /// As [`acquire`](Self::acquire), but waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    /// See [`AcquireTimeoutError`].
+    pub fn acquire_deadline(
+        &self,
+        deadline: Instant,
+    ) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
+        self.acquire_many_deadline(1, || deadline_at(deadline))
+    }
+
+    /// As [`acquire_many`](Self::acquire_many), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    /// See [`AcquireTimeoutError`].
+    pub fn acquire_many_timeout(
+        &self,
+        count: usize,
+        timeout: Duration,
+    ) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
+        self.acquire_many_deadline(count, || deadline_in(timeout))
+    }
+
+    fn acquire_many_deadline(
+        &self,
+        count: usize,
+        deadline: impl FnOnce() -> u64,
+    ) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
+        let mut order = Order::new(count);
+        if !self.state.lock().attempt(&mut order) {
+            order = match wait_until(&self.state, order, deadline(), "acquire_timeout") {
+                Waited::Served(order) => order,
+                Waited::Cancelled => return Err(AcquireTimeoutError::Cancelled),
+                // A wait with a deadline is not refused.
+                Waited::TimedOut | Waited::Refused => return Err(AcquireTimeoutError::Timeout),
+            };
+        }
+        if order.closed {
+            return Err(AcquireTimeoutError::Closed);
+        }
+        Ok(self.permit(count))
+    }
+
+    /// A future that takes one permit, for any executor.
+    ///
+    /// ```
+    /// use openwork::{Runtime, sync::Semaphore};
+    /// use std::sync::Arc;
+    ///
+    /// let rt = Runtime::builder().workers(2).build().unwrap();
+    /// let permits = Arc::new(Semaphore::new(1));
+    /// let shared = permits.clone();
+    /// let task = rt.spawn_future(async move { shared.acquire_async().await.unwrap().count() });
+    /// assert_eq!(task.join().unwrap(), 1);
+    /// assert_eq!(permits.available(), 1);
+    /// ```
+    pub fn acquire_async(&self) -> AcquireFuture<'_> {
+        self.acquire_many_async(1)
+    }
+
+    /// A future that takes `count` permits at once, for any executor.
+    pub fn acquire_many_async(&self, count: usize) -> AcquireFuture<'_> {
+        AcquireFuture {
+            semaphore: self,
+            task: Task::new(&self.state, Order::new(count)),
+        }
+    }
+
+    /// As [`acquire_many`](Self::acquire_many), with permits that keep the semaphore alive.
+    ///
+    /// ```
+    /// use openwork::{Runtime, spawn, sync::Semaphore};
+    /// use std::sync::Arc;
+    ///
+    /// let rt = Runtime::builder().workers(2).build().unwrap();
+    /// rt.block_on(|| {
+    ///     let permits = Arc::new(Semaphore::new(1));
+    ///     let permit = permits.acquire_owned(1).unwrap();
+    ///     spawn(move || drop(permit)).join().unwrap();
+    ///     assert_eq!(permits.available(), 1);
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// See [`AcquireError`].
+    ///
+    /// # Panics
+    /// As [`acquire`](Self::acquire).
+    pub fn acquire_owned(
+        self: &Arc<Self>,
+        count: usize,
+    ) -> Result<OwnedSemaphorePermit, AcquireError> {
+        self.take(count).map(|()| OwnedSemaphorePermit {
+            semaphore: self.clone(),
+            count,
+        })
+    }
+
+    /// As [`try_acquire_many`](Self::try_acquire_many), with permits that keep the semaphore alive.
+    ///
+    /// # Errors
+    /// See [`TryAcquireError`].
+    pub fn try_acquire_owned(
+        self: &Arc<Self>,
+        count: usize,
+    ) -> Result<OwnedSemaphorePermit, TryAcquireError> {
+        self.try_take(count).map(|()| OwnedSemaphorePermit {
+            semaphore: self.clone(),
+            count,
+        })
+    }
+
+    fn take(&self, count: usize) -> Result<(), AcquireError> {
+        let mut order = Order::new(count);
+        if !self.state.lock().attempt(&mut order) {
+            order = match wait_until(&self.state, order, NEVER, "acquire") {
+                Waited::Served(order) => order,
+                Waited::Refused => return Err(AcquireError::Refused),
+                Waited::Cancelled | Waited::TimedOut => return Err(AcquireError::Cancelled),
+            };
+        }
+        if order.closed {
+            return Err(AcquireError::Closed);
+        }
+        Ok(())
+    }
+
+    fn try_take(&self, count: usize) -> Result<(), TryAcquireError> {
+        let mut order = Order::new(count);
+        let served = self.state.lock().attempt(&mut order);
+        match (served, order.closed) {
+            (_, true) => Err(TryAcquireError::Closed),
+            (true, _) => Ok(()),
+            (false, _) => Err(TryAcquireError::NoPermits),
+        }
+    }
+
+    fn permit(&self, count: usize) -> SemaphorePermit<'_> {
+        SemaphorePermit {
+            semaphore: self,
+            count,
+        }
+    }
+
+    /// Adds permits.
+    ///
+    /// ```
+    /// let semaphore = openwork::sync::Semaphore::new(0);
+    /// semaphore.add_permits(2);
+    /// assert_eq!(semaphore.available(), 2);
+    /// ```
+    ///
+    /// # Panics
+    /// If the permits run over.
+    pub fn add_permits(&self, count: usize) {
+        release(&self.state, count);
+    }
+
+    /// Closes the semaphore: nobody gets a permit any more, and those who wait are told so. Permits that
+    /// are out may be given back.
+    ///
+    /// ```
+    /// use openwork::sync::{AcquireError, Semaphore};
+    ///
+    /// let semaphore = Semaphore::new(1);
+    /// semaphore.close();
+    /// assert_eq!(semaphore.acquire().unwrap_err(), AcquireError::Closed);
+    /// ```
+    pub fn close(&self) {
+        self.state.lock().closed = true;
+        release(&self.state, 0);
+    }
+
+    /// Whether the semaphore is closed.
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
+    /// How many permits are free now.
+    pub fn available(&self) -> usize {
+        self.state.lock().free
+    }
+}
+
+impl Order {
+    fn new(count: usize) -> Order {
+        Order {
+            count,
+            closed: false,
+        }
+    }
+}
+
+impl<'a> SemaphorePermit<'a> {
+    /// How many permits it stands for.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Keeps the permits from the semaphore for ever.
+    pub fn forget(self) {
+        let _ = ManuallyDrop::new(self);
+    }
+
+    /// Takes `count` permits out, to be given back apart; `None` if there are fewer.
+    pub fn split(&mut self, count: usize) -> Option<SemaphorePermit<'a>> {
+        self.count = self.count.checked_sub(count)?;
+        Some(self.semaphore.permit(count))
+    }
+}
+
+impl OwnedSemaphorePermit {
+    /// How many permits it stands for.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
+impl Drop for SemaphorePermit<'_> {
+    fn drop(&mut self) {
+        release(&self.semaphore.state, self.count);
+    }
+}
+
+impl Drop for OwnedSemaphorePermit {
+    fn drop(&mut self) {
+        release(&self.semaphore.state, self.count);
+    }
+}
+
+/// See [`Semaphore::acquire_async`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct AcquireFuture<'a> {
+    semaphore: &'a Semaphore,
+    task: Task<'a, SemaphoreState>,
+}
+
+impl<'a> Future for AcquireFuture<'a> {
+    type Output = Result<SemaphorePermit<'a>, AcquireError>;
+
+    /// # Panics
+    /// If polled after it was ready.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: nothing is moved out of it.
+        let this = unsafe { self.get_unchecked_mut() };
+        // SAFETY: 1: pinned.
+        unsafe { this.task.poll(cx) }.map(|(_, order)| {
+            if order.closed {
+                return Err(AcquireError::Closed);
+            }
+            Ok(this.semaphore.permit(order.count))
+        })
+    }
+}
+
+impl fmt::Debug for AcquireFuture<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcquireFuture").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("Semaphore")
+            .field("available", &state.free)
+            .field("closed", &state.closed)
+            .finish_non_exhaustive()
+    }
+}

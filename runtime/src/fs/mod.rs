@@ -1,6 +1,6 @@
 //! Files and directories, with the names and signatures of [`std::fs`].
 //!
-//! Each call runs on a thread of the runtime's blocking pool (see [`blocking`](crate::blocking)); a
+//! Each call runs on a thread of the runtime's blocking pool (see [`blocking()`]); a
 //! plain thread runs it itself. So a routine that waits for a disk holds no worker. Porting is a change of
 //! `use`; types that only describe (`Metadata`, `Permissions`, `FileType`) are std's own.
 //!

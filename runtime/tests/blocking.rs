@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use openwork::snapshot::{BlockingFigures, RoutineState, WaitReason};
 use openwork::{
     BlockingTimeoutError, BuildError, Cancelled, Handle, JoinError, Runtime, blocking,
-    blocking_deadline, blocking_timeout, current, current_worker, spawn, spawn_blocking,
-    spawn_future,
+    blocking_deadline, blocking_timeout, current, current_worker, deterministic, spawn,
+    spawn_blocking, spawn_future,
 };
 use support::{Gate, Ledger, Watchdog, drop_quietly, runtime, until};
 
@@ -502,6 +502,22 @@ fn scheduler_context_is_refused() {
     let said = said.lock().unwrap().clone().unwrap();
     assert!(said.contains("`blocking` would block"), "{said}");
     rt.shutdown(LONG).unwrap();
+}
+
+/// A run that is to be repeated waits for the pool, which no seed decides.
+#[test]
+fn deterministic_runs_are_refused() {
+    deterministic::run(1, || {
+        let said = |refused: Box<dyn std::any::Any + Send>| {
+            let text = refused.downcast_ref::<String>().unwrap();
+            assert!(text.contains("deterministic run"), "{text}");
+        };
+        said(catch_unwind(|| blocking(|| ())).unwrap_err());
+        said(catch_unwind(|| spawn_blocking(|| ())).unwrap_err());
+        said(catch_unwind(|| blocking_timeout(LONG, || ())).unwrap_err());
+        let refused = openwork::fs::read("Cargo.toml").unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::Unsupported);
+    });
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::future::{Future, IntoFuture, poll_fn};
 use std::task::{Context, Poll};
 
+use openwork::hold_thread;
 use tokio::task;
 
 use crate::io::Blocking;
@@ -38,9 +39,9 @@ impl Bridge {
     /// Waits for a future that needs tokio around it.
     ///
     /// A routine blocks, of whichever runtime, and the future is polled on its stack: it need not be `Send`,
-    /// and may borrow. A poll must not call what blocks a routine: tokio's context is entered during it, and
-    /// such entries must nest on a thread. On a plain thread this is
-    /// [`Handle::block_on`](tokio::runtime::Handle::block_on).
+    /// and may borrow. A poll that calls what blocks a routine keeps its thread meanwhile (see
+    /// [`hold_thread`]): tokio's context is entered during it, and such entries must nest on a thread. On a
+    /// plain thread this is [`Handle::block_on`](tokio::runtime::Handle::block_on).
     ///
     /// # Panics
     /// As [`openwork::block_on`]; and within a tokio task, where nothing may block.
@@ -56,8 +57,10 @@ impl Bridge {
     pub(crate) fn poll_on<T>(&self, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
         if openwork::current().is_some() {
             openwork::block_on(poll_fn(|cx| {
-                let _entered = self.tokio.enter();
-                poll(cx)
+                hold_thread(|| {
+                    let _entered = self.tokio.enter();
+                    poll(cx)
+                })
             }))
         } else {
             self.tokio.block_on(poll_fn(poll))

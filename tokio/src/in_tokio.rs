@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use openwork::hold_thread;
 use tokio::runtime::Handle;
 
 /// Polls a future within a tokio runtime's context, so that its timers, sockets and `tokio::spawn` work on
@@ -33,16 +34,21 @@ impl<F: Future> Future for InTokio<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
         let future = this.future.as_mut().expect("there until it is dropped");
-        // Within this poll alone: such guards must nest on a thread, and between polls others run there.
-        let _entered = this.handle.enter();
-        future.as_mut().poll(cx)
+        // Within this poll alone: such guards must nest on a thread, and between polls others run there. A
+        // poll that blocks keeps the thread.
+        hold_thread(|| {
+            let _entered = this.handle.enter();
+            future.as_mut().poll(cx)
+        })
     }
 }
 
 impl<F: Future> Drop for InTokio<F> {
     fn drop(&mut self) {
-        let _entered = self.handle.enter();
-        self.future = None;
+        hold_thread(|| {
+            let _entered = self.handle.enter();
+            self.future = None;
+        });
     }
 }
 

@@ -280,6 +280,29 @@ fn tokio_may_end_first() {
     ));
 }
 
+/// Two routines of one thread enter tokio's context and leave it in the wrong order.
+#[test]
+fn a_poll_that_blocks_keeps_its_thread() {
+    for pair in pairs(1) {
+        let routines: Vec<_> = (0..20_u64)
+            .map(|n| {
+                let bridge = pair.bridge().clone();
+                pair.bridge().spawn(move || {
+                    bridge.block_on(async {
+                        time::sleep(Duration::from_micros(100 - n));
+                        tokio::task::yield_now().await;
+                        tokio::runtime::Handle::current();
+                    });
+                })
+            })
+            .collect();
+        for routine in routines {
+            routine.join().unwrap();
+        }
+        pair.shutdown(LONG).unwrap();
+    }
+}
+
 /// Within a task nothing may block.
 #[test]
 fn a_task_may_not_block() {

@@ -20,7 +20,7 @@ use crate::routine::RoutineRef;
 use crate::routine::life::CancelLevel;
 use crate::runtime::Handle;
 use crate::scheduler::block::{self, Context, Interrupt};
-use crate::scheduler::worker;
+use crate::scheduler::{explore, worker};
 use crate::snapshot::WaitReason;
 use crate::spawn::{self, SpawnError};
 use crate::sync::wait::Sleeper;
@@ -55,12 +55,13 @@ pub use owned::{BlockingTimeoutError, blocking_deadline, blocking_timeout};
 ///
 /// # Panics
 /// With the panic of `f`. And if called where nothing may block: in a destructor that the scheduler
-/// itself runs.
+/// itself runs, or in a [deterministic](crate::deterministic) run.
 pub fn blocking<F, T>(f: F) -> T
 where
     F: FnOnce() -> T + Send,
     T: Send,
 {
+    refuse_in_deterministic("blocking");
     match block::context() {
         Context::Routine(me) => {
             cancel::raise_if_asked();
@@ -101,6 +102,7 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
+    refuse_in_deterministic("try_blocking");
     match block::context() {
         Context::Routine(me) => {
             cancel::report_if_asked(me)?;
@@ -122,7 +124,15 @@ where
     F: FnOnce() -> io::Result<T> + Send,
     T: Send,
 {
+    explore::refuse_outside()?;
     try_blocking(f)?
+}
+
+/// A deterministic run cannot wait for another thread.
+fn refuse_in_deterministic(call: &str) {
+    if let Err(why) = explore::refuse_outside() {
+        panic!("`{call}`: {why}");
+    }
 }
 
 /// Has `f` run by the pool of the runtime that the caller is in, or by a thread of its own, and waits for
@@ -179,6 +189,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    refuse_in_deterministic("spawn_blocking");
     let pool = worker::with_core(|core| core.map(|core| core.shared.pool.clone()))
         .unwrap_or_else(|| panic!("{}", SpawnError::NoRuntime));
     spawn::spawn_future(OwnedJob::new(pool, f))

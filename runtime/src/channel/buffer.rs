@@ -26,6 +26,10 @@ pub(crate) struct Segments<T> {
     /// An empty one, so that a channel around a segment's edge does not allocate each time.
     spare: Option<VecDeque<T>>,
     len: usize,
+    /// Values beyond which the channel is over its soft limit; `usize::MAX` for none.
+    soft_limit: usize,
+    /// Values that were pushed beyond it.
+    pushed_over: u64,
 }
 
 impl<T> Buffer<T> {
@@ -36,11 +40,13 @@ impl<T> Buffer<T> {
         }
     }
 
-    pub(crate) fn unbounded() -> Buffer<T> {
+    pub(crate) fn unbounded(soft_limit: usize) -> Buffer<T> {
         Buffer::Unbounded(Segments {
             segments: VecDeque::new(),
             spare: None,
             len: 0,
+            soft_limit,
+            pushed_over: 0,
         })
     }
 
@@ -64,6 +70,25 @@ impl<T> Buffer<T> {
         match self {
             Buffer::Bounded { items, capacity } => items.len() < *capacity,
             Buffer::Unbounded(_) => true,
+        }
+    }
+
+    /// Whether there is room for who waits at the soft limit too.
+    #[inline]
+    pub(crate) fn has_soft_room(&self) -> bool {
+        match self {
+            Buffer::Bounded { items, capacity } => items.len() < *capacity,
+            Buffer::Unbounded(segments) => segments.len < segments.soft_limit,
+        }
+    }
+
+    /// The soft limit, and how many values were pushed beyond it.
+    pub(crate) fn soft_limit(&self) -> Option<(usize, u64)> {
+        match self {
+            Buffer::Unbounded(segments) if segments.soft_limit < usize::MAX => {
+                Some((segments.soft_limit, segments.pushed_over))
+            }
+            _ => None,
         }
     }
 
@@ -98,7 +123,7 @@ impl<T> Buffer<T> {
                 items: VecDeque::new(),
                 capacity: *capacity,
             },
-            Buffer::Unbounded(_) => Buffer::unbounded(),
+            Buffer::Unbounded(segments) => Buffer::unbounded(segments.soft_limit),
         };
         std::mem::replace(self, empty)
     }
@@ -123,6 +148,7 @@ impl<T> Segments<T> {
 
     fn push(&mut self, value: T) {
         self.len += 1;
+        self.pushed_over += u64::from(self.len > self.soft_limit);
         if let Some(last) = self.segments.back_mut()
             && last.len() < Self::LEN
         {
@@ -163,7 +189,7 @@ mod tests {
     /// Over many segments and around their edges: order and count are right.
     #[test]
     fn segments_keep_the_order() {
-        let mut buffer = Buffer::unbounded();
+        let mut buffer = Buffer::unbounded(usize::MAX);
         let (mut sent, mut received) = (0u64, 0u64);
         for round in 0..2000u64 {
             for _ in 0..round % 7 + 1 {

@@ -21,6 +21,7 @@
 //! | [`rendezvous`] | until a receiver takes the value |
 //! | [`bounded`] | while so many values are in the channel |
 //! | [`unbounded`] | never |
+//! | [`unbounded_with_soft_limit`] | only if the sender wants to: [`Sender::send_paced`] |
 //!
 //! Both ends can be cloned, and used by routines, plain threads and async code at once. Values arrive
 //! in the order in which they were sent; who waits is served in the order of arrival, and a value goes
@@ -45,6 +46,7 @@ pub(crate) mod op;
 mod receiver;
 mod sender;
 mod state;
+mod stream;
 
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
@@ -52,6 +54,7 @@ pub use error::{
 pub use future::{RecvFuture, SendFuture};
 pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use sender::Sender;
+pub use stream::RecvStream;
 
 use std::fmt;
 use std::sync::Arc;
@@ -106,7 +109,27 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 /// assert_eq!(rx.try_iter().sum::<i32>(), 499_500);
 /// ```
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
-    ends(Buffer::unbounded())
+    ends(Buffer::unbounded(usize::MAX))
+}
+
+/// An [`unbounded`] channel that tells when more than `limit` values are in it.
+///
+/// Sending never waits and never fails for it; but [`Sender::is_over_soft_limit`] and
+/// [`Receiver::is_over_soft_limit`] say so, [`Sender::sent_over_soft_limit`] counts, and
+/// [`Sender::send_paced`] is for senders that can wait until receivers have caught up.
+///
+/// ```
+/// let (tx, rx) = openwork::channel::unbounded_with_soft_limit(100);
+/// for n in 0..1000 {
+///     tx.send(n).unwrap();
+///     if tx.is_over_soft_limit() {
+///         rx.try_iter().for_each(drop);
+///     }
+/// }
+/// assert_eq!(tx.high_water(), 101);
+/// ```
+pub fn unbounded_with_soft_limit<T>(limit: usize) -> (Sender<T>, Receiver<T>) {
+    ends(Buffer::unbounded(limit))
 }
 
 /// A receiver that gets one message, after `duration`: the moment at which it was due. It is never

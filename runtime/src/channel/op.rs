@@ -17,6 +17,8 @@ pub(crate) struct SendOp<'a, T> {
     chan: &'a Chan<T>,
     slot: UnsafeCell<Option<T>>,
     node: Node<Slot<T>, Sleeper>,
+    /// Waits at a soft limit too.
+    paced: bool,
 }
 
 /// Receives into the slot. Afterwards an empty slot says that the channel is closed and drained.
@@ -51,7 +53,14 @@ impl<'a, T> SendOp<'a, T> {
             chan,
             slot: UnsafeCell::new(Some(value)),
             node: Node::new(),
+            paced: false,
         }
+    }
+
+    /// One that waits at a soft limit too, if `paced`.
+    pub(crate) fn paced(mut self, paced: bool) -> SendOp<'a, T> {
+        self.paced = paced;
+        self
     }
 
     /// What was not sent.
@@ -142,7 +151,12 @@ impl<T> Arm for SendOp<'_, T> {
     unsafe fn attempt(&self) -> Attempt {
         // SAFETY: the lock is the caller's, and an operation that is not entered has its slot to itself.
         let (state, slot) = unsafe { (self.chan.raw().get(), &mut *self.slot.get()) };
-        match state.send(slot.take().expect("a value to send")) {
+        let value = slot.take().expect("a value to send");
+        let sent = match self.paced {
+            false => state.send(value),
+            true => state.send_paced(value),
+        };
+        match sent {
             Ok(rouse) => Attempt::Done(rouse),
             Err(Refusal::Closed(value)) => {
                 *slot = Some(value);

@@ -10,6 +10,7 @@ use crate::channel::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::channel::future::RecvFuture;
 use crate::channel::op::{self, RecvOp};
 use crate::channel::state::{Chan, Nothing, State};
+use crate::channel::stream::RecvStream;
 use crate::channel::{deadline_at, deadline_in, report_cancel};
 use crate::scheduler::timers::NEVER;
 use crate::sync::lock::Guard;
@@ -178,6 +179,39 @@ impl<T> Receiver<T> {
         RecvFuture::new(RecvOp::new(&self.0))
     }
 
+    /// The values as a stream, for async code, until the channel is closed and drained.
+    ///
+    /// ```
+    /// use futures_util::StreamExt;
+    ///
+    /// let rt = openwork::Runtime::builder().workers(2).build().unwrap();
+    /// let (tx, rx) = openwork::channel::bounded(4);
+    /// let sum = rt.spawn_future(async move { rx.stream().fold(0, async |sum, n| sum + n).await });
+    /// (1..=10).for_each(|n| tx.send(n).unwrap());
+    /// drop(tx);
+    /// assert_eq!(sum.join().unwrap(), 55);
+    /// ```
+    pub fn stream(&self) -> RecvStream<'_, T> {
+        RecvStream::of(self)
+    }
+
+    /// As [`stream`](Self::stream), with the receiver inside.
+    ///
+    /// ```
+    /// use futures_util::StreamExt;
+    ///
+    /// let (tx, rx) = openwork::channel::unbounded();
+    /// tx.send(1).unwrap();
+    /// tx.close();
+    /// assert_eq!(openwork::block_on(rx.into_stream().collect::<Vec<_>>()), [1]);
+    /// ```
+    pub fn into_stream(self) -> RecvStream<'static, T>
+    where
+        T: 'static,
+    {
+        RecvStream::with(self)
+    }
+
     /// Receives until the channel is closed and drained, or the calling routine is asked to end.
     ///
     /// ```
@@ -256,6 +290,28 @@ impl<T> Receiver<T> {
     /// ```
     pub fn capacity(&self) -> Option<usize> {
         self.0.capacity()
+    }
+
+    /// The soft limit of an unbounded channel that has one; see
+    /// [`unbounded_with_soft_limit`](super::unbounded_with_soft_limit).
+    pub fn soft_limit(&self) -> Option<usize> {
+        self.0.soft_limit().map(|(limit, ..)| limit)
+    }
+
+    /// Whether more values are in the channel than its soft limit says. False without such a limit.
+    ///
+    /// ```
+    /// let (tx, rx) = openwork::channel::unbounded_with_soft_limit(0);
+    /// tx.send(1).unwrap();
+    /// assert!(rx.is_over_soft_limit());
+    /// ```
+    pub fn is_over_soft_limit(&self) -> bool {
+        self.0.soft_limit().is_some_and(|(_, over, _)| over)
+    }
+
+    /// Values that were sent although the channel was at its soft limit or beyond.
+    pub fn sent_over_soft_limit(&self) -> u64 {
+        self.0.soft_limit().map_or(0, |(.., sent_over)| sent_over)
     }
 
     /// Most values that were ever in the channel at once.

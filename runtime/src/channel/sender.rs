@@ -10,6 +10,7 @@ use crate::channel::future::SendFuture;
 use crate::channel::op::{self, SendOp};
 use crate::channel::state::{Chan, Refusal, State};
 use crate::channel::{deadline_at, deadline_in, report_cancel};
+use crate::scheduler::explore;
 use crate::scheduler::timers::NEVER;
 use crate::sync::lock::Guard;
 use crate::sync::wait::Woken;
@@ -61,13 +62,18 @@ impl<T> Sender<T> {
                 Ok(())
             }
             Err(Refusal::Closed(value)) => Err(SendError::Disconnected(value)),
-            Err(Refusal::Full(value)) => self.send_slowly(value, state),
+            Err(Refusal::Full(value)) => self.send_slowly(value, false, state),
         }
     }
 
     #[inline(never)]
-    fn send_slowly(&self, value: T, state: Guard<'_, State<T>>) -> Result<(), SendError<T>> {
-        let mut op = SendOp::new(&self.0, value);
+    fn send_slowly(
+        &self,
+        value: T,
+        paced: bool,
+        state: Guard<'_, State<T>>,
+    ) -> Result<(), SendError<T>> {
+        let mut op = SendOp::new(&self.0, value).paced(paced);
         state.keep();
         // SAFETY: 1: the lock was kept on the line above, under which the channel was full.
         let woken = unsafe { op::sleep_held(&op, NEVER, "send") };
@@ -120,7 +126,7 @@ impl<T> Sender<T> {
     /// # Panics
     /// As [`send`](Self::send).
     pub fn send_timeout(&self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
-        self.send_until(value, || deadline_in(timeout))
+        self.send_until(value, false, || deadline_in(timeout))
     }
 
     /// As [`send`](Self::send), but waits no longer than until `deadline`.
@@ -138,23 +144,28 @@ impl<T> Sender<T> {
     /// # Panics
     /// As [`send`](Self::send).
     pub fn send_deadline(&self, value: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
-        self.send_until(value, || deadline_at(deadline))
+        self.send_until(value, false, || deadline_at(deadline))
     }
 
     fn send_until(
         &self,
         value: T,
+        paced: bool,
         deadline: impl FnOnce() -> u64,
     ) -> Result<(), SendTimeoutError<T>> {
         if let Err(Cancelled) = report_cancel() {
             return Err(SendTimeoutError::Cancelled(value));
         }
-        let value = match self.0.send(value) {
+        let sent = match paced {
+            false => self.0.send(value),
+            true => self.0.send_paced(value),
+        };
+        let value = match sent {
             Ok(()) => return Ok(()),
             Err(Refusal::Closed(value)) => return Err(SendTimeoutError::Disconnected(value)),
             Err(Refusal::Full(value)) => value,
         };
-        let mut op = SendOp::new(&self.0, value);
+        let mut op = SendOp::new(&self.0, value).paced(paced);
         let woken = op::sleep(&op, deadline(), "send");
         match (woken, op.take()) {
             (Woken::Done(_), None) => Ok(()),
@@ -255,6 +266,116 @@ impl<T> Sender<T> {
     /// ```
     pub fn high_water(&self) -> usize {
         self.0.high_water()
+    }
+
+    /// As [`send`](Self::send), but waits at a soft limit too (see
+    /// [`unbounded_with_soft_limit`](super::unbounded_with_soft_limit)) until receivers have caught up. Those
+    /// that wait are served in their order; a plain `send` goes past them.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let (tx, rx) = openwork::channel::unbounded_with_soft_limit(2);
+    /// let (source, control) = (tx.clone(), tx);
+    /// let sender = rt.spawn(move || (0..100).try_for_each(|n| source.send_paced(n)));
+    /// control.send(-1).unwrap(); // what is urgent does not wait
+    /// drop(control);
+    /// assert_eq!(rx.iter().sum::<i32>(), 4949);
+    /// sender.join().unwrap().unwrap();
+    /// assert!(rx.high_water() <= 3);
+    /// ```
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    ///
+    /// # Panics
+    /// As [`send`](Self::send).
+    pub fn send_paced(&self, value: T) -> Result<(), SendError<T>> {
+        if let Err(Cancelled) = report_cancel() {
+            return Err(SendError::Cancelled(value));
+        }
+        explore::point();
+        let mut state = self.0.lock();
+        match state.send_paced(value) {
+            Ok(rouse) => {
+                drop(state);
+                if let Some(rouse) = rouse {
+                    rouse.rouse();
+                }
+                Ok(())
+            }
+            Err(Refusal::Closed(value)) => Err(SendError::Disconnected(value)),
+            Err(Refusal::Full(value)) => self.send_slowly(value, true, state),
+        }
+    }
+
+    /// As [`send_paced`](Self::send_paced), but waits no longer than `timeout`.
+    ///
+    /// ```
+    /// use openwork::channel::{self, SendTimeoutError};
+    /// use std::time::Duration;
+    ///
+    /// let (tx, _rx) = channel::unbounded_with_soft_limit(0);
+    /// let sent = tx.send_paced_timeout(7, Duration::from_millis(1));
+    /// assert_eq!(sent, Err(SendTimeoutError::Timeout(7)));
+    /// ```
+    ///
+    /// # Errors
+    /// See [`SendTimeoutError`].
+    ///
+    /// # Panics
+    /// As [`send`](Self::send).
+    pub fn send_paced_timeout(
+        &self,
+        value: T,
+        timeout: Duration,
+    ) -> Result<(), SendTimeoutError<T>> {
+        self.send_until(value, true, || deadline_in(timeout))
+    }
+
+    /// As [`send_paced`](Self::send_paced), but waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    /// See [`SendTimeoutError`].
+    ///
+    /// # Panics
+    /// As [`send`](Self::send).
+    pub fn send_paced_deadline(
+        &self,
+        value: T,
+        deadline: Instant,
+    ) -> Result<(), SendTimeoutError<T>> {
+        self.send_until(value, true, || deadline_at(deadline))
+    }
+
+    /// A future of [`send_paced`](Self::send_paced); see [`send_async`](Self::send_async).
+    pub fn send_paced_async(&self, value: T) -> SendFuture<'_, T> {
+        SendFuture::new(SendOp::new(&self.0, value).paced(true))
+    }
+
+    /// The soft limit of an unbounded channel that has one.
+    pub fn soft_limit(&self) -> Option<usize> {
+        self.0.soft_limit().map(|(limit, ..)| limit)
+    }
+
+    /// Whether more values are in the channel than its soft limit says: time to send less, or to receive
+    /// more. False without such a limit.
+    ///
+    /// ```
+    /// let (tx, rx) = openwork::channel::unbounded_with_soft_limit(1);
+    /// tx.send('a').unwrap();
+    /// assert!(!tx.is_over_soft_limit());
+    /// tx.send('b').unwrap();
+    /// assert!(tx.is_over_soft_limit());
+    /// rx.recv().unwrap();
+    /// assert_eq!((tx.is_over_soft_limit(), tx.sent_over_soft_limit()), (false, 1));
+    /// ```
+    pub fn is_over_soft_limit(&self) -> bool {
+        self.0.soft_limit().is_some_and(|(_, over, _)| over)
+    }
+
+    /// Values that were sent although the channel was at its soft limit or beyond.
+    pub fn sent_over_soft_limit(&self) -> u64 {
+        self.0.soft_limit().map_or(0, |(.., sent_over)| sent_over)
     }
 
     pub(crate) fn chan(&self) -> &Chan<T> {

@@ -3,7 +3,7 @@
 //! Under the lock, always: if a receiver waits, nothing lies in the buffer and no other caller's
 //! sender waits; if a sender waits, the buffer is full. So a value goes straight to the receiver that
 //! has waited longest, and where one is taken the value of the longest waiting sender moves up. A
-//! closed channel has no waiters.
+//! closed channel has no waiters. For senders that wait at a soft limit, "full" is that limit.
 
 use std::cell::UnsafeCell;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -74,6 +74,14 @@ impl<T> State<T> {
         self.store(value)
     }
 
+    /// As [`send`](Self::send), but the soft limit counts as full.
+    pub(crate) fn send_paced(&mut self, value: T) -> Result<Option<Rouse>, Refusal<T>> {
+        if !self.closed && self.receivers.is_empty() && !self.buffer.has_soft_room() {
+            return Err(Refusal::Full(value));
+        }
+        self.send(value)
+    }
+
     #[inline]
     fn store(&mut self, value: T) -> Result<Option<Rouse>, Refusal<T>> {
         if !self.buffer.has_room() {
@@ -110,7 +118,7 @@ impl<T> State<T> {
         if let Some(value) = self.buffer.pop() {
             let mut rouse = None;
             if !self.senders.is_empty()
-                && self.buffer.has_room()
+                && self.buffer.has_soft_room()
                 && let Some((next, sender)) = self.take_over()
             {
                 self.buffer.push(next);
@@ -172,6 +180,15 @@ impl<T> Chan<T> {
     pub(crate) fn send(&self, value: T) -> Result<(), Refusal<T>> {
         explore::point();
         let rouse = self.lock().send(value)?;
+        if let Some(rouse) = rouse {
+            rouse.rouse();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn send_paced(&self, value: T) -> Result<(), Refusal<T>> {
+        explore::point();
+        let rouse = self.lock().send_paced(value)?;
         if let Some(rouse) = rouse {
             rouse.rouse();
         }
@@ -240,6 +257,13 @@ impl<T> Chan<T> {
 
     pub(crate) fn capacity(&self) -> Option<usize> {
         self.lock().buffer.capacity()
+    }
+
+    /// The soft limit, whether the channel is over it, and how many values were sent beyond it.
+    pub(crate) fn soft_limit(&self) -> Option<(usize, bool, u64)> {
+        let state = self.lock();
+        let (limit, sent_over) = state.buffer.soft_limit()?;
+        Some((limit, state.buffer.len() > limit, sent_over))
     }
 
     pub(crate) fn high_water(&self) -> usize {

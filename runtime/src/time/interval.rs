@@ -65,6 +65,15 @@ pub struct Interval {
     missed: MissedTickBehavior,
 }
 
+/// Each tick; never ends.
+impl futures_core::Stream for Interval {
+    type Item = Instant;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Instant>> {
+        self.poll_tick(cx).map(Some)
+    }
+}
+
 /// A future of the next tick; made by [`Interval::tick_async`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]

@@ -52,7 +52,9 @@ fn burst<const SIZE: usize>(bencher: divan::Bencher, workers: usize) {
     bencher.counter(ItemsCount::new(SIZE)).bench(|| {
         rt.block_on(|| {
             let burst: Vec<_> = (0..SIZE).map(|i| spawn(move || i)).collect();
-            burst.into_iter().for_each(|one| drop(one.join().unwrap()));
+            burst.into_iter().for_each(|one| {
+                divan::black_box(one.join().unwrap());
+            });
         });
     });
 }

@@ -17,6 +17,7 @@ use crate::routine::slab::Slabs;
 use crate::runtime::Runtime;
 use crate::scheduler::idle::{Idle, WORKERS_MAX};
 use crate::scheduler::inbox::Inbox;
+use crate::scheduler::levels::Levels;
 use crate::scheduler::parker::Parker;
 use crate::scheduler::shutdown::End;
 use crate::scheduler::stack_waiters::StackWaiters;
@@ -255,6 +256,7 @@ impl RuntimeBuilder {
                 })
                 .collect(),
             injector: Injector::new(),
+            levels: Levels::new(),
             idle: Idle::new(count),
             slabs: Slabs::new(),
             arena,

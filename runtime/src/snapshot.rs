@@ -6,6 +6,7 @@
 use std::panic::Location;
 
 pub use crate::id::{RoutineId, WorkerId, WorkloadId};
+pub use crate::priority::Priority;
 
 /// How the guard page at the foot of each stack is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,7 +243,7 @@ pub struct Snapshot {
     pub at_ns: u64,
     /// One entry per worker, by number.
     pub workers: Vec<WorkerSnapshot>,
-    /// Routines in the injector.
+    /// Routines in the injector, and those of high and low priority that any worker may run.
     pub injector_depth: u64,
     /// Routines by state.
     pub routines: RoutineCounts,
@@ -297,6 +298,9 @@ pub struct WorkerSnapshot {
     pub wakes: u64,
     /// Times a routine gave way of its own accord.
     pub yields: u64,
+    /// Routines that came here to start because of their key; see
+    /// [`Builder::affinity`](crate::Builder::affinity).
+    pub keyed: u64,
     /// Times a routine was seen to have grown its stack past another power of two.
     pub stack_growths: u64,
     /// Time in turns, in nanoseconds. Complete when the worker has run out of turns; while it runs
@@ -490,6 +494,8 @@ pub struct RoutineView {
     pub workers_mask: u64,
     /// How it is run.
     pub kind: RoutineKind,
+    /// Whether it goes before or after others.
+    pub priority: Priority,
     /// The home it is bound to; `None` before its first turn and between turns.
     pub home: Option<u32>,
     /// Whether it is new and waits for a stack, all being in use.

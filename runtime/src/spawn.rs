@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::fence;
 
 use crate::join::JoinHandle;
+use crate::priority::Priority;
 use crate::routine::body::{self, Unrun, VTable};
 use crate::routine::life::CancelLevel;
 use crate::routine::{Birth, RoutineRef, slab};
@@ -14,7 +15,7 @@ use crate::runtime::Handle;
 use crate::scheduler::worker::{self, WorkerCore};
 use crate::scheduler::{Shared, explore, ready, stats};
 use crate::scope::ScopeData;
-use crate::snapshot::{RoutineKind, Source};
+use crate::snapshot::RoutineKind;
 use crate::stack::StackClass;
 use crate::time;
 use crate::token::CancelToken;
@@ -159,6 +160,8 @@ pub struct Builder {
     stack_bytes: Option<usize>,
     workload: Option<Workload>,
     bind: Bind,
+    priority: Priority,
+    affinity: Option<u64>,
     runtime: Option<Handle>,
 }
 
@@ -267,6 +270,46 @@ impl Builder {
     /// ```
     pub fn without_token(mut self) -> Builder {
         self.bind = Bind::None;
+        self
+    }
+
+    /// Whether the routine goes before or after others. Default: [`Priority::Normal`], whatever the
+    /// caller's: a routine that is urgent hands its work to others, which need not be.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// # rt.block_on(|| {
+    /// use openwork::{Builder, Priority};
+    /// let upkeep = Builder::new().priority(Priority::Low).spawn(|| "swept").unwrap();
+    /// assert_eq!(upkeep.join().unwrap(), "swept");
+    /// # });
+    /// ```
+    pub fn priority(mut self, priority: Priority) -> Builder {
+        self.priority = priority;
+        self
+    }
+
+    /// Routines with the same key start on the same worker, for as long as the runtime lives: what they
+    /// share stays in one cache, and those that are stackful never run at the same time. A worker may
+    /// have many keys.
+    ///
+    /// It holds under load, too: the routine is not stolen, and waits for that worker while others may
+    /// be idle, behind a long turn as well. Only one that must wait for a stack starts wherever one comes
+    /// free. A future is kept to the worker for its first turn, and may move afterwards. At shutdown it is
+    /// drained or cancelled like any other. [`WorkerSnapshot::keyed`](crate::snapshot::WorkerSnapshot::keyed)
+    /// counts what came to each worker.
+    ///
+    /// ```
+    /// use openwork::{Builder, Runtime, current_worker};
+    ///
+    /// let rt = Runtime::builder().workers(2).build().unwrap();
+    /// let account = 4711;
+    /// let on = |_| Builder::new().on(&rt.handle()).affinity(account).spawn(current_worker).unwrap();
+    /// let workers: Vec<_> = (0..10).map(on).map(|routine| routine.join().unwrap()).collect();
+    /// assert!(workers.iter().all(|worker| *worker == workers[0]));
+    /// ```
+    pub fn affinity(mut self, key: u64) -> Builder {
+        self.affinity = Some(key);
         self
     }
 
@@ -381,6 +424,8 @@ impl Builder {
         }
         seed.workload = self.workload.clone();
         seed.bind = self.bind.clone();
+        seed.priority = self.priority;
+        seed.affinity = self.affinity;
         Ok(())
     }
 
@@ -450,6 +495,8 @@ struct Seed<'a> {
     workload: Option<Workload>,
     scope: Option<Arc<ScopeData>>,
     bind: Bind,
+    priority: Priority,
+    affinity: Option<u64>,
 }
 
 impl<'a> Seed<'a> {
@@ -464,6 +511,8 @@ impl<'a> Seed<'a> {
             workload: None,
             scope: None,
             bind: Bind::Inherit,
+            priority: Priority::Normal,
+            affinity: None,
         }
     }
 }
@@ -482,6 +531,8 @@ unsafe fn born<B>(shared: &Shared, seed: Seed<'_>, body: B) -> RoutineRef {
     let header = routine.header();
     // SAFETY: nobody else knows the block yet, and it holds no body.
     unsafe { body::put(header, body) };
+    shared.levels.note(seed.priority);
+    let start_on = seed.affinity.map(|key| shared.worker_of_key(key));
     let refused = worker::with_core_of(shared, |core| {
         let parent = core.and_then(WorkerCore::running);
         let inherited = || parent.and_then(|parent| parent.header().clone_workload());
@@ -492,6 +543,8 @@ unsafe fn born<B>(shared: &Shared, seed: Seed<'_>, body: B) -> RoutineRef {
             name: seed.name,
             site: seed.site,
             kind: seed.kind,
+            priority: seed.priority,
+            keyed: seed.affinity.is_some(),
             class: seed.class.unwrap_or(shared.default_class),
             parent: parent.map_or(0, |parent| parent.header().id.load(Relaxed)),
             workload,
@@ -523,11 +576,15 @@ unsafe fn born<B>(shared: &Shared, seed: Seed<'_>, body: B) -> RoutineRef {
                 stats::add(&core.stats().spawned, 1);
                 // One fence for two: see `push_fresh`. The routine may run by now; the handle's
                 // reference keeps the block.
-                core.push_fresh(routine, || {
+                let look = || {
                     if !born_cancelled && is_cancelled() {
                         ready::cancel(routine, CancelLevel::Told);
                     }
-                });
+                };
+                match start_on {
+                    None => core.push_fresh(routine, look),
+                    Some(worker) => core.push_keyed(routine, worker, look),
+                }
                 false
             }
             None => {
@@ -535,7 +592,7 @@ unsafe fn born<B>(shared: &Shared, seed: Seed<'_>, body: B) -> RoutineRef {
                 if is_cancelled() {
                     let _ = header.life.ask_cancel(CancelLevel::Told);
                 }
-                !enter_from_outside(shared, routine)
+                !enter_from_outside(shared, routine, start_on)
             }
         }
     });
@@ -576,7 +633,7 @@ fn bind(
 
 /// Queues a routine spawned by a thread that is no worker of `shared`. False if the runtime is
 /// closed.
-fn enter_from_outside(shared: &Shared, routine: RoutineRef) -> bool {
+fn enter_from_outside(shared: &Shared, routine: RoutineRef, start_on: Option<usize>) -> bool {
     // SeqCst: counted first, looked whether the runtime is closed after; partner is
     // `Shared::close`, after which the drain reads the count. So either the runtime waits for this
     // routine, or we see that it will not.
@@ -584,9 +641,13 @@ fn enter_from_outside(shared: &Shared, routine: RoutineRef) -> bool {
     if shared.end.is_closed() {
         return false;
     }
-    routine.header().set_source(Source::Injector);
-    shared.injector.push(routine);
-    shared.notify_work();
+    match start_on {
+        None => shared.inject(routine),
+        Some(worker) => {
+            shared.workers[worker].inbox.push(routine);
+            shared.wake_worker(worker);
+        }
+    }
     true
 }
 

@@ -30,6 +30,7 @@ use std::task::Waker;
 use crate::id::{RoutineId, WorkerId, WorkloadId};
 use crate::join::JoinState;
 use crate::primitives::{self, Place};
+use crate::priority::Priority;
 use crate::routine::context::StackPart;
 use crate::routine::extra::Extra;
 use crate::routine::life::Life;
@@ -49,6 +50,12 @@ const OVER_LIMIT: u32 = u32::MAX - 1;
 /// In [`Header::home`]: the routine was refused a stack by the system.
 const REFUSED_BY_SYSTEM: u32 = u32::MAX - 2;
 
+/// Parts of [`Header::kind`].
+const KIND: u8 = 0b1;
+const PRIORITY_SHIFT: u32 = 1;
+const PRIORITY: u8 = 0b11 << PRIORITY_SHIFT;
+const KEYED: u8 = 0b1000;
+
 /// The block of one routine; see the module's text.
 #[repr(C, align(64))]
 pub(crate) struct Header {
@@ -62,6 +69,7 @@ pub(crate) struct Header {
     pub(crate) home: AtomicU32,
     pub(crate) join: JoinState,
     source: AtomicU8,
+    /// How it is run, its priority, and whether a key brings it to a worker.
     kind: AtomicU8,
     pub(crate) class: AtomicU8,
     last_worker: AtomicU32,
@@ -190,6 +198,9 @@ pub(crate) struct Birth<'a> {
     pub(crate) name: &'a str,
     pub(crate) site: &'static Location<'static>,
     pub(crate) kind: RoutineKind,
+    pub(crate) priority: Priority,
+    /// A key says where it starts.
+    pub(crate) keyed: bool,
     pub(crate) class: StackClass,
     pub(crate) parent: u64,
     pub(crate) workload: Option<Workload>,
@@ -209,7 +220,9 @@ impl Header {
         self.home.store(NOBODY, Relaxed);
         self.join.reset();
         self.source.store(Source::Local as u8, Relaxed);
-        self.kind.store(birth.kind as u8, Relaxed);
+        let keyed = if birth.keyed { KEYED } else { 0 };
+        let kind = birth.kind as u8 | ((birth.priority as u8) << PRIORITY_SHIFT) | keyed;
+        self.kind.store(kind, Relaxed);
         self.class.store(birth.class.raw(), Relaxed);
         self.last_worker.store(NOBODY, Relaxed);
         self.turns.store(0, Relaxed);
@@ -325,11 +338,32 @@ impl Header {
 
     #[inline]
     pub(crate) fn kind(&self) -> RoutineKind {
-        if self.kind.load(Relaxed) == RoutineKind::Stackful as u8 {
+        if self.kind.load(Relaxed) & KIND == RoutineKind::Stackful as u8 {
             RoutineKind::Stackful
         } else {
             RoutineKind::Turns
         }
+    }
+
+    pub(crate) fn priority(&self) -> Priority {
+        Priority::from_u8((self.kind.load(Relaxed) & PRIORITY) >> PRIORITY_SHIFT)
+    }
+
+    /// Whether its priority is the normal one.
+    #[inline]
+    pub(crate) fn is_normal(&self) -> bool {
+        self.kind.load(Relaxed) & PRIORITY == 0
+    }
+
+    /// The routine has come where its key says. Returns whether it had one. By who took it from the
+    /// queue.
+    pub(crate) fn forget_key(&self) -> bool {
+        let kind = self.kind.load(Relaxed);
+        if kind & KEYED == 0 {
+            return false;
+        }
+        self.kind.store(kind & !KEYED, Relaxed);
+        true
     }
 
     pub(crate) fn set_source(&self, source: Source) {
@@ -458,6 +492,7 @@ impl Header {
             moves: u64::from(self.moves.load(Relaxed)),
             workers_mask: self.workers_mask.load(Relaxed),
             kind: self.kind(),
+            priority: self.priority(),
             home: (home < REFUSED_BY_SYSTEM).then_some(home),
             awaits_stack: matches!(home, OVER_LIMIT | REFUSED_BY_SYSTEM),
             stack: has_stack.then(|| StackView {

@@ -21,6 +21,10 @@ impl HomeQueue {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.get().is_null()
+    }
+
     /// Adds a routine that the caller owns at the end.
     pub(crate) fn push_back(&self, routine: RoutineRef) {
         routine.header().next.store(null_mut(), Relaxed);

@@ -13,6 +13,7 @@ pub(crate) mod finish;
 pub(crate) mod home_queue;
 pub(crate) mod idle;
 pub(crate) mod inbox;
+pub(crate) mod levels;
 pub(crate) mod parker;
 pub(crate) mod ready;
 pub(crate) mod shutdown;
@@ -34,11 +35,12 @@ use crate::blocking::pool::Pool;
 use crate::poller::Poller;
 use crate::routine::RoutineRef;
 use crate::routine::slab::Slabs;
-use crate::snapshot::{PanicRecord, RingRead};
+use crate::snapshot::{PanicRecord, RingRead, Source};
 use crate::stack::{StackArena, StackClass};
 use crate::trace::Recorder;
 use idle::Idle;
 use inbox::Inbox;
+use levels::Levels;
 use parker::Parker;
 use stack_waiters::StackWaiters;
 use stats::{ForeignStats, WorkerStats};
@@ -51,6 +53,7 @@ const PANICS_KEPT: usize = 256;
 pub(crate) struct Shared {
     pub(crate) workers: Box<[WorkerShared]>,
     pub(crate) injector: Injector<RoutineRef>,
+    pub(crate) levels: Levels,
     pub(crate) idle: Idle,
     pub(crate) slabs: Slabs,
     pub(crate) arena: Arc<StackArena>,
@@ -85,6 +88,25 @@ pub(crate) struct PanicLog {
 }
 
 impl Shared {
+    /// Queues a routine that any worker may run, by a thread that is none.
+    pub(crate) fn inject(&self, routine: RoutineRef) {
+        let header = routine.header();
+        header.set_source(Source::Injector);
+        if header.is_normal() {
+            self.injector.push(routine);
+        } else {
+            self.levels.push(routine);
+        }
+        self.notify_work();
+    }
+
+    /// The worker on which routines with this key start.
+    pub(crate) fn worker_of_key(&self, key: u64) -> usize {
+        // Fibonacci hashing: keys are often small numbers, or multiples of something.
+        let spread = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        ((spread * self.workers.len() as u64) >> 32) as usize
+    }
+
     /// Work was pushed where any worker can take it: wakes one, if that is needed.
     pub(crate) fn notify_work(&self) {
         self.wake_claimed(self.idle.submitted());
@@ -153,7 +175,9 @@ impl Shared {
 
     /// Whether any worker could take something: the last look before sleep.
     pub(crate) fn has_stealable_work(&self) -> bool {
-        !self.injector.is_empty() || self.workers.iter().any(|w| !w.stealer.is_empty())
+        !self.injector.is_empty()
+            || !self.levels.is_empty()
+            || self.workers.iter().any(|w| !w.stealer.is_empty())
     }
 
     pub(crate) fn log_panic(&self, record: PanicRecord) {

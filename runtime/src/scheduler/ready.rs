@@ -56,9 +56,7 @@ pub(crate) fn queue_woken(routine: RoutineRef, reason: WaitReason, source: Sourc
             if is_bound(routine) {
                 to_home(routine, source);
             } else {
-                routine.header().set_source(Source::Injector);
-                shared.injector.push(routine);
-                shared.notify_work();
+                shared.inject(routine);
             }
         }
     });

@@ -27,6 +27,8 @@ pub(crate) struct WorkerStats {
     pub(crate) parks: AtomicU64,
     pub(crate) wakes: AtomicU64,
     pub(crate) yields: AtomicU64,
+    /// Routines that came here because of their key.
+    pub(crate) keyed: AtomicU64,
     pub(crate) stack_growths: AtomicU64,
     pub(crate) busy_ns: AtomicU64,
     pub(crate) searching_ns: AtomicU64,
@@ -69,6 +71,7 @@ impl WorkerStats {
             parks: AtomicU64::new(0),
             wakes: AtomicU64::new(0),
             yields: AtomicU64::new(0),
+            keyed: AtomicU64::new(0),
             stack_growths: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
             searching_ns: AtomicU64::new(0),

@@ -38,7 +38,7 @@ impl Shared {
         let waiting = self.stack_waiters.len();
         Snapshot {
             at_ns: time::now_ns(),
-            injector_depth: self.injector.len() as u64,
+            injector_depth: (self.injector.len() + self.levels.len()) as u64,
             stacks: self.stacks(waiting, &workers),
             workers,
             routines,
@@ -87,6 +87,7 @@ impl Shared {
             parks: s.parks.load(Relaxed),
             wakes: s.wakes.load(Relaxed),
             yields: s.yields.load(Relaxed),
+            keyed: s.keyed.load(Relaxed),
             stack_growths: s.stack_growths.load(Relaxed),
             busy_ns: s.busy_ns.load(Relaxed),
             searching_ns: s.searching_ns.load(Relaxed),

@@ -47,18 +47,26 @@ impl WorkerCore {
         } else {
             Source::Local
         };
-        routine.header().set_source(source);
-        self.local.push(routine);
+        self.push_common(routine, source);
         if self.shared.workers.len() > 1 {
             self.shared.notify_work();
+        }
+    }
+
+    #[inline]
+    fn push_common(&self, routine: RoutineRef, source: Source) {
+        routine.header().set_source(source);
+        if routine.header().is_normal() {
+            self.local.push(routine);
+        } else {
+            self.shared.levels.push(routine);
         }
     }
 
     /// As [`push_local`](Self::push_local) for a fresh routine, between whose push and the wake of another
     /// worker `look` runs, after a sequentially consistent fence.
     pub(crate) fn push_fresh(&self, routine: RoutineRef, look: impl FnOnce()) {
-        routine.header().set_source(Source::Local);
-        self.local.push(routine);
+        self.push_common(routine, Source::Local);
         // Step S2, and the caller's own.
         fence(SeqCst);
         look();
@@ -67,8 +75,38 @@ impl WorkerCore {
         }
     }
 
+    /// As [`push_fresh`](Self::push_fresh), for a routine that starts on the worker that its key names,
+    /// where no thief sees it.
+    pub(crate) fn push_keyed(&self, routine: RoutineRef, worker: usize, look: impl FnOnce()) {
+        if worker == self.index as usize {
+            self.take_in(routine);
+            fence(SeqCst);
+            look();
+        } else {
+            self.shared.workers[worker].inbox.push(routine);
+            fence(SeqCst);
+            look();
+            self.shared.wake_worker(worker);
+        }
+    }
+
+    /// Adds what came to this worker alone.
+    fn take_in(&self, routine: RoutineRef) {
+        let header = routine.header();
+        if header.forget_key() {
+            stats::add(&self.stats().keyed, 1);
+        }
+        match header.source() {
+            source if source.is_urgent() => self.push_urgent(routine, source),
+            _ => self.push_back(routine),
+        }
+    }
+
     /// Adds a bound routine that the running one has readied: it runs next.
     pub(crate) fn push_lifo(&self, routine: RoutineRef) {
+        if !routine.header().is_normal() {
+            return self.push_bound_level(routine, Source::Inbox);
+        }
         routine.header().set_source(Source::Lifo);
         let displaced = self.lifo.replace(routine.as_ptr());
         if displaced.is_null() {
@@ -81,12 +119,18 @@ impl WorkerCore {
 
     /// Adds a routine before all that are in the home's queue for another reason.
     pub(crate) fn push_urgent(&self, routine: RoutineRef, source: Source) {
+        if !routine.header().is_normal() {
+            return self.push_bound_level(routine, source);
+        }
         routine.header().set_source(source);
         self.urgent.push_back(routine);
         stats::add(&self.stats().ring, 1);
     }
 
     pub(super) fn push_back(&self, routine: RoutineRef) {
+        if !routine.header().is_normal() {
+            return self.push_bound_level(routine, Source::Inbox);
+        }
         routine.header().set_source(Source::Inbox);
         self.home.push_back(routine);
         stats::add(&self.stats().ring, 1);
@@ -104,6 +148,7 @@ impl WorkerCore {
             || !self.local.is_empty()
             || !self.inbox_is_empty()
             || !self.shared.injector.is_empty()
+            || !self.shared.levels.is_empty()
             || self.timers().next() <= self.now.get()
     }
 
@@ -115,10 +160,7 @@ impl WorkerCore {
     pub(super) fn drain_inbox(&self) {
         let inbox = &self.mine().inbox;
         if !inbox.is_empty() {
-            inbox.drain(|routine| match routine.header().source() {
-                source if source.is_urgent() => self.push_urgent(routine, source),
-                _ => self.push_back(routine),
-            });
+            inbox.drain(|routine| self.take_in(routine));
         }
     }
 
@@ -130,6 +172,11 @@ impl WorkerCore {
         self.fair_in.set(fair_in);
         if fair_in == 0
             && let Some(routine) = self.next_fair()
+        {
+            return Some(routine);
+        }
+        if self.shared.levels.are_used()
+            && let Some(routine) = self.next_by_level()
         {
             return Some(routine);
         }
@@ -161,6 +208,7 @@ impl WorkerCore {
             return Some(routine);
         }
         self.take_injected()
+            .or_else(|| self.pop_low_or_high())
             .or_else(|| self.look_into_poller().then(|| self.pop_own()).flatten())
             .or_else(|| self.retry_for_stack())
     }
@@ -221,7 +269,8 @@ impl WorkerCore {
 
     /// Takes this routine out of the home's queue, wherever in it, if it is there.
     pub(super) fn take_queued(&self, routine: RoutineRef) -> bool {
-        let found = self.urgent.remove(routine) || self.home.remove(routine);
+        let found =
+            self.urgent.remove(routine) || self.home.remove(routine) || self.levels.remove(routine);
         if found {
             let ring = &self.stats().ring;
             ring.store(ring.load(Relaxed) - 1, Relaxed);
@@ -239,6 +288,7 @@ impl WorkerCore {
         self.pop_lifo()
             .or_else(|| self.pop_home())
             .or_else(|| self.local.pop())
+            .or_else(|| self.pop_any_level())
     }
 
     /// The home's queue without those that go before it.
@@ -247,7 +297,7 @@ impl WorkerCore {
     }
 
     /// Takes the first one of a list that the published depth counts.
-    fn pop_from(&self, list: &HomeQueue) -> Option<RoutineRef> {
+    pub(super) fn pop_from(&self, list: &HomeQueue) -> Option<RoutineRef> {
         let routine = list.pop_front()?;
         let ring = &self.stats().ring;
         ring.store(ring.load(Relaxed) - 1, Relaxed);

@@ -5,6 +5,7 @@ mod clock;
 pub(crate) mod explored;
 mod find;
 mod held;
+mod levels;
 mod turn;
 
 use std::cell::{Cell, RefCell};
@@ -73,6 +74,7 @@ pub(crate) struct WorkerCore {
     home: HomeQueue,
     /// Readied by a deadline: goes before the others, in order, or it would wait a whole round.
     urgent: HomeQueue,
+    levels: levels::LevelLists,
     lifo: Cell<*mut Header>,
     /// The routine that holds the thread: between its turns nobody else runs. See [`held`].
     held: Cell<*mut Header>,
@@ -160,6 +162,7 @@ impl WorkerCore {
             loot: LocalQueue::new_fifo(),
             home: HomeQueue::new(),
             urgent: HomeQueue::new(),
+            levels: levels::LevelLists::new(),
             lifo: Cell::new(null_mut()),
             held: Cell::new(null_mut()),
             lifo_turns: Cell::new(0),

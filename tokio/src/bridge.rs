@@ -1,12 +1,13 @@
 //! Both runtimes' handles together.
 
 use std::future::{Future, IntoFuture, poll_fn};
+use std::io;
 use std::task::{Context, Poll};
 
 use openwork::hold_thread;
 use tokio::task;
 
-use crate::io::Blocking;
+use crate::io::{Async, Blocking, Ours};
 use crate::{InTokio, Running};
 
 /// Handles to a runtime of routines and to one of tokio; cheap to clone. Keeps neither running; see
@@ -111,6 +112,14 @@ impl Bridge {
         F::Output: Send + 'static,
     {
         self.tokio.spawn(future)
+    }
+
+    /// A socket or a pipe of ours, for tokio's tasks: it implements `AsyncRead` and `AsyncWrite`.
+    ///
+    /// # Errors
+    /// If the poller cannot watch it.
+    pub fn asynchronous<S: Ours>(&self, stream: S) -> io::Result<Async<S>> {
+        Async::new(&self.routines, stream)
     }
 
     /// A stream of bytes of tokio's, for routines: it implements [`std::io::Read`] and

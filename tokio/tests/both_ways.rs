@@ -222,6 +222,97 @@ fn routines_talk_through_tokios_sockets() {
     }
 }
 
+/// Our sockets in tokio's tasks: the poller of one runtime wakes tasks of the other.
+#[test]
+fn tasks_talk_through_our_sockets() {
+    for pair in pairs(1) {
+        let bridge = pair.bridge().clone();
+        let listener = openwork::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        // A routine that echoes, and tasks that ask.
+        let server = bridge.spawn(move || {
+            openwork::scope(|s| {
+                for _ in 0..10 {
+                    let (mut stream, _) = listener.accept().unwrap();
+                    s.spawn(move || {
+                        let mut text = String::new();
+                        stream.read_to_string(&mut text).unwrap();
+                        stream.write_all(text.to_uppercase().as_bytes()).unwrap();
+                    });
+                }
+            });
+        });
+        let clients: Vec<_> = (0..10_u32)
+            .map(|client| {
+                let stream = openwork::net::TcpStream::connect(to).unwrap();
+                let stream = bridge.asynchronous(stream).unwrap();
+                bridge.spawn_task(async move {
+                    let (mut read, mut write) = tokio::io::split(stream);
+                    let reading = tokio::spawn(async move {
+                        let mut text = String::new();
+                        read.read_to_string(&mut text).await.unwrap();
+                        text
+                    });
+                    for n in 0..1000 {
+                        write
+                            .write_all(format!("c{client} n{n};").as_bytes())
+                            .await
+                            .unwrap();
+                    }
+                    write.shutdown().await.unwrap();
+                    reading.await.unwrap()
+                })
+            })
+            .collect();
+        for (client, task) in clients.into_iter().enumerate() {
+            let text = openwork::block_on(task).unwrap();
+            assert!(text.ends_with(&format!("C{client} N999;")), "{text}");
+            assert_eq!(text.matches(';').count(), 1000);
+        }
+        server.join().unwrap();
+        let (reader, writer) = openwork::io::pipe().unwrap();
+        let (mut reader, mut writer) = (
+            bridge.asynchronous(reader).unwrap(),
+            bridge.asynchronous(writer).unwrap(),
+        );
+        let sum = bridge.block_on(async {
+            let writing = tokio::spawn(async move {
+                writer.write_all(&[1; 300_000]).await.unwrap();
+                writer.shutdown().await.unwrap();
+                writer.write_all(&[1]).await.unwrap_err().kind()
+            });
+            let mut bytes = Vec::new();
+            reader.read_to_end(&mut bytes).await.unwrap();
+            assert_eq!(writing.await.unwrap(), std::io::ErrorKind::BrokenPipe);
+            bytes.len()
+        });
+        assert_eq!(sum, 300_000);
+        pair.shutdown(LONG).unwrap();
+    }
+}
+
+#[test]
+fn a_wait_for_tokios_streams_ends_in_time() {
+    for pair in pairs(1) {
+        let (here, there) = tokio::io::duplex(8);
+        let bridge = pair.bridge().clone();
+        let late = move || {
+            let (mut here, mut there) = (bridge.blocking(here), bridge.blocking(there));
+            here.set_timeout(Some(Duration::from_millis(2)));
+            let late = here.read(&mut [0]).unwrap_err();
+            there.write_all(b"x").unwrap();
+            here.read_exact(&mut [0]).unwrap();
+            here.set_timeout(None);
+            there.shutdown().unwrap();
+            assert_eq!(here.read(&mut [0]).unwrap(), 0);
+            late.kind()
+        };
+        let late = pair.bridge().spawn(late).join().unwrap();
+        assert_eq!(late, std::io::ErrorKind::TimedOut);
+        pair.shutdown(LONG).unwrap();
+    }
+}
+
 /// Tokio ends first: the routines wait for ever.
 #[test]
 fn routines_end_while_tokio_still_drives() {

@@ -78,6 +78,15 @@ macro_rules! pipe_end {
                 Ok($end(Socket::new(clone).like(&self.0)))
             }
 
+            /// Has the pipe watched by this runtime from now on, unless it is watched already: so that tasks of
+            /// other executors, which know no runtime, can poll it.
+            ///
+            /// # Errors
+            /// Those of the system calls.
+            pub fn attach(&self, runtime: &crate::Handle) -> io::Result<()> {
+                self.0.attach(&runtime.shared)
+            }
+
             /// Longest time that a call may wait; `None` for no limit. It is over with an error of kind
             /// [`TimedOut`](io::ErrorKind::TimedOut).
             ///
@@ -144,8 +153,9 @@ impl PipeReader {
     /// Reads, or leaves the task's waker.
     ///
     /// # Errors
-    /// Those of the system call; or if it is polled for the first time by a task that no runtime runs.
-    pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+    /// Those of the system call; or if it is polled for the first time by a task that no runtime runs, and
+    /// was not [attached](Self::attach).
+    pub fn poll_read(&self, cx: &Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         self.0
             .poll(Direction::Read, cx, |mut pipe| pipe.read(&mut *buf))
     }
@@ -156,7 +166,7 @@ impl PipeWriter {
     ///
     /// # Errors
     /// As [`PipeReader::poll_read`].
-    pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    pub fn poll_write(&self, cx: &Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.0
             .poll(Direction::Write, cx, |mut pipe| pipe.write(buf))
     }

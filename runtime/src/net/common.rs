@@ -50,6 +50,15 @@ macro_rules! socket_common {
                 Ok(())
             }
 
+            /// Has the socket watched by this runtime from now on, unless it is watched already: so that tasks
+            /// of other executors, which know no runtime, can poll it.
+            ///
+            /// # Errors
+            /// Those of the system calls.
+            pub fn attach(&self, runtime: &$crate::Handle) -> std::io::Result<()> {
+                self.0.attach(&runtime.shared)
+            }
+
             /// Takes the error that the system keeps for the socket.
             ///
             /// # Errors

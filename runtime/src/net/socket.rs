@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, fence};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::net::error;
 use crate::poller::{self, Direction, Watch};
 use crate::scheduler::block::{self, Context};
 use crate::scheduler::timers::NEVER;
-use crate::scheduler::worker;
+use crate::scheduler::{Shared, worker};
 use crate::snapshot::WaitReason;
 use crate::sync::wait::Woken;
 use crate::{cancel, time};
@@ -244,6 +244,14 @@ impl<S: AsFd> Socket<S> {
         }
     }
 
+    /// Has the socket watched by this runtime, unless another one does so.
+    pub(crate) fn attach(&self, runtime: &Arc<Shared>) -> io::Result<()> {
+        let watch = self
+            .watches
+            .live_or_make_by(&self.inner, || Ok(runtime.clone()));
+        watch.map(|_| ())
+    }
+
     /// Lets all who wait look again.
     fn stir(&self, direction: Direction) {
         // See `wait`.
@@ -358,6 +366,20 @@ impl Watches {
     }
 
     fn live_or_make(&self, socket: &impl AsFd) -> io::Result<&Watch> {
+        self.live_or_make_by(socket, || {
+            worker::with_core(|core| match core {
+                None => Err(error::no_runtime()),
+                Some(core) if core.exploration.is_some() => Err(error::not_deterministic()),
+                Some(core) => Ok(core.shared.clone()),
+            })
+        })
+    }
+
+    fn live_or_make_by(
+        &self,
+        socket: &impl AsFd,
+        runtime: impl FnOnce() -> io::Result<Arc<Shared>>,
+    ) -> io::Result<&Watch> {
         if let Some(watch) = self.last().filter(|watch| watch.is_live()) {
             return Ok(watch);
         }
@@ -370,12 +392,9 @@ impl Watches {
             }
             end = &link.next;
         }
-        let shared = worker::with_core(|core| match core {
-            None => Err(error::no_runtime()),
-            Some(core) if core.exploration.is_some() => Err(error::not_deterministic()),
-            Some(core) => Ok(core.shared.clone()),
-        })?;
-        let watch = shared.poller_or_make()?.watch(socket.as_fd().as_raw_fd())?;
+        let watch = runtime()?
+            .poller_or_make()?
+            .watch(socket.as_fd().as_raw_fd())?;
         let next = OnceLock::new();
         Ok(&end.get_or_init(|| Box::new(Link { watch, next })).watch)
     }

@@ -120,7 +120,7 @@ impl TcpStream {
 
     /// For async code: reads, or the task's waker is called when there may be something. Of several
     /// tasks that poll, the last one is woken. The first poll must be in a routine, whose runtime
-    /// then watches the socket.
+    /// then watches the socket, or the socket be [attached](Self::attach) to one before.
     pub fn poll_read(&self, cx: &task::Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         self.0
             .poll(Direction::Read, cx, |mut stream| stream.read(buf))

@@ -1,8 +1,10 @@
-//! Streams of bytes of one side for the other.
+//! Tokio's streams for code that blocks.
 
+use std::future::Future;
 use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -34,11 +36,23 @@ use crate::Bridge;
 pub struct Blocking<S> {
     bridge: Bridge,
     stream: S,
+    timeout: Option<Duration>,
 }
 
 impl<S> Blocking<S> {
     pub(crate) fn new(bridge: Bridge, stream: S) -> Blocking<S> {
-        Blocking { bridge, stream }
+        Blocking {
+            bridge,
+            stream,
+            timeout: None,
+        }
+    }
+
+    /// Longest time that a call may wait; `None` for no limit. It is over with an error of kind
+    /// [`TimedOut`](io::ErrorKind::TimedOut). What was read by then has been returned, or is still in the
+    /// stream.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.timeout = timeout;
     }
 
     /// The stream.
@@ -63,7 +77,16 @@ impl<S: Unpin> Blocking<S> {
         mut poll: impl FnMut(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> io::Result<T> {
         let stream = &mut self.stream;
-        self.bridge.poll_on(|cx| poll(Pin::new(&mut *stream), cx))
+        let mut limit = self.timeout.map(openwork::time::after);
+        self.bridge.poll_on(|cx| {
+            let polled = poll(Pin::new(&mut *stream), cx);
+            match &mut limit {
+                Some(limit) if polled.is_pending() => Pin::new(limit)
+                    .poll(cx)
+                    .map(|()| Err(io::ErrorKind::TimedOut.into())),
+                _ => polled,
+            }
+        })
     }
 }
 

@@ -16,15 +16,14 @@ pub(crate) use alarm::{Alarm, Registration};
 pub(crate) use clock_thread::register;
 pub(crate) use wheel::{Key, NEVER};
 
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::task::Waker;
 
+use crate::primitives::{AtomicU64, ShortGuard, ShortLock};
 use crate::routine::life::{CancelLevel, Ticket};
 use crate::routine::{Held, RoutineRef, body, waker};
 use crate::scheduler::{ready, worker};
 use crate::snapshot::{Source, TimerFigures};
-use crate::sync::lock::{Guard, Lock};
 use wheel::Wheel;
 
 /// Entries served before the worker runs some of those that they readied: the first of a large burst
@@ -39,7 +38,7 @@ const SWEEP_MIN: usize = 1024;
 
 /// See the module's text.
 pub(crate) struct Timers {
-    state: Lock<State>,
+    state: ShortLock<State>,
     next: AtomicU64,
 }
 
@@ -70,7 +69,7 @@ pub(crate) enum Due {
 impl Timers {
     pub(crate) fn new() -> Timers {
         Timers {
-            state: Lock::new(State {
+            state: ShortLock::new(State {
                 wheel: Wheel::new(),
                 served: 0,
                 cancelled: 0,
@@ -157,7 +156,7 @@ impl Timers {
     }
 
     /// Gives the lock back.
-    fn publish(&self, state: Guard<'_, State>) {
+    fn publish(&self, state: ShortGuard<'_, State>) {
         let next = state.wheel.earliest();
         if next != self.next.load(Relaxed) {
             // Release pairs with the acquire load in `next`.

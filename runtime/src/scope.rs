@@ -283,6 +283,7 @@ impl<'scope> Scope<'scope, '_> {
 
     /// Waits until every routine of the scope has ended. A cancel of the owner is passed on.
     pub(crate) fn wait(&self) {
+        explore::point();
         let data = &*self.data;
         let life = &self.owner.header().life;
         let mut passed_on = CancelLevel::None;

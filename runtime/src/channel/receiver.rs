@@ -12,6 +12,7 @@ use crate::channel::op::{self, RecvOp};
 use crate::channel::state::{Chan, Nothing, State};
 use crate::channel::stream::RecvStream;
 use crate::channel::{deadline_at, deadline_in, report_cancel};
+use crate::scheduler::explore;
 use crate::scheduler::timers::NEVER;
 use crate::sync::lock::Guard;
 use crate::sync::wait::Woken;
@@ -50,6 +51,7 @@ impl<T> Receiver<T> {
     /// If it would have to wait in a destructor that the scheduler itself runs.
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
+        explore::point();
         if let Err(Cancelled) = report_cancel() {
             return Err(RecvError::Cancelled);
         }

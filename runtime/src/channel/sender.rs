@@ -49,6 +49,7 @@ impl<T> Sender<T> {
     /// If it would have to wait in a destructor that the scheduler itself runs.
     #[inline]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
+        explore::point();
         if let Err(Cancelled) = report_cancel() {
             return Err(SendError::Cancelled(value));
         }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::deterministic::strategy::Divergence;
@@ -136,8 +137,11 @@ impl Deadlock {
 
 /// The program's own functions of a backtrace as the standard library writes it, innermost first.
 fn functions(backtrace: &str) -> Vec<String> {
-    // Where the compiler says that this crate's sources are.
-    let mine = file!().trim_end_matches("deterministic/failure.rs");
+    // Where this crate's sources were when it was compiled. The library writes paths below the working
+    // directory as relative ones.
+    let mine = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+    let here = std::env::current_dir().unwrap_or_default();
+    let is_mine = |place: &str| here.join(place.trim_start_matches("./")).starts_with(mine);
     let mut found: Vec<(&str, Option<&str>)> = Vec::new();
     for line in backtrace.lines().map(str::trim) {
         match (line.strip_prefix("at "), found.last_mut()) {
@@ -151,7 +155,7 @@ fn functions(backtrace: &str) -> Vec<String> {
         .position(|(name, _)| name.contains("run_closure"));
     found.truncate(root.unwrap_or(found.len()));
     let is_foreign = |&(name, place): &(&str, Option<&str>)| match place {
-        Some(place) => place.contains(mine) || place.contains("/rustc/"),
+        Some(place) => is_mine(place) || place.starts_with("/rustc/"),
         None => [
             "openwork::",
             "<openwork::",

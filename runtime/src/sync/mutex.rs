@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::channel::{deadline_at, deadline_in};
 use crate::primitives::const_unless_loom;
+use crate::scheduler::explore;
 use crate::scheduler::timers::NEVER;
 use crate::sync::error::{LockError, LockResult, LockTimeoutError, TryLockError, poisoned_or};
 use crate::sync::guard_traits::guard_traits;
@@ -123,6 +124,7 @@ impl<T: ?Sized> Mutex<T> {
     /// scheduler itself runs.
     #[inline]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+        explore::point();
         if !self.raw.write_fast(Holder::me())
             && lock_slowly(&self.raw, Mode::Write, NEVER, "lock").is_err()
         {
@@ -147,6 +149,7 @@ impl<T: ?Sized> Mutex<T> {
     /// See [`TryLockError`].
     #[inline]
     pub fn try_lock(&self) -> Result<MutexGuard<'_, T>, TryLockError<MutexGuard<'_, T>>> {
+        explore::point();
         if !self.raw.try_write(Holder::me()) {
             return Err(TryLockError::WouldBlock);
         }
@@ -189,6 +192,7 @@ impl<T: ?Sized> Mutex<T> {
         &self,
         deadline: impl FnOnce() -> u64,
     ) -> Result<MutexGuard<'_, T>, LockTimeoutError<MutexGuard<'_, T>>> {
+        explore::point();
         if !self.raw.write_fast(Holder::me()) {
             lock_slowly(&self.raw, Mode::Write, deadline(), "lock_timeout")
                 .map_err(LockTimeoutError::from)?;
@@ -301,6 +305,7 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        explore::point();
         self.lock.poison.note(self.calm);
         // SAFETY: 1: the guard has held the lock, and ends.
         unsafe { self.lock.raw.unlock_write() };

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::channel::{deadline_at, deadline_in};
 use crate::primitives::const_unless_loom;
+use crate::scheduler::explore;
 use crate::scheduler::timers::NEVER;
 use crate::sync::error::{LockError, LockResult, LockTimeoutError, TryLockError, poisoned_or};
 use crate::sync::guard_traits::guard_traits;
@@ -139,6 +140,7 @@ impl<T: ?Sized> RwLock<T> {
     /// scheduler itself runs.
     #[inline]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
+        explore::point();
         if !self.raw.try_read() && lock_slowly(&self.raw, Mode::Read, NEVER, "read").is_err() {
             return Err(LockError::Refused);
         }
@@ -161,6 +163,7 @@ impl<T: ?Sized> RwLock<T> {
     /// As [`read`](Self::read).
     #[inline]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
+        explore::point();
         if !self.raw.write_fast(Holder::me())
             && lock_slowly(&self.raw, Mode::Write, NEVER, "write").is_err()
         {
@@ -183,6 +186,7 @@ impl<T: ?Sized> RwLock<T> {
     /// See [`TryLockError`].
     #[inline]
     pub fn try_read(&self) -> Result<Read<'_, T>, TryLockError<Read<'_, T>>> {
+        explore::point();
         if !self.raw.try_read() {
             return Err(TryLockError::WouldBlock);
         }
@@ -203,6 +207,7 @@ impl<T: ?Sized> RwLock<T> {
     /// See [`TryLockError`].
     #[inline]
     pub fn try_write(&self) -> Result<Write<'_, T>, TryLockError<Write<'_, T>>> {
+        explore::point();
         if !self.raw.try_write(Holder::me()) {
             return Err(TryLockError::WouldBlock);
         }
@@ -247,6 +252,7 @@ impl<T: ?Sized> RwLock<T> {
         &self,
         deadline: impl FnOnce() -> u64,
     ) -> Result<Read<'_, T>, LockTimeoutError<Read<'_, T>>> {
+        explore::point();
         if !self.raw.try_read() {
             lock_slowly(&self.raw, Mode::Read, deadline(), "read_timeout")
                 .map_err(LockTimeoutError::from)?;
@@ -280,6 +286,7 @@ impl<T: ?Sized> RwLock<T> {
         &self,
         deadline: impl FnOnce() -> u64,
     ) -> Result<Write<'_, T>, LockTimeoutError<Write<'_, T>>> {
+        explore::point();
         if !self.raw.write_fast(Holder::me()) {
             lock_slowly(&self.raw, Mode::Write, deadline(), "write_timeout")
                 .map_err(LockTimeoutError::from)?;
@@ -390,6 +397,7 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     /// assert_eq!((*reader, *lock.try_read().unwrap()), (2, 2));
     /// ```
     pub fn downgrade(guard: RwLockWriteGuard<'a, T>) -> RwLockReadGuard<'a, T> {
+        explore::point();
         let guard = ManuallyDrop::new(guard);
         let lock = guard.lock;
         lock.poison.note(guard.calm);
@@ -405,6 +413,7 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
 impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        explore::point();
         // SAFETY: 1: the guard has held a share, and ends.
         unsafe { self.lock.raw.unlock_read() };
     }
@@ -413,6 +422,7 @@ impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
 impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        explore::point();
         self.lock.poison.note(self.calm);
         // SAFETY: 1: the guard has held the lock for writing, and ends.
         unsafe { self.lock.raw.unlock_write() };

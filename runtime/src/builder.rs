@@ -24,7 +24,7 @@ use crate::scheduler::stack_waiters::StackWaiters;
 use crate::scheduler::stats::{ForeignStats, WorkerStats};
 use crate::scheduler::timers::Timers;
 use crate::scheduler::{PanicLog, Shared, WorkerShared, worker};
-use crate::snapshot::GuardMode;
+use crate::snapshot::{GuardMode, IoBackend};
 use crate::stack::{StackArena, StackClass, StackConfig, overflow};
 use crate::sync::holder;
 use crate::time;
@@ -51,6 +51,7 @@ pub struct RuntimeBuilder {
     guard: GuardMode,
     max_stacks: Option<u64>,
     record_turns: bool,
+    io_backend: IoBackend,
     pool: PoolConfig,
 }
 
@@ -98,6 +99,7 @@ impl RuntimeBuilder {
             guard: GuardMode::Auto,
             max_stacks: None,
             record_turns: true,
+            io_backend: IoBackend::Auto,
             pool: PoolConfig {
                 limit: pool::THREADS_MAX,
                 keep_alive: pool::KEEP_ALIVE,
@@ -164,6 +166,33 @@ impl RuntimeBuilder {
     /// ```
     pub fn record_turns(mut self, on: bool) -> Self {
         self.record_turns = on;
+        self
+    }
+
+    /// How the kernel tells that sockets have something. Default: [`IoBackend::Auto`]. What it came to
+    /// is in [`Snapshot::io`](crate::snapshot::Snapshot::io), once a routine has waited for a socket.
+    ///
+    /// ```
+    /// use openwork::snapshot::{IoBackend, IoReason};
+    ///
+    /// let rt = openwork::Runtime::builder()
+    ///     .workers(1)
+    ///     .io_backend(IoBackend::Uring)
+    ///     .build()
+    ///     .unwrap();
+    /// rt.block_on(|| {
+    ///     let socket = openwork::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    ///     socket.set_read_timeout(Some(std::time::Duration::from_millis(1))).unwrap();
+    ///     socket.recv(&mut [0]).unwrap_err();
+    /// });
+    /// let io = rt.snapshot().io.unwrap();
+    /// match io.reason {
+    ///     IoReason::Refused { .. } => assert_eq!(io.backend, IoBackend::Epoll),
+    ///     _ => assert_eq!(io.backend, IoBackend::Uring),
+    /// }
+    /// ```
+    pub fn io_backend(mut self, backend: IoBackend) -> Self {
+        self.io_backend = backend;
         self
     }
 
@@ -269,6 +298,7 @@ impl RuntimeBuilder {
             panics: Mutex::new(PanicLog::new()),
             pool: Pool::new(self.pool),
             end: End::new(),
+            io_backend: self.io_backend,
             poller: OnceLock::new(),
         });
         shared.slabs.keep(shared.clone());

@@ -447,9 +447,64 @@ pub struct BlockingFigures {
     pub longest_wait_ns: u64,
 }
 
+/// How the kernel tells a runtime that sockets have something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IoBackend {
+    /// Let the runtime choose: [`Epoll`](Self::Epoll), which was measured to be faster with more than
+    /// one worker and no slower with one.
+    Auto,
+    /// epoll.
+    Epoll,
+    /// io_uring (Linux 5.13 or later); epoll where the kernel refuses it, as in most containers.
+    Uring,
+}
+
+impl IoBackend {
+    /// The word shown to people and programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            IoBackend::Auto => "auto",
+            IoBackend::Epoll => "epoll",
+            IoBackend::Uring => "io_uring",
+        }
+    }
+}
+
+/// Why a runtime has the [`IoBackend`] that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IoReason {
+    /// It was asked for.
+    Asked,
+    /// None was asked for, and this is the one that was measured to be better.
+    Measured,
+    /// The one that was asked for is refused by the kernel.
+    Refused {
+        /// The kernel's error number.
+        errno: i32,
+    },
+}
+
+impl std::fmt::Display for IoReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            IoReason::Asked => f.write_str("asked for"),
+            IoReason::Measured => f.write_str("measured to be better"),
+            IoReason::Refused { errno } => {
+                let why = std::io::Error::from_raw_os_error(*errno);
+                write!(f, "the kernel refuses io_uring: {why}")
+            }
+        }
+    }
+}
+
 /// What a runtime's poller does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IoFigures {
+    /// How it asks the kernel; never [`IoBackend::Auto`].
+    pub backend: IoBackend,
+    /// Why that way.
+    pub reason: IoReason,
     /// Sockets watched now.
     pub sockets: u64,
     /// Times a worker slept in the poller.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::source::{Backend, Happened, Token};
 
 /// Events taken at once; the rest comes with the next call.
-const EVENTS_MAX: usize = 256;
+const EVENTS_MAX: usize = 1024;
 
 /// What is asked for. Hang-up and error need not be.
 const INTEREST: i32 =

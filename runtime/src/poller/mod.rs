@@ -5,13 +5,14 @@
 //! that sleep, one does so *in* the poller. Who waits or looks holds the **seat**. `docs/scheduler.md`
 //! says how that fits with waking and parking.
 //!
-//! [`source`] is what is known of each socket, [`epoll`] asks the kernel, [`op`] is a routine's wait,
+//! [`source`] is what is known of each socket, [`epoll`] and [`uring`] ask the kernel, [`op`] is a routine's wait,
 //! [`thread`] that of a plain thread, which needs no poller.
 
 mod epoll;
 mod op;
 mod source;
 mod thread;
+mod uring;
 
 use std::io;
 use std::os::fd::RawFd;
@@ -21,9 +22,10 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
-use crate::snapshot::{IoFigures, Source as From};
+use crate::snapshot::{IoBackend, IoFigures, IoReason, Source as From};
 use epoll::Epoll;
 use source::{Backend, Happened, Source, Sources, Token, Woken};
+use uring::Uring;
 
 pub(crate) use op::wait_for;
 pub(crate) use source::Direction;
@@ -32,6 +34,7 @@ pub(crate) use thread::hold_for;
 /// See the module's text.
 pub(crate) struct Poller {
     backend: Box<dyn Backend>,
+    chosen: (IoBackend, IoReason),
     sources: Sources,
     seat: Mutex<Vec<(Token, Happened)>>,
     /// The runtime has ended: no event comes any more.
@@ -59,9 +62,26 @@ pub(crate) struct Seat<'a> {
 }
 
 impl Poller {
-    pub(crate) fn new() -> io::Result<Poller> {
+    /// With the back end that was asked for, or epoll if the kernel refuses it.
+    pub(crate) fn new(asked: IoBackend) -> io::Result<Poller> {
+        let (backend, chosen): (Box<dyn Backend>, _) = match asked {
+            IoBackend::Uring => match Uring::new() {
+                Ok(uring) => (Box::new(uring), (IoBackend::Uring, IoReason::Asked)),
+                Err(why) => {
+                    let errno = why.raw_os_error().unwrap_or(0);
+                    let reason = IoReason::Refused { errno };
+                    (Box::new(Epoll::new()?), (IoBackend::Epoll, reason))
+                }
+            },
+            IoBackend::Epoll => (Box::new(Epoll::new()?), (asked, IoReason::Asked)),
+            IoBackend::Auto => (
+                Box::new(Epoll::new()?),
+                (IoBackend::Epoll, IoReason::Measured),
+            ),
+        };
         Ok(Poller {
-            backend: Box::new(Epoll::new()?),
+            backend,
+            chosen,
             sources: Sources::new(),
             seat: Mutex::new(Vec::new()),
             closed: AtomicBool::new(false),
@@ -126,6 +146,8 @@ impl Poller {
         let f = &self.figures;
         let unwatched = f.unwatched.load(Relaxed);
         IoFigures {
+            backend: self.chosen.0,
+            reason: self.chosen.1,
             sockets: f.watched.load(Relaxed).saturating_sub(unwatched),
             waits: f.waits.load(Relaxed),
             looks: f.looks.load(Relaxed),
@@ -211,5 +233,152 @@ impl Drop for Watch {
         self.poller.backend.unwatch(self.fd, self.token);
         self.poller.sources.give_back(self.token);
         self.poller.figures.unwatched.fetch_add(1, Relaxed);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use crate::primitives::AtomicU32;
+    use crate::scheduler::idle::Idle;
+    use crate::scheduler::parker::{Parker, Woken};
+    use loom::sync::{Arc, Condvar, Mutex};
+    use loom::thread;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    /// What a wait in the kernel's poller waits for.
+    #[derive(Default)]
+    struct Kernel {
+        rung: bool,
+        event: bool,
+    }
+
+    /// Two workers, of which one must serve the one event there is; the shape of `WorkerCore::park`.
+    struct World {
+        idle: Idle,
+        parkers: [Parker; 2],
+        /// Work for worker 0 alone.
+        inbox: AtomicU32,
+        made: AtomicU32,
+        over: AtomicU32,
+        seat: Mutex<()>,
+        kernel: Mutex<Kernel>,
+        bell: Condvar,
+    }
+
+    impl World {
+        fn start(made: bool) -> (Arc<World>, [thread::JoinHandle<()>; 2]) {
+            let world = Arc::new(World {
+                idle: Idle::new(2),
+                parkers: [Parker::new(), Parker::new()],
+                inbox: AtomicU32::new(0),
+                made: AtomicU32::new(u32::from(made)),
+                over: AtomicU32::new(0),
+                seat: Mutex::new(()),
+                kernel: Mutex::default(),
+                bell: Condvar::new(),
+            });
+            let workers = [0, 1].map(|me| {
+                let world = world.clone();
+                thread::spawn(move || world.run(me))
+            });
+            (world, workers)
+        }
+
+        fn wake(&self, worker: usize) {
+            if self.idle.claim(worker) {
+                self.parkers[worker].wake(false, || {
+                    self.kernel.lock().unwrap().rung = true;
+                    self.bell.notify_one();
+                });
+            }
+        }
+
+        fn happen(&self) {
+            self.kernel.lock().unwrap().event = true;
+            self.bell.notify_one();
+        }
+
+        fn wait(&self) -> bool {
+            let mut kernel = self.kernel.lock().unwrap();
+            while !kernel.rung && !kernel.event {
+                kernel = self.bell.wait(kernel).unwrap();
+            }
+            kernel.rung = false;
+            std::mem::take(&mut kernel.event)
+        }
+
+        fn run(&self, me: usize) {
+            while self.over.load(Relaxed) == 0 {
+                if me == 0 && self.inbox.load(Relaxed) > 0 {
+                    self.inbox.store(0, Relaxed);
+                    continue;
+                }
+                self.park(me);
+            }
+        }
+
+        fn park(&self, me: usize) {
+            self.idle.prepare_park(me, false);
+            let stay = self.over.load(Relaxed) != 0 || (me == 0 && self.inbox.load(Relaxed) > 0);
+            let mut seat = None;
+            let mut event = false;
+            let woken = if stay {
+                Woken::TimedOut
+            } else {
+                if self.made.load(Relaxed) != 0 {
+                    seat = self.seat.try_lock().ok();
+                }
+                match seat {
+                    Some(_) => self.parkers[me].park_elsewhere(|| event = self.wait()),
+                    None => self.parkers[me].park(None),
+                }
+            };
+            if woken == Woken::TimedOut && !self.idle.cancel_park(me) {
+                self.parkers[me].take_token();
+            }
+            drop(seat);
+            if event {
+                self.over.store(1, Relaxed);
+                self.wake(1 - me);
+            }
+        }
+    }
+
+    fn check(model: impl Fn() + Sync + Send + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(2);
+        builder.check(model);
+    }
+
+    /// An event is served although the worker in the poller is woken for something else meanwhile.
+    /// Breaks if whoever sleeps keeps the seat from others (sleeps in its bed with the seat), or never
+    /// tries for it again.
+    #[test]
+    fn somebody_serves_the_event() {
+        check(|| {
+            let (world, workers) = World::start(true);
+            world.inbox.store(1, Relaxed);
+            world.wake(0);
+            world.happen();
+            workers
+                .into_iter()
+                .for_each(|worker| worker.join().unwrap());
+        });
+    }
+
+    /// Workers that sleep while the poller is made learn of it. Breaks if they look for it before they
+    /// announce their sleep, or if whoever makes it wakes nobody.
+    #[test]
+    fn a_poller_is_made_while_all_sleep() {
+        check(|| {
+            let (world, workers) = World::start(false);
+            world.made.store(1, Relaxed);
+            world.wake(0);
+            world.wake(1);
+            world.happen();
+            workers
+                .into_iter()
+                .for_each(|worker| worker.join().unwrap());
+        });
     }
 }

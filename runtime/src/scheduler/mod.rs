@@ -35,7 +35,7 @@ use crate::blocking::pool::Pool;
 use crate::poller::Poller;
 use crate::routine::RoutineRef;
 use crate::routine::slab::Slabs;
-use crate::snapshot::{PanicRecord, RingRead, Source};
+use crate::snapshot::{IoBackend, PanicRecord, RingRead, Source};
 use crate::stack::{StackArena, StackClass};
 use crate::trace::Recorder;
 use idle::Idle;
@@ -68,6 +68,7 @@ pub(crate) struct Shared {
     /// Threads for what blocks in the kernel.
     pub(crate) pool: Arc<Pool>,
     pub(crate) end: shutdown::End,
+    pub(crate) io_backend: IoBackend,
     pub(crate) poller: OnceLock<Arc<Poller>>,
 }
 
@@ -149,7 +150,7 @@ impl Shared {
         }
         explore::refuse_outside()?;
         // Of two that are made at once, one is dropped.
-        let _ = self.poller.set(Arc::new(Poller::new()?));
+        let _ = self.poller.set(Arc::new(Poller::new(self.io_backend)?));
         // A worker that is to sleep looks for the poller after it has announced that; one that sleeps
         // already knows of none, and has to take its seat.
         for worker in 0..self.workers.len() {

@@ -125,6 +125,51 @@ mod model {
         });
     }
 
+    /// As the kernel's poller with its bell: a ring that nobody has taken ends the next wait.
+    struct Poll {
+        rung: loom::sync::Mutex<bool>,
+        bell: loom::sync::Condvar,
+    }
+
+    impl Poll {
+        fn wait(&self) {
+            let mut rung = self.rung.lock().unwrap();
+            while !std::mem::take(&mut *rung) {
+                rung = self.bell.wait(rung).unwrap();
+            }
+        }
+
+        fn ring(&self) {
+            *self.rung.lock().unwrap() = true;
+            self.bell.notify_one();
+        }
+    }
+
+    /// A token left before or during a sleep in the poller ends it, once; and the bed can be slept in
+    /// afterwards. Breaks if `park_elsewhere` sleeps without the exchange, or if `wake` does not ring.
+    #[test]
+    fn a_token_reaches_the_poller() {
+        loom::model(|| {
+            let poll = Poll {
+                rung: loom::sync::Mutex::new(false),
+                bell: loom::sync::Condvar::new(),
+            };
+            let shared = Arc::new((Parker::new(), Count::new(0), poll));
+            let waker = {
+                let shared = shared.clone();
+                thread::spawn(move || {
+                    shared.1.store(1, Relaxed);
+                    shared.0.wake(true, || shared.2.ring());
+                })
+            };
+            let woken = shared.0.park_elsewhere(|| shared.2.wait());
+            assert_eq!(woken, Woken::ToSearch);
+            assert_eq!(shared.1.load(Relaxed), 1);
+            waker.join().unwrap();
+            assert_eq!(shared.0.0.0.load(Relaxed), EMPTY, "one token, one wake");
+        });
+    }
+
     /// Two sleeps, two tokens, in either order of token and sleep.
     #[test]
     fn each_sleep_takes_its_own_token() {

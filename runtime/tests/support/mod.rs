@@ -13,11 +13,25 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use openwork::snapshot::IoBackend;
 use openwork::{Handle, Runtime, spawn_future};
 
 /// A runtime that is not seen by the watchdog.
 pub(crate) fn runtime(workers: usize) -> Runtime {
-    Runtime::builder().workers(workers).build().unwrap()
+    Runtime::builder()
+        .workers(workers)
+        .io_backend(io_backend())
+        .build()
+        .unwrap()
+}
+
+/// `OPENWORK_TEST_IO` is `epoll` or `io_uring`, to try all tests of sockets with it.
+pub(crate) fn io_backend() -> IoBackend {
+    let asked = std::env::var("OPENWORK_TEST_IO").unwrap_or_default();
+    [IoBackend::Epoll, IoBackend::Uring]
+        .into_iter()
+        .find(|backend| backend.name() == asked)
+        .unwrap_or(IoBackend::Auto)
 }
 
 /// Panics on workers' threads are on purpose here and say nothing.

@@ -263,6 +263,7 @@ impl<'scope> Scope<'scope, '_> {
     /// });
     /// ```
     pub fn cancel(&self) {
+        explore::point();
         self.data
             .token
             .cancel(CancelLevel::Asked, &CancelCause::Requested);

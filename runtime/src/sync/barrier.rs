@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::channel::{deadline_at, deadline_in};
 use crate::primitives::const_unless_loom;
+use crate::scheduler::explore;
 use crate::snapshot::WaitReason;
 use crate::sync::error::WaitTimeoutError;
 use crate::sync::lock::Lock;
@@ -131,6 +132,7 @@ impl Barrier {
     /// If it would have to wait while the caller is panicking, or in a destructor that the scheduler
     /// itself runs.
     pub fn wait(&self) -> BarrierWaitResult {
+        explore::point();
         let mut order = Order::NotCome;
         if !self.state.lock().attempt(&mut order) {
             order = wait_for(&self.state, order, "Barrier::wait");
@@ -167,6 +169,7 @@ impl Barrier {
         &self,
         deadline: impl FnOnce() -> u64,
     ) -> Result<BarrierWaitResult, WaitTimeoutError> {
+        explore::point();
         let mut order = Order::NotCome;
         if !self.state.lock().attempt(&mut order) {
             order = wait_or_time_out(&self.state, order, deadline(), "Barrier::wait_timeout")?;

@@ -7,6 +7,7 @@ use crate::cancel;
 use crate::channel::{deadline_at, deadline_in};
 use crate::primitives::const_unless_loom;
 use crate::scheduler::block::{self, Context};
+use crate::scheduler::explore;
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::WaitReason;
 use crate::sync::error::{CondvarTimeoutError, LockError, LockResult};
@@ -285,6 +286,7 @@ impl Condvar {
 
     /// Wakes the one that has waited longest, if anybody waits.
     pub fn notify_one(&self) {
+        explore::point();
         let mut state = self.state.lock();
         let served = serve(&mut state.waiters, |_| true, |order| order.alone = true);
         drop(state);
@@ -311,6 +313,7 @@ impl Condvar {
     /// });
     /// ```
     pub fn notify_all(&self) {
+        explore::point();
         let before = self.state.lock().entered;
         serve_all(&self.state, |state| {
             serve(&mut state.waiters, |order| order.number < before, |_| ())

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::channel::{deadline_at, deadline_in};
 use crate::primitives::const_unless_loom;
+use crate::scheduler::explore;
 use crate::snapshot::WaitReason;
 use crate::sync::error::WaitTimeoutError;
 use crate::sync::lock::Lock;
@@ -67,6 +68,7 @@ impl Latch {
     /// One less to wait for; the last one opens the latch. What the callers did before is visible to
     /// those who have waited. Of an open latch, nothing.
     pub fn count_down(&self) {
+        explore::point();
         let mut state = self.state.lock();
         let opens = state.count == 1;
         state.count = state.count.saturating_sub(1);
@@ -91,6 +93,7 @@ impl Latch {
     /// If it would have to wait while the caller is panicking, or in a destructor that the scheduler
     /// itself runs.
     pub fn wait(&self) {
+        explore::point();
         if self.count() > 0 {
             wait_for(&self.state, (), "Latch::wait");
         }
@@ -124,6 +127,7 @@ impl Latch {
     }
 
     fn wait_until(&self, deadline: impl FnOnce() -> u64) -> Result<(), WaitTimeoutError> {
+        explore::point();
         if self.count() > 0 {
             wait_or_time_out(&self.state, (), deadline(), "Latch::wait_timeout")?;
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::channel::{deadline_at, deadline_in};
 use crate::primitives::const_unless_loom;
+use crate::scheduler::explore;
 use crate::snapshot::WaitReason;
 use crate::sync::error::WaitTimeoutError;
 use crate::sync::lock::Lock;
@@ -71,6 +72,7 @@ impl State for NotifyState {
 }
 
 fn notify_one(state: &Lock<NotifyState>) {
+    explore::point();
     let mut locked = state.lock();
     let served = serve(&mut locked.waiters, |_| true, |order| order.alone = true);
     locked.kept |= served.is_none();
@@ -111,6 +113,7 @@ impl Notify {
     /// assert_eq!(late, Err(WaitTimeoutError::Timeout));
     /// ```
     pub fn notify_waiters(&self) {
+        explore::point();
         let before = self.state.lock().entered;
         serve_all(&self.state, |state| {
             serve(
@@ -128,6 +131,7 @@ impl Notify {
     /// If it would have to wait while the caller is panicking, or in a destructor that the scheduler
     /// itself runs.
     pub fn wait(&self) {
+        explore::point();
         let mut order = Order::new();
         if !self.state.lock().attempt_at_once(&mut order) {
             wait_for(&self.state, order, "Notify::wait");
@@ -151,6 +155,7 @@ impl Notify {
     }
 
     fn wait_until(&self, deadline: impl FnOnce() -> u64) -> Result<(), WaitTimeoutError> {
+        explore::point();
         let mut order = Order::new();
         if !self.state.lock().attempt_at_once(&mut order) {
             wait_or_time_out(&self.state, order, deadline(), "Notify::wait_timeout")?;

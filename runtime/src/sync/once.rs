@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::cancel;
 use crate::primitives::const_unless_loom;
+use crate::scheduler::explore;
 use crate::snapshot::WaitReason;
 use crate::sync::holder::Holder;
 use crate::sync::lock::Lock;
@@ -158,6 +159,7 @@ impl Once {
     /// this run poisons; `force`: whether an earlier one is no matter.
     #[cold]
     pub(super) fn begin(&self, poisons: bool, force: bool) -> Option<Run<'_>> {
+        explore::point();
         let me = Holder::me();
         loop {
             let mut state = self.state.lock();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::channel::{deadline_at, deadline_in};
 use crate::primitives::const_unless_loom;
+use crate::scheduler::explore;
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::WaitReason;
 use crate::sync::error::{AcquireError, AcquireTimeoutError, TryAcquireError};
@@ -110,6 +111,7 @@ impl State for SemaphoreState {
 
 /// Gives permits back, and serves those whose turn has come.
 fn release(state: &Lock<SemaphoreState>, count: usize) {
+    explore::point();
     let mut locked = state.lock();
     let free = locked.free.checked_add(count);
     locked.free = free.expect("the permits of a semaphore run over");
@@ -251,6 +253,7 @@ impl Semaphore {
         count: usize,
         deadline: impl FnOnce() -> u64,
     ) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
+        explore::point();
         let mut order = Order::new(count);
         if !self.state.lock().attempt(&mut order) {
             order = match wait_until(&self.state, order, deadline(), "acquire_timeout") {
@@ -336,6 +339,7 @@ impl Semaphore {
     }
 
     fn take(&self, count: usize) -> Result<(), AcquireError> {
+        explore::point();
         let mut order = Order::new(count);
         if !self.state.lock().attempt(&mut order) {
             order = match wait_until(&self.state, order, NEVER, "acquire") {
@@ -351,6 +355,7 @@ impl Semaphore {
     }
 
     fn try_take(&self, count: usize) -> Result<(), TryAcquireError> {
+        explore::point();
         let mut order = Order::new(count);
         let served = self.state.lock().attempt(&mut order);
         match (served, order.closed) {
@@ -392,6 +397,7 @@ impl Semaphore {
     /// assert_eq!(semaphore.acquire().unwrap_err(), AcquireError::Closed);
     /// ```
     pub fn close(&self) {
+        explore::point();
         self.state.lock().closed = true;
         release(&self.state, 0);
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::channel::{deadline_at, deadline_in};
+use crate::scheduler::explore;
 use crate::snapshot::WaitReason;
 use crate::sync::error::WaitTimeoutError;
 use crate::sync::lock::Lock;
@@ -93,6 +94,7 @@ impl WaitGroup {
     /// # Panics
     /// If the count runs over.
     pub fn add(&self, more: usize) {
+        explore::point();
         let mut state = self.state.lock();
         let count = state.count.checked_add(more);
         state.count = count.expect("the count of a wait group runs over");
@@ -103,6 +105,7 @@ impl WaitGroup {
     /// # Panics
     /// If the count is 0.
     pub fn done(&self) {
+        explore::point();
         let mut state = self.state.lock();
         let left = state.count.checked_sub(1);
         state.count = left.expect("more were done than were added to a wait group");
@@ -137,6 +140,7 @@ impl WaitGroup {
     /// If it would have to wait while the caller is panicking, or in a destructor that the scheduler
     /// itself runs.
     pub fn wait(&self) {
+        explore::point();
         if self.count() > 0 {
             wait_for(&self.state, 0, "WaitGroup::wait");
         }
@@ -169,6 +173,7 @@ impl WaitGroup {
     }
 
     fn wait_until(&self, deadline: impl FnOnce() -> u64) -> Result<(), WaitTimeoutError> {
+        explore::point();
         if self.count() > 0 {
             wait_or_time_out(&self.state, 0, deadline(), "WaitGroup::wait_timeout")?;
         }

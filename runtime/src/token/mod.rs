@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 pub use wait::WaitError;
 
 use crate::routine::life::CancelLevel;
+use crate::scheduler::explore;
 use crate::scheduler::timers::NEVER;
 use crate::scheduler::worker::{self, WorkerCore};
 use crate::time;
@@ -226,6 +227,7 @@ impl CancelToken {
     /// assert!(token.is_cancelled());
     /// ```
     pub fn cancel(&self) {
+        explore::point();
         self.node
             .cancel(CancelLevel::Asked, &CancelCause::Requested);
     }
@@ -238,6 +240,7 @@ impl CancelToken {
     /// assert_eq!(token.cause().unwrap().to_string(), "the client has gone");
     /// ```
     pub fn cancel_because(&self, reason: impl Into<Box<dyn Error + Send + Sync>>) {
+        explore::point();
         let cause = CancelCause::Because(reason.into().into());
         self.node.cancel(CancelLevel::Asked, &cause);
     }

@@ -1,15 +1,15 @@
 //! A future awaited where there is no `async`: by a routine, or by a plain thread.
 
-use std::future::IntoFuture;
-use std::pin::pin;
+use std::future::{Future, IntoFuture};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, SeqCst};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 
-use crate::cancel;
+use crate::cancel::{self, Cancelled};
 use crate::join::ThreadBell;
 use crate::primitives::AtomicU8;
-use crate::routine::waker;
+use crate::routine::{RoutineRef, waker};
 use crate::scheduler::block::{self, Context, Interrupt};
 use crate::snapshot::WaitReason;
 
@@ -41,24 +41,70 @@ use crate::snapshot::WaitReason;
 /// thread would have to sleep, and the future may need that very thread. If called where nothing may
 /// block: in a destructor that the scheduler itself runs.
 pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
-    let mut future = pin!(future.into_future());
+    let future = pin!(future.into_future());
     match block::context() {
         Context::Routine(me) => {
-            let bell = Arc::new(RoutineBell {
-                rung: Rung::new(),
-                routine: waker::owned(me),
-            });
-            let waker = Waker::from(bell.clone());
-            let mut cx = TaskContext::from_waker(&waker);
-            loop {
+            let value = poll_in_routine(me, future, || {
                 cancel::raise_if_asked();
-                bell.rung.take();
-                if let Poll::Ready(value) = future.as_mut().poll(&mut cx) {
-                    return value;
-                }
-                bell.wait();
-            }
+                Ok(())
+            });
+            value.expect("a cancel unwinds")
         }
+        context => poll_elsewhere(context, future, "block_on"),
+    }
+}
+
+/// As [`block_on`], but tells a routine that was asked to end so instead of unwinding, the first time. The
+/// future is dropped.
+///
+/// ```
+/// use openwork::{Cancelled, try_block_on};
+///
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let routine = rt.spawn(|| try_block_on(std::future::pending::<()>()));
+/// routine.cancel(std::time::Duration::from_secs(60));
+/// if let Ok(answer) = routine.join() {
+///     assert_eq!(answer, Err(Cancelled)); // else it was cancelled before it began
+/// }
+/// ```
+///
+/// # Errors
+/// [`Cancelled`] if the routine was asked to end before the future was ready.
+///
+/// # Panics
+/// As [`block_on`].
+pub fn try_block_on<F: IntoFuture>(future: F) -> Result<F::Output, Cancelled> {
+    let future = pin!(future.into_future());
+    match block::context() {
+        Context::Routine(me) => poll_in_routine(me, future, || cancel::report_if_asked(me)),
+        context => Ok(poll_elsewhere(context, future, "try_block_on")),
+    }
+}
+
+/// `check` comes before each poll.
+fn poll_in_routine<F: Future>(
+    me: RoutineRef,
+    mut future: Pin<&mut F>,
+    check: impl Fn() -> Result<(), Cancelled>,
+) -> Result<F::Output, Cancelled> {
+    let bell = Arc::new(RoutineBell {
+        rung: Rung::new(),
+        routine: waker::owned(me),
+    });
+    let waker = Waker::from(bell.clone());
+    let mut cx = TaskContext::from_waker(&waker);
+    loop {
+        check()?;
+        bell.rung.take();
+        if let Poll::Ready(value) = future.as_mut().poll(&mut cx) {
+            return Ok(value);
+        }
+        bell.wait();
+    }
+}
+
+fn poll_elsewhere<F: Future>(context: Context, mut future: Pin<&mut F>, call: &str) -> F::Output {
+    match context {
         Context::Thread => {
             let bell = ThreadBell::new();
             let waker = Waker::from(bell.clone());
@@ -71,14 +117,16 @@ pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
                 bell.silence();
             }
         }
-        Context::Panicking(_) => match future.poll(&mut TaskContext::from_waker(Waker::noop())) {
-            Poll::Ready(value) => value,
-            Poll::Pending => panic!(
-                "`block_on` in a destructor of a panicking routine would stop the thread that \
-                     the future may need"
-            ),
-        },
-        Context::Scheduler => block::refuse_in_scheduler("block_on"),
+        Context::Routine(_) | Context::Panicking(_) => {
+            match future.poll(&mut TaskContext::from_waker(Waker::noop())) {
+                Poll::Ready(value) => value,
+                Poll::Pending => panic!(
+                    "`{call}` in a destructor of a panicking routine would stop the thread that the \
+                     future may need"
+                ),
+            }
+        }
+        Context::Scheduler => block::refuse_in_scheduler(call),
     }
 }
 

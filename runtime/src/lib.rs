@@ -66,7 +66,7 @@ mod try_scope;
 mod turns;
 mod workload;
 
-pub use block_on::block_on;
+pub use block_on::{block_on, try_block_on};
 pub use blocking::{
     BlockingTimeoutError, blocking, blocking_deadline, blocking_timeout, spawn_blocking,
     try_blocking,

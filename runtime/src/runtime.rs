@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::builder::RuntimeBuilder;
 use crate::cancel;
@@ -265,6 +265,7 @@ impl Runtime {
     }
 
     fn end(&mut self, deadline: Duration) -> Result<(), Remaining> {
+        let began = Instant::now();
         let shared = self.handle.shared.clone();
         let threads = std::mem::take(&mut self.threads);
         shared.close();
@@ -280,7 +281,7 @@ impl Runtime {
                 });
             }
         }
-        let blocking_threads = shared.close_pool();
+        let blocking_threads = shared.close_pool(deadline.saturating_sub(began.elapsed()));
         shared.stop();
         for thread in threads {
             // A worker that panicked has aborted the process; there is no other error.

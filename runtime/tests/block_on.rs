@@ -178,7 +178,7 @@ fn while_panicking_only_what_is_ready() {
             self.0.fetch_add(block_on(async { 1 }), SeqCst);
             let never = AssertUnwindSafe(std::future::pending::<()>());
             let refused = catch_unwind(|| block_on(never)).unwrap_err();
-            let said = refused.downcast_ref::<&str>().unwrap();
+            let said = refused.downcast_ref::<String>().unwrap();
             assert!(said.contains("panicking routine"));
             self.0.fetch_add(1, SeqCst);
         }

@@ -14,9 +14,9 @@ use openwork::snapshot::{BlockingFigures, RoutineState, WaitReason};
 use openwork::{
     BlockingTimeoutError, BuildError, Cancelled, Handle, JoinError, Runtime, blocking,
     blocking_deadline, blocking_timeout, current, current_worker, deterministic, spawn,
-    spawn_blocking, spawn_future,
+    spawn_blocking, spawn_future, time,
 };
-use support::{Gate, Ledger, Watchdog, drop_quietly, runtime, until};
+use support::{Gate, Ledger, Random, Watchdog, drop_quietly, runtime, until};
 
 const LONG: Duration = Duration::from_secs(100);
 
@@ -353,6 +353,62 @@ fn one_caller_needs_one_thread() {
     });
     assert_eq!(figures(&rt.handle()).started, 1);
     rt.shutdown(LONG).unwrap();
+}
+
+/// A thread that gives up waiting just when it is given a job takes the job along.
+#[test]
+fn retirement_races_with_jobs() {
+    let watchdog = Watchdog::new("retirement races");
+    let mut random = Random::new("retirement races");
+    for keep_alive in [0, 1, 30] {
+        let rt = Runtime::builder()
+            .workers(2)
+            .blocking_threads(3)
+            .blocking_keep_alive(Duration::from_micros(keep_alive))
+            .build()
+            .unwrap();
+        let handle = rt.handle();
+        watchdog.watch("retirement races", &handle);
+        let callers: Vec<_> = (0..6)
+            .map(|_| {
+                let mut random = Random::from(random.next());
+                rt.spawn(move || {
+                    let mut sum = 0;
+                    for n in 0..300_u64 {
+                        blocking(|| sum += n);
+                        time::sleep(Duration::from_micros(random.below(60)));
+                    }
+                    sum
+                })
+            })
+            .collect();
+        for caller in callers {
+            assert_eq!(caller.join().unwrap(), 299 * 300 / 2);
+        }
+        until("all threads have retired", || figures(&handle).threads == 0);
+        let f = figures(&handle);
+        check_sum(&f);
+        assert_eq!((f.done, f.retired), (1800, f.started));
+        rt.shutdown(LONG).unwrap();
+    }
+}
+
+/// The end gives a job that was left behind less time than it was given.
+#[test]
+fn the_end_waits_for_what_was_left_behind() {
+    let _watchdog = Watchdog::new("left behind");
+    let rt = runtime(1);
+    let handle = rt.handle();
+    let (give, take) = mpsc::channel::<()>();
+    let job = rt.spawn_blocking(move || take.recv());
+    until("it runs", || figures(&handle).running == 1);
+    job.abort();
+    let ended = thread::spawn(move || rt.shutdown(LONG));
+    // Longer than the time for each of many.
+    thread::sleep(Duration::from_millis(1500));
+    assert!(!ended.is_finished());
+    give.send(()).unwrap();
+    ended.join().unwrap().unwrap();
 }
 
 /// Jobs beyond the threads are lost, or threads go beyond their limit.

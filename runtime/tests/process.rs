@@ -179,8 +179,15 @@ fn a_cancel_ends_the_wait_and_orphans_nobody() {
         });
         let pid: u32 = pid.unwrap();
         assert!(is_running(pid));
-        waiter.abort();
-        assert!(waiter.join().is_err());
+        if with_output {
+            // Asked, and not told: then it is an error first.
+            waiter.cancel(LONG);
+            let told = waiter.join().unwrap().unwrap_err();
+            assert!(told.get_ref().unwrap().is::<Cancelled>());
+        } else {
+            waiter.abort();
+            assert!(waiter.join().is_err());
+        }
         until("the child is gone", || {
             !std::fs::exists(format!("/proc/{pid}")).unwrap()
         });

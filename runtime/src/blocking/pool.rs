@@ -178,11 +178,12 @@ impl Pool {
         }
     }
 
-    /// Sends idle threads away and waits for the jobs that run, as long as within each `grace` one
-    /// of them ends. Returns how many threads are left that do not come back from theirs.
+    /// Sends idle threads away and waits for the jobs that run: for `time`, and then as long as within
+    /// each `grace` one of them ends. Returns how many threads are left that do not come back from theirs.
     ///
     /// No routine may wait for a job any more, so none is queued.
-    pub(crate) fn close(&self, grace: Duration) -> usize {
+    pub(crate) fn close(&self, time: Duration, grace: Duration) -> usize {
+        let until = time::deadline(time);
         let mut crew = lock(&self.crew);
         crew.closed = true;
         for bench in std::mem::take(&mut crew.idle) {
@@ -191,9 +192,10 @@ impl Pool {
         }
         while !crew.threads.is_empty() {
             let before = (crew.threads.len(), crew.figures.done);
+            let left = Duration::from_nanos(until.saturating_sub(time::now_ns()));
             let (now, waited) = self
                 .bell
-                .wait_timeout_while(crew, grace, |crew| {
+                .wait_timeout_while(crew, left.max(grace), |crew| {
                     before == (crew.threads.len(), crew.figures.done)
                 })
                 .unwrap_or_else(|e| e.into_inner());

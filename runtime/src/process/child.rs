@@ -15,7 +15,7 @@ use crate::net::socket::{Socket, Tried};
 use crate::poller::Direction;
 use crate::scheduler::block;
 use crate::scheduler::timers::NEVER;
-use crate::{block_on, time};
+use crate::{time, try_block_on};
 
 /// Room that a reading of a child's output begins with, in bytes.
 const OUTPUT_BYTES: usize = 4 << 10;
@@ -235,8 +235,7 @@ fn read_both(
     deadline: u64,
 ) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let (mut out, mut err) = (Reading::new(out), Reading::new(err));
-    if let block::Context::Routine(me) = block::context() {
-        crate::cancel::report_if_asked(me)?;
+    if let block::Context::Routine(_) = block::context() {
         let both = pin!(poll_fn(|cx| {
             match (out.poll(cx), err.poll(cx)) {
                 (Ok(true), Ok(true)) => Poll::Ready(Ok(())),
@@ -245,8 +244,8 @@ fn read_both(
             }
         }));
         match deadline {
-            NEVER => block_on(both)?,
-            _ => block_on(time::timeout_at(time::instant_of(deadline), both))
+            NEVER => try_block_on(both)??,
+            _ => try_block_on(time::timeout_at(time::instant_of(deadline), both))?
                 .unwrap_or_else(|_| Err(error::timed_out()))?,
         }
     } else {

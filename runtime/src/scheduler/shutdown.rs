@@ -9,7 +9,8 @@
 //! 4. *Wait* again, as long as routines go on ending: unwinding a million of them takes seconds, but
 //!    none should need [`CANCEL_GRACE`] for itself.
 //! 5. *Pool*: the threads of the blocking pool leave. Jobs whose routine was cancelled go on alone,
-//!    and are waited for as long as one of them ends within each [`CANCEL_GRACE`].
+//!    and are waited for up to the deadline, and then as long as one of them ends within each
+//!    [`CANCEL_GRACE`].
 //! 6. *Stop*: workers leave their loops once nothing is live, and their threads are joined. Only now
 //!    may memory go. A timer that fell due between steps 2 and 6 may have spawned a routine to run a
 //!    foreign waker; it is cancelled at birth, and workers stay for its destructors.
@@ -161,8 +162,8 @@ impl Shared {
     }
 
     /// Step 5. How many threads do not come back from their job; these touch nothing of the runtime.
-    pub(crate) fn close_pool(&self) -> usize {
-        self.pool.close(CANCEL_GRACE)
+    pub(crate) fn close_pool(&self, time: Duration) -> usize {
+        self.pool.close(time, CANCEL_GRACE)
     }
 
     /// Step 6, without the joining.

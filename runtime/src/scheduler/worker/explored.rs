@@ -60,7 +60,7 @@ impl Explored {
         let exploration = Exploration::new(chooser);
         let stacks = stacks.unwrap_or_else(|| StackPool::new(shared.arena.clone()));
         // A pool that is closed runs its jobs where they are handed to it.
-        shared.pool.close(Duration::ZERO);
+        shared.pool.close(Duration::ZERO, Duration::ZERO);
         let mut core = WorkerCore::with_pool(shared, 0, local, stacks);
         core.now.set(0);
         // Odd, so not 0, from which this generator never comes back.

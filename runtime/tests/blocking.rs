@@ -562,16 +562,19 @@ fn scheduler_context_is_refused() {
 
 /// A run that is to be repeated waits for the pool, which no seed decides.
 #[test]
-fn deterministic_runs_are_refused() {
-    deterministic::run(1, || {
-        let said = |refused: Box<dyn std::any::Any + Send>| {
-            let text = refused.downcast_ref::<String>().unwrap();
-            assert!(text.contains("deterministic run"), "{text}");
-        };
-        said(catch_unwind(|| blocking(|| ())).unwrap_err());
-        said(catch_unwind(|| spawn_blocking(|| ())).unwrap_err());
-        said(catch_unwind(|| blocking_timeout(LONG, || ())).unwrap_err());
-        let refused = openwork::fs::read("Cargo.toml").unwrap_err();
+fn deterministic_runs_call_in_place() {
+    deterministic::explore(20, || {
+        let here = thread::current().id();
+        assert_eq!(blocking(|| thread::current().id()), here);
+        let owned = spawn_blocking(move || thread::current().id() == here);
+        let timed = blocking_timeout(LONG, move || thread::current().id() == here);
+        assert!(owned.join().unwrap() && timed.unwrap());
+        let panicked = catch_unwind(|| blocking(|| panic_any(7_u32)));
+        assert!(panicked.unwrap_err().is::<u32>());
+        assert!(openwork::fs::exists("Cargo.toml").unwrap());
+        // What must be waited for is refused.
+        let (mut reader, _writer) = openwork::io::pipe().unwrap();
+        let refused = reader.read(&mut [0]).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::Unsupported);
     });
 }

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use openwork::fs::{self, File, OpenOptions};
+use openwork::fs::{self, ChangeKind, File, OpenOptions};
+use openwork::snapshot::{RoutineState, WaitReason};
 use openwork::{Cancelled, Runtime, spawn, yield_now};
 use support::{Watchdog, runtime, until};
 
@@ -212,5 +213,66 @@ fn a_cancel_is_told_by_the_next_call() {
     assert_eq!(second.kind(), io::ErrorKind::Other);
     assert!(second.get_ref().unwrap().is::<Cancelled>());
     assert!(!routine.join().unwrap_err().is_panic());
+    rt.shutdown(LONG).unwrap();
+}
+
+/// A change is lost, told of the wrong path, or waited for with the worker.
+#[test]
+fn a_directory_is_watched() {
+    let watchdog = Watchdog::new("fs-watch");
+    let folder = Folder::new("fs-watch");
+    let other = Folder::new("fs-watch-other");
+    let rt = runtime(1);
+    let handle = rt.handle();
+    watchdog.watch("fs-watch", &handle);
+    rt.block_on(|| {
+        let mut watcher = fs::watch(&folder.0).unwrap();
+        watcher.add(&other.0).unwrap();
+        assert!(watcher.add(folder.at("none")).is_err());
+        let short = Duration::from_millis(2);
+        assert_eq!(watcher.next_change_timeout(short).unwrap(), None);
+        let (from, to) = (folder.at("a"), other.at("b"));
+        let (a, b) = (from.clone(), to.clone());
+        let changer = spawn(move || {
+            fs::write(&a, "text").unwrap();
+            fs::rename(&a, &b).unwrap();
+            fs::set_permissions(&b, fs::Permissions::from_mode(0o400)).unwrap();
+            fs::remove_file(&b).unwrap();
+            fs::create_dir(&a).unwrap();
+        });
+        let expected = [
+            (ChangeKind::Created, &from),
+            (ChangeKind::Written, &from),
+            (ChangeKind::Closed, &from),
+            (ChangeKind::MovedFrom, &from),
+            (ChangeKind::MovedTo, &to),
+            (ChangeKind::Attributes, &to),
+            (ChangeKind::Removed, &to),
+            (ChangeKind::Created, &from),
+        ];
+        let mut moved = Vec::new();
+        for (kind, path) in expected {
+            let change = watcher.next_change().unwrap();
+            assert_eq!((change.kind, &change.path), (kind, path));
+            moved.extend(change.moved);
+            assert!(!change.is_dir || kind == ChangeKind::Created);
+        }
+        assert!(matches!(moved[..], [from, to] if from == to));
+        changer.join().unwrap();
+        fs::remove_dir_all(&other.0).unwrap();
+        let gone = watcher.next().unwrap().unwrap();
+        assert_eq!((gone.kind, &gone.path), (ChangeKind::Gone, &other.0));
+        let soon = std::time::Instant::now() + short;
+        assert_eq!(watcher.next_change_deadline(soon).unwrap(), None);
+    });
+    let path = folder.0.clone();
+    let waiter = rt.spawn(move || fs::watch(path).unwrap().next_change());
+    until("it waits", || {
+        let state = handle.routine(waiter.id()).map(|view| view.state);
+        state == Some(RoutineState::Blocked(WaitReason::Io))
+    });
+    waiter.cancel(LONG);
+    let told = waiter.join().unwrap().unwrap_err();
+    assert!(told.get_ref().unwrap().is::<Cancelled>());
     rt.shutdown(LONG).unwrap();
 }

@@ -20,7 +20,7 @@ use crate::routine::RoutineRef;
 use crate::routine::life::CancelLevel;
 use crate::runtime::Handle;
 use crate::scheduler::block::{self, Context, Interrupt};
-use crate::scheduler::{explore, worker};
+use crate::scheduler::worker;
 use crate::snapshot::WaitReason;
 use crate::spawn::{self, SpawnError};
 use crate::sync::wait::Sleeper;
@@ -40,6 +40,8 @@ pub use owned::{BlockingTimeoutError, blocking_deadline, blocking_timeout};
 /// up to [`RuntimeBuilder::blocking_threads`](crate::RuntimeBuilder::blocking_threads) and shrinks
 /// again; its figures are [`Snapshot::blocking`](crate::snapshot::Snapshot::blocking).
 ///
+/// In a [deterministic](crate::deterministic) run `f` runs in place, on the routine's stack.
+///
 /// `f` may borrow from the caller's frame. So the call is left only when `f` is done, whatever a
 /// cancel says: one that comes while `f` runs is raised when it has returned, and the value is
 /// dropped. One that comes while all threads are busy takes `f` back, and it never runs.
@@ -55,13 +57,12 @@ pub use owned::{BlockingTimeoutError, blocking_deadline, blocking_timeout};
 ///
 /// # Panics
 /// With the panic of `f`. And if called where nothing may block: in a destructor that the scheduler
-/// itself runs, or in a [deterministic](crate::deterministic) run.
+/// itself runs.
 pub fn blocking<F, T>(f: F) -> T
 where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    refuse_in_deterministic("blocking");
     match block::context() {
         Context::Routine(me) => {
             cancel::raise_if_asked();
@@ -102,7 +103,6 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    refuse_in_deterministic("try_blocking");
     match block::context() {
         Context::Routine(me) => {
             cancel::report_if_asked(me)?;
@@ -124,15 +124,7 @@ where
     F: FnOnce() -> io::Result<T> + Send,
     T: Send,
 {
-    explore::refuse_outside()?;
     try_blocking(f)?
-}
-
-/// A deterministic run cannot wait for another thread.
-fn refuse_in_deterministic(call: &str) {
-    if let Err(why) = explore::refuse_outside() {
-        panic!("`{call}`: {why}");
-    }
 }
 
 /// Has `f` run by the pool of the runtime that the caller is in, or by a thread of its own, and waits for
@@ -189,7 +181,6 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    refuse_in_deterministic("spawn_blocking");
     let pool = worker::with_core(|core| core.map(|core| core.shared.pool.clone()))
         .unwrap_or_else(|| panic!("{}", SpawnError::NoRuntime));
     spawn::spawn_future(OwnedJob::new(pool, f))

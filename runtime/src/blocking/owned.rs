@@ -107,7 +107,6 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    super::refuse_in_deterministic("blocking_timeout");
     match block::context() {
         Context::Routine(me) => {
             cancel::report_if_asked(me)?;

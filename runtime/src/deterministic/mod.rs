@@ -44,8 +44,9 @@
 //! cancelled, and unwinds.
 //!
 //! **What cannot be repeated** is what the seed does not decide, and a program that is explored leaves it out:
-//! - threads outside: a routine that one of them wakes ends the run with [`FailureKind::Disturbed`]; what
-//!   reaches outside by itself (sockets, files, processes, `blocking`) is refused with a panic;
+//! - threads outside: a routine that one of them wakes ends the run with [`FailureKind::Disturbed`]; a wait for
+//!   the world (a socket, a pipe, a child process) is refused with an error; [`blocking`](crate::blocking()) calls,
+//!   and so those on files, run in place, and what they see there is not the seed's choice;
 //! - the order of a `HashMap` with the standard hasher, which takes its keys from the system: use a
 //!   `BTreeMap` where the order matters;
 //! - addresses as numbers, and the real clock;

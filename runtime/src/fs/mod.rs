@@ -25,6 +25,8 @@
 mod dir;
 mod file;
 mod options;
+#[cfg(target_os = "linux")]
+mod watch;
 
 use std::fs as std_fs;
 use std::io;
@@ -34,6 +36,8 @@ pub use dir::{DirEntry, ReadDir, read_dir};
 pub use file::File;
 pub use options::OpenOptions;
 pub use std::fs::{FileTimes, FileType, Metadata, Permissions};
+#[cfg(target_os = "linux")]
+pub use watch::{Change, ChangeKind, Watcher, watch};
 
 use crate::blocking;
 

@@ -52,7 +52,7 @@ mod udp;
 mod unix_datagram;
 mod unix_stream;
 
-pub use resolve::ToSocketAddrs;
+pub use resolve::{ToSocketAddrs, lookup_host, lookup_host_timeout};
 pub use tcp_listener::{Incoming, TcpListener};
 pub use tcp_stream::{ReadHalf, TcpStream, WriteHalf};
 pub use udp::UdpSocket;

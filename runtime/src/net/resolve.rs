@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::time::Duration;
 use std::{option, slice, vec};
 
 use crate::blocking;
@@ -111,6 +112,43 @@ impl<A: ToSocketAddrs + ?Sized> ToSocketAddrs for &A {
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
         (**self).to_socket_addrs()
     }
+}
+
+/// The addresses of a host, each with `port`; as [`ToSocketAddrs`] finds them.
+///
+/// ```
+/// let found: Vec<_> = openwork::net::lookup_host("localhost", 80).unwrap().collect();
+/// assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 80));
+/// ```
+///
+/// # Errors
+/// If the name is not found, or the routine was asked to end.
+pub fn lookup_host(host: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
+    (host, port).to_socket_addrs()
+}
+
+/// As [`lookup_host`], but waits no longer than `timeout`. The look-up itself cannot be ended: it goes on
+/// alone, on a thread of the blocking pool.
+///
+/// ```
+/// let limit = std::time::Duration::from_secs(60);
+/// assert!(openwork::net::lookup_host_timeout("localhost", 80, limit).unwrap().count() > 0);
+/// ```
+///
+/// # Errors
+/// As [`lookup_host`]; of kind [`TimedOut`](io::ErrorKind::TimedOut) when the time is over.
+pub fn lookup_host_timeout(
+    host: &str,
+    port: u16,
+    timeout: Duration,
+) -> io::Result<vec::IntoIter<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)].into_iter());
+    }
+    let host = host.to_owned();
+    blocking::blocking_timeout(timeout, move || {
+        std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port))
+    })?
 }
 
 fn look_up(host: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {

@@ -21,6 +21,7 @@ pub mod crowd;
 pub mod faults;
 pub mod finalizers;
 pub mod limits;
+pub mod soak;
 pub mod stress;
 
 mod churn;

@@ -198,12 +198,26 @@ impl RuntimeBuilder {
 
     /// Most threads of the pool that runs [`blocking`](crate::blocking) calls, 1 or more. Calls beyond
     /// wait for one. Default: 512. Threads are started when calls find none idle.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().blocking_threads(4).build().unwrap();
+    /// assert_eq!(rt.snapshot().blocking.limit, 4);
+    /// ```
     pub fn blocking_threads(mut self, max: usize) -> Self {
         self.pool.limit = max;
         self
     }
 
     /// How long a thread of the blocking pool stays without work. Default: 10 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let rt = openwork::Runtime::builder().blocking_keep_alive(Duration::ZERO).build().unwrap();
+    /// rt.block_on(|| openwork::blocking(|| ()));
+    /// while rt.snapshot().blocking.threads > 0 {
+    ///     std::thread::yield_now();
+    /// }
+    /// ```
     pub fn blocking_keep_alive(mut self, idle: Duration) -> Self {
         self.pool.keep_alive = idle;
         self
@@ -211,6 +225,11 @@ impl RuntimeBuilder {
 
     /// Stack size of the blocking pool's threads, in bytes. Default: that of
     /// [`std::thread`](thread::Builder::stack_size).
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().blocking_stack_size(64 << 10).build().unwrap();
+    /// assert_eq!(rt.block_on(|| openwork::blocking(|| 1)), 1);
+    /// ```
     pub fn blocking_stack_size(mut self, bytes: usize) -> Self {
         self.pool.stack_bytes = Some(bytes);
         self

@@ -178,6 +178,11 @@ impl Runtime {
 
     /// Spawns a routine whose work is `f` on a thread of the blocking pool; see
     /// [`spawn_blocking`](crate::spawn_blocking).
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// assert_eq!(rt.spawn_blocking(|| 5).join().unwrap(), 5);
+    /// ```
     #[track_caller]
     pub fn spawn_blocking<F, T>(&self, f: F) -> JoinHandle<T>
     where

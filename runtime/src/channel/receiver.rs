@@ -296,6 +296,11 @@ impl<T> Receiver<T> {
 
     /// The soft limit of an unbounded channel that has one; see
     /// [`unbounded_with_soft_limit`](super::unbounded_with_soft_limit).
+    ///
+    /// ```
+    /// let (_tx, rx) = openwork::channel::unbounded::<u8>();
+    /// assert_eq!(rx.soft_limit(), None);
+    /// ```
     pub fn soft_limit(&self) -> Option<usize> {
         self.0.soft_limit().map(|(limit, ..)| limit)
     }
@@ -312,6 +317,12 @@ impl<T> Receiver<T> {
     }
 
     /// Values that were sent although the channel was at its soft limit or beyond.
+    ///
+    /// ```
+    /// let (tx, rx) = openwork::channel::unbounded_with_soft_limit(0);
+    /// tx.send(1).unwrap();
+    /// assert_eq!(rx.sent_over_soft_limit(), 1);
+    /// ```
     pub fn sent_over_soft_limit(&self) -> u64 {
         self.0.soft_limit().map_or(0, |(.., sent_over)| sent_over)
     }

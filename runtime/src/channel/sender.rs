@@ -335,6 +335,12 @@ impl<T> Sender<T> {
 
     /// As [`send_paced`](Self::send_paced), but waits no longer than until `deadline`.
     ///
+    /// ```
+    /// let (tx, _rx) = openwork::channel::unbounded_with_soft_limit(1);
+    /// tx.send_paced_deadline(1, openwork::time::now()).unwrap();
+    /// assert!(tx.send_paced_deadline(2, openwork::time::now()).is_err());
+    /// ```
+    ///
     /// # Errors
     /// See [`SendTimeoutError`].
     ///
@@ -349,11 +355,27 @@ impl<T> Sender<T> {
     }
 
     /// A future of [`send_paced`](Self::send_paced); see [`send_async`](Self::send_async).
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let (tx, rx) = openwork::channel::unbounded_with_soft_limit(1);
+    /// rt.spawn_future(async move {
+    ///     for n in 0..5 {
+    ///         tx.send_paced_async(n).await.unwrap();
+    ///     }
+    /// });
+    /// assert_eq!(rx.iter().sum::<i32>(), 10);
+    /// ```
     pub fn send_paced_async(&self, value: T) -> SendFuture<'_, T> {
         SendFuture::new(SendOp::new(&self.0, value).paced(true))
     }
 
     /// The soft limit of an unbounded channel that has one.
+    ///
+    /// ```
+    /// let (tx, _rx) = openwork::channel::unbounded_with_soft_limit::<u8>(5);
+    /// assert_eq!(tx.soft_limit(), Some(5));
+    /// ```
     pub fn soft_limit(&self) -> Option<usize> {
         self.0.soft_limit().map(|(limit, ..)| limit)
     }
@@ -375,6 +397,12 @@ impl<T> Sender<T> {
     }
 
     /// Values that were sent although the channel was at its soft limit or beyond.
+    ///
+    /// ```
+    /// let (tx, _rx) = openwork::channel::unbounded_with_soft_limit(1);
+    /// (0..3).for_each(|n| tx.send(n).unwrap());
+    /// assert_eq!(tx.sent_over_soft_limit(), 2);
+    /// ```
     pub fn sent_over_soft_limit(&self) -> u64 {
         self.0.soft_limit().map_or(0, |(.., sent_over)| sent_over)
     }

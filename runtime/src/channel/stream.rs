@@ -49,6 +49,12 @@ impl<'a, T> RecvStream<'a, T> {
     }
 
     /// The receiving end.
+    ///
+    /// ```
+    /// let (tx, rx) = openwork::channel::unbounded();
+    /// tx.send(1).unwrap();
+    /// assert_eq!(rx.into_stream().receiver().len(), 1);
+    /// ```
     pub fn receiver(&self) -> &Receiver<T> {
         match &self.receiver {
             Source::Lent(receiver) => receiver,

@@ -15,6 +15,11 @@ const BATCH: usize = 128;
 
 /// The entries of a directory; as [`std::fs::read_dir`].
 ///
+/// ```
+/// let names: Vec<_> = openwork::fs::read_dir(".").unwrap().map(|entry| entry.unwrap().file_name()).collect();
+/// assert!(names.iter().any(|name| name == "Cargo.toml"));
+/// ```
+///
 /// # Errors
 /// As std's.
 pub fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
@@ -77,16 +82,32 @@ impl Iterator for ReadDir {
 
 impl DirEntry {
     /// The directory's path and the name.
+    ///
+    /// ```
+    /// let entry = openwork::fs::read_dir("src").unwrap().next().unwrap().unwrap();
+    /// assert!(entry.path().starts_with("src"));
+    /// ```
     pub fn path(&self) -> PathBuf {
         self.entry.path()
     }
 
     /// The name alone.
+    ///
+    /// ```
+    /// let entry = openwork::fs::read_dir("src").unwrap().next().unwrap().unwrap();
+    /// assert_eq!(entry.path().file_name().unwrap(), entry.file_name());
+    /// ```
     pub fn file_name(&self) -> OsString {
         self.entry.file_name()
     }
 
     /// What it is; links are not followed. Known since the directory was read.
+    ///
+    /// ```
+    /// let entry = openwork::fs::read_dir("src").unwrap().next().unwrap().unwrap();
+    /// let kind = entry.file_type().unwrap();
+    /// assert!(kind.is_file() || kind.is_dir());
+    /// ```
     ///
     /// # Errors
     /// As std's.
@@ -98,6 +119,11 @@ impl DirEntry {
     }
 
     /// What the system knows of it; links are not followed.
+    ///
+    /// ```
+    /// let entry = openwork::fs::read_dir("src").unwrap().next().unwrap().unwrap();
+    /// assert_eq!(entry.metadata().unwrap().is_dir(), entry.file_type().unwrap().is_dir());
+    /// ```
     ///
     /// # Errors
     /// As std's.

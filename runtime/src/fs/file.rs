@@ -40,6 +40,11 @@ pub struct File {
 impl File {
     /// Opens a file for reading.
     ///
+    /// ```
+    /// use openwork::fs::File;
+    /// assert!(File::open("Cargo.toml").is_ok() && File::open("no such file").is_err());
+    /// ```
+    ///
     /// # Errors
     /// As [`std::fs::File::open`].
     pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
@@ -47,6 +52,14 @@ impl File {
     }
 
     /// Opens a file for writing; makes it, or drops what it holds.
+    ///
+    /// ```
+    /// use openwork::fs::File;
+    /// use std::io::Write;
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-create-{}", std::process::id()));
+    /// File::create(&path).unwrap().write_all(b"text").unwrap();
+    /// # openwork::fs::remove_file(&path).unwrap();
+    /// ```
     ///
     /// # Errors
     /// As [`std::fs::File::create`].
@@ -57,6 +70,14 @@ impl File {
 
     /// Makes a file that must be new, for reading and writing.
     ///
+    /// ```
+    /// use openwork::fs::File;
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-create_new-{}", std::process::id()));
+    /// assert!(File::create_new(&path).is_ok());
+    /// assert!(File::create_new(&path).is_err());
+    /// # openwork::fs::remove_file(&path).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// As [`std::fs::File::create_new`].
     pub fn create_new(path: impl AsRef<Path>) -> io::Result<File> {
@@ -65,11 +86,23 @@ impl File {
     }
 
     /// Other ways to open a file.
+    ///
+    /// ```
+    /// use openwork::fs::File;
+    /// assert!(File::options().read(true).open("Cargo.toml").is_ok());
+    /// ```
     pub fn options() -> OpenOptions {
         OpenOptions::new()
     }
 
     /// Waits until contents and metadata are on the disk.
+    ///
+    /// ```
+    /// use openwork::fs::File;
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-sync_all-{}", std::process::id()));
+    /// File::create(&path).unwrap().sync_all().unwrap();
+    /// # openwork::fs::remove_file(&path).unwrap();
+    /// ```
     ///
     /// # Errors
     /// As [`std::fs::File::sync_all`].
@@ -79,6 +112,13 @@ impl File {
 
     /// Waits until the contents are on the disk.
     ///
+    /// ```
+    /// use openwork::fs::File;
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-sync_data-{}", std::process::id()));
+    /// File::create(&path).unwrap().sync_data().unwrap();
+    /// # openwork::fs::remove_file(&path).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// As [`std::fs::File::sync_data`].
     pub fn sync_data(&self) -> io::Result<()> {
@@ -86,6 +126,15 @@ impl File {
     }
 
     /// Cuts the file, or fills it up with zeros.
+    ///
+    /// ```
+    /// use openwork::fs::File;
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-set_len-{}", std::process::id()));
+    /// let file = File::create(&path).unwrap();
+    /// file.set_len(100).unwrap();
+    /// assert_eq!(file.metadata().unwrap().len(), 100);
+    /// # openwork::fs::remove_file(&path).unwrap();
+    /// ```
     ///
     /// # Errors
     /// As [`std::fs::File::set_len`].
@@ -95,6 +144,11 @@ impl File {
 
     /// What the system knows of it.
     ///
+    /// ```
+    /// use openwork::fs::File;
+    /// assert!(File::open("Cargo.toml").unwrap().metadata().unwrap().is_file());
+    /// ```
+    ///
     /// # Errors
     /// As [`std::fs::File::metadata`].
     pub fn metadata(&self) -> io::Result<Metadata> {
@@ -102,6 +156,16 @@ impl File {
     }
 
     /// A second handle to the same open file, with the same position.
+    ///
+    /// ```
+    /// use openwork::fs::File;
+    /// use std::io::Read;
+    /// let mut file = File::open("Cargo.toml").unwrap();
+    /// let mut other = file.try_clone().unwrap();
+    /// let mut text = String::new();
+    /// file.read_to_string(&mut text).unwrap();
+    /// assert_eq!(other.read(&mut [0]).unwrap(), 0); // one position for both
+    /// ```
     ///
     /// # Errors
     /// As [`std::fs::File::try_clone`].
@@ -111,6 +175,16 @@ impl File {
 
     /// Changes who may do what.
     ///
+    /// ```
+    /// use openwork::fs::File;
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-fperm-{}", std::process::id()));
+    /// let file = File::create(&path).unwrap();
+    /// let mut permissions = file.metadata().unwrap().permissions();
+    /// permissions.set_readonly(true);
+    /// file.set_permissions(permissions).unwrap();
+    /// # openwork::fs::remove_file(&path).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// As [`std::fs::File::set_permissions`].
     pub fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
@@ -118,6 +192,17 @@ impl File {
     }
 
     /// Changes when it was read and written.
+    ///
+    /// ```
+    /// use openwork::fs::File;
+    /// use openwork::fs::FileTimes;
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-times-{}", std::process::id()));
+    /// let then = std::time::SystemTime::UNIX_EPOCH;
+    /// let file = File::create(&path).unwrap();
+    /// file.set_times(FileTimes::new().set_modified(then)).unwrap();
+    /// assert_eq!(file.metadata().unwrap().modified().unwrap(), then);
+    /// # openwork::fs::remove_file(&path).unwrap();
+    /// ```
     ///
     /// # Errors
     /// As [`std::fs::File::set_times`].
@@ -128,6 +213,17 @@ impl File {
     /// Waits until no other open file holds an advisory lock, and takes it. Processes are kept out,
     /// and so is each other open file of this one.
     ///
+    /// ```
+    /// use openwork::fs::File;
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-lock-{}", std::process::id()));
+    /// let (one, two) = (File::create(&path).unwrap(), File::open(&path).unwrap());
+    /// one.lock().unwrap();
+    /// assert!(two.try_lock().is_err());
+    /// one.unlock().unwrap();
+    /// two.lock().unwrap();
+    /// # openwork::fs::remove_file(&path).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// As [`std::fs::File::lock`].
     pub fn lock(&self) -> io::Result<()> {
@@ -135,6 +231,15 @@ impl File {
     }
 
     /// As [`lock`](Self::lock), with others that share it.
+    ///
+    /// ```
+    /// use openwork::fs::File;
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-lock_shared-{}", std::process::id()));
+    /// let (one, two) = (File::create(&path).unwrap(), File::open(&path).unwrap());
+    /// one.lock_shared().unwrap();
+    /// two.lock_shared().unwrap();
+    /// # openwork::fs::remove_file(&path).unwrap();
+    /// ```
     ///
     /// # Errors
     /// As [`std::fs::File::lock_shared`].
@@ -144,6 +249,13 @@ impl File {
 
     /// Takes the lock if it is free. Does not wait.
     ///
+    /// ```
+    /// use openwork::fs::File;
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-try_lock-{}", std::process::id()));
+    /// assert!(File::create(&path).unwrap().try_lock().is_ok());
+    /// # openwork::fs::remove_file(&path).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// As [`std::fs::File::try_lock`].
     pub fn try_lock(&self) -> Result<(), std_fs::TryLockError> {
@@ -152,6 +264,15 @@ impl File {
 
     /// Gives the lock back. Does not wait.
     ///
+    /// ```
+    /// use openwork::fs::File;
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-unlock-{}", std::process::id()));
+    /// let file = File::create(&path).unwrap();
+    /// file.lock().unwrap();
+    /// file.unlock().unwrap();
+    /// # openwork::fs::remove_file(&path).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// As [`std::fs::File::unlock`].
     pub fn unlock(&self) -> io::Result<()> {
@@ -159,6 +280,11 @@ impl File {
     }
 
     /// Std's file, for what is not here.
+    ///
+    /// ```
+    /// use openwork::fs::File;
+    /// let file: std::fs::File = File::open("Cargo.toml").unwrap().into_std();
+    /// ```
     pub fn into_std(self) -> std_fs::File {
         self.file
     }

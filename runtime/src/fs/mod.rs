@@ -86,6 +86,15 @@ pub fn write(path: impl AsRef<Path>, contents: impl AsRef<[u8]>) -> io::Result<(
 
 /// Copies a file with its permissions, and returns its bytes; as [`std::fs::copy`].
 ///
+/// ```
+/// use openwork::fs;
+/// let folder = std::env::temp_dir().join(format!("openwork-doc-copy-{}", std::process::id()));
+/// # fs::create_dir_all(&folder).unwrap();
+/// fs::write(folder.join("a"), "text").unwrap();
+/// assert_eq!(fs::copy(folder.join("a"), folder.join("b")).unwrap(), 4);
+/// # fs::remove_dir_all(&folder).unwrap();
+/// ```
+///
 /// # Errors
 /// As std's.
 pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<u64> {
@@ -94,6 +103,16 @@ pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<u64> {
 }
 
 /// Gives a file another name; as [`std::fs::rename`].
+///
+/// ```
+/// use openwork::fs;
+/// let folder = std::env::temp_dir().join(format!("openwork-doc-rename-{}", std::process::id()));
+/// # fs::create_dir_all(&folder).unwrap();
+/// fs::write(folder.join("a"), "text").unwrap();
+/// fs::rename(folder.join("a"), folder.join("b")).unwrap();
+/// assert_eq!(fs::read(folder.join("b")).unwrap(), b"text");
+/// # fs::remove_dir_all(&folder).unwrap();
+/// ```
 ///
 /// # Errors
 /// As std's.
@@ -104,6 +123,17 @@ pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
 
 /// Gives a file a second name; as [`std::fs::hard_link`].
 ///
+/// ```
+/// use openwork::fs;
+/// let folder = std::env::temp_dir().join(format!("openwork-doc-hard_link-{}", std::process::id()));
+/// # fs::create_dir_all(&folder).unwrap();
+/// fs::write(folder.join("a"), "text").unwrap();
+/// fs::hard_link(folder.join("a"), folder.join("b")).unwrap();
+/// fs::remove_file(folder.join("a")).unwrap();
+/// assert_eq!(fs::read(folder.join("b")).unwrap(), b"text");
+/// # fs::remove_dir_all(&folder).unwrap();
+/// ```
+///
 /// # Errors
 /// As std's.
 pub fn hard_link(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {
@@ -113,6 +143,15 @@ pub fn hard_link(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Resu
 
 /// Makes a link that holds a path; as [`std::os::unix::fs::symlink`].
 ///
+/// ```
+/// use openwork::fs;
+/// let folder = std::env::temp_dir().join(format!("openwork-doc-symlink-{}", std::process::id()));
+/// # fs::create_dir_all(&folder).unwrap();
+/// fs::symlink("target", folder.join("link")).unwrap();
+/// assert!(fs::symlink_metadata(folder.join("link")).unwrap().is_symlink());
+/// # fs::remove_dir_all(&folder).unwrap();
+/// ```
+///
 /// # Errors
 /// As std's.
 pub fn symlink(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {
@@ -121,6 +160,15 @@ pub fn symlink(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result
 }
 
 /// The path that a symbolic link holds; as [`std::fs::read_link`].
+///
+/// ```
+/// use openwork::fs;
+/// let folder = std::env::temp_dir().join(format!("openwork-doc-read_link-{}", std::process::id()));
+/// # fs::create_dir_all(&folder).unwrap();
+/// fs::symlink("target", folder.join("link")).unwrap();
+/// assert_eq!(fs::read_link(folder.join("link")).unwrap().as_os_str(), "target");
+/// # fs::remove_dir_all(&folder).unwrap();
+/// ```
 ///
 /// # Errors
 /// As std's.
@@ -144,6 +192,10 @@ pub fn canonicalize(path: impl AsRef<Path>) -> io::Result<PathBuf> {
 
 /// Whether there is such a file or directory; as [`std::fs::exists`].
 ///
+/// ```
+/// assert!(openwork::fs::exists("Cargo.toml").unwrap());
+/// ```
+///
 /// # Errors
 /// As std's: where it cannot be told.
 pub fn exists(path: impl AsRef<Path>) -> io::Result<bool> {
@@ -152,6 +204,10 @@ pub fn exists(path: impl AsRef<Path>) -> io::Result<bool> {
 }
 
 /// What the system knows of a file, links followed; as [`std::fs::metadata`].
+///
+/// ```
+/// assert!(openwork::fs::metadata("Cargo.toml").unwrap().is_file());
+/// ```
 ///
 /// # Errors
 /// As std's.
@@ -162,6 +218,10 @@ pub fn metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
 
 /// What the system knows of a file or link itself; as [`std::fs::symlink_metadata`].
 ///
+/// ```
+/// assert!(!openwork::fs::symlink_metadata("Cargo.toml").unwrap().is_symlink());
+/// ```
+///
 /// # Errors
 /// As std's.
 pub fn symlink_metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
@@ -171,6 +231,17 @@ pub fn symlink_metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
 
 /// Changes who may do what; as [`std::fs::set_permissions`].
 ///
+/// ```
+/// use openwork::fs;
+/// let folder = std::env::temp_dir().join(format!("openwork-doc-set_permissions-{}", std::process::id()));
+/// # fs::create_dir_all(&folder).unwrap();
+/// fs::write(folder.join("a"), "text").unwrap();
+/// let mut permissions = fs::metadata(folder.join("a")).unwrap().permissions();
+/// permissions.set_readonly(true);
+/// fs::set_permissions(folder.join("a"), permissions).unwrap();
+/// # fs::remove_dir_all(&folder).unwrap();
+/// ```
+///
 /// # Errors
 /// As std's.
 pub fn set_permissions(path: impl AsRef<Path>, permissions: Permissions) -> io::Result<()> {
@@ -179,6 +250,15 @@ pub fn set_permissions(path: impl AsRef<Path>, permissions: Permissions) -> io::
 }
 
 /// Makes a directory; as [`std::fs::create_dir`].
+///
+/// ```
+/// use openwork::fs;
+/// let folder = std::env::temp_dir().join(format!("openwork-doc-create_dir-{}", std::process::id()));
+/// # fs::create_dir_all(&folder).unwrap();
+/// fs::create_dir(folder.join("new")).unwrap();
+/// assert!(fs::metadata(folder.join("new")).unwrap().is_dir());
+/// # fs::remove_dir_all(&folder).unwrap();
+/// ```
 ///
 /// # Errors
 /// As std's.
@@ -205,6 +285,16 @@ pub fn create_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
 
 /// Removes an empty directory; as [`std::fs::remove_dir`].
 ///
+/// ```
+/// use openwork::fs;
+/// let folder = std::env::temp_dir().join(format!("openwork-doc-remove_dir-{}", std::process::id()));
+/// # fs::create_dir_all(&folder).unwrap();
+/// fs::create_dir(folder.join("empty")).unwrap();
+/// fs::remove_dir(folder.join("empty")).unwrap();
+/// assert!(!fs::exists(folder.join("empty")).unwrap());
+/// # fs::remove_dir_all(&folder).unwrap();
+/// ```
+///
 /// # Errors
 /// As std's.
 pub fn remove_dir(path: impl AsRef<Path>) -> io::Result<()> {
@@ -214,6 +304,14 @@ pub fn remove_dir(path: impl AsRef<Path>) -> io::Result<()> {
 
 /// Removes a directory with all that is in it; as [`std::fs::remove_dir_all`].
 ///
+/// ```
+/// use openwork::fs;
+/// let folder = std::env::temp_dir().join(format!("openwork-doc-rmall-{}", std::process::id()));
+/// fs::create_dir_all(folder.join("a/b")).unwrap();
+/// fs::remove_dir_all(&folder).unwrap();
+/// assert!(!fs::exists(&folder).unwrap());
+/// ```
+///
 /// # Errors
 /// As std's.
 pub fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
@@ -222,6 +320,16 @@ pub fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
 }
 
 /// Removes a file; as [`std::fs::remove_file`].
+///
+/// ```
+/// use openwork::fs;
+/// let folder = std::env::temp_dir().join(format!("openwork-doc-remove_file-{}", std::process::id()));
+/// # fs::create_dir_all(&folder).unwrap();
+/// fs::write(folder.join("a"), "").unwrap();
+/// fs::remove_file(folder.join("a")).unwrap();
+/// assert!(!fs::exists(folder.join("a")).unwrap());
+/// # fs::remove_dir_all(&folder).unwrap();
+/// ```
 ///
 /// # Errors
 /// As std's.

@@ -126,6 +126,15 @@ const KINDS: [(u32, ChangeKind); 11] = [
 impl Watcher {
     /// Watches another path too.
     ///
+    /// ```
+    /// use openwork::fs;
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// rt.block_on(|| {
+    ///     let mut watcher = fs::watch(std::env::temp_dir()).unwrap();
+    ///     watcher.add("src").unwrap();
+    /// });
+    /// ```
+    ///
     /// # Errors
     /// As [`watch`].
     pub fn add(&mut self, path: impl AsRef<Path>) -> io::Result<()> {
@@ -155,6 +164,16 @@ impl Watcher {
 
     /// As [`next_change`](Self::next_change), but waits no longer than `timeout`: then `None`.
     ///
+    /// ```
+    /// use openwork::fs;
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let change = rt.block_on(|| {
+    ///     let mut watcher = fs::watch("src").unwrap();
+    ///     watcher.next_change_timeout(std::time::Duration::from_millis(1))
+    /// });
+    /// assert_eq!(change.unwrap(), None);
+    /// ```
+    ///
     /// # Errors
     /// As [`next_change`](Self::next_change).
     pub fn next_change_timeout(&mut self, timeout: Duration) -> io::Result<Option<Change>> {
@@ -162,6 +181,13 @@ impl Watcher {
     }
 
     /// As [`next_change`](Self::next_change), but waits no longer than until `deadline`.
+    ///
+    /// ```
+    /// use openwork::{fs, time};
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let change = rt.block_on(|| fs::watch("src").unwrap().next_change_deadline(time::now()));
+    /// assert_eq!(change.unwrap(), None);
+    /// ```
     ///
     /// # Errors
     /// As [`next_change`](Self::next_change).

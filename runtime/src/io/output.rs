@@ -15,6 +15,11 @@ pub fn stdout() -> Stdout {
 }
 
 /// The process's standard error; as [`std::io::stderr`].
+///
+/// ```
+/// use std::io::Write;
+/// openwork::io::stderr().write_all(b"a warning\n").unwrap();
+/// ```
 pub fn stderr() -> Stderr {
     Stderr(())
 }

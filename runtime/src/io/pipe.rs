@@ -52,6 +52,12 @@ macro_rules! pipe_end {
         impl $end {
             /// Takes over an end of std's, and makes it non-blocking: so it becomes for all its clones.
             ///
+            /// ```
+            /// use openwork::io::{PipeReader, PipeWriter};
+            /// let (reader, writer) = std::io::pipe().unwrap();
+            /// assert!(PipeReader::from_std(reader).is_ok() && PipeWriter::from_std(writer).is_ok());
+            /// ```
+            ///
             /// # Errors
             /// Those of the system call.
             pub fn from_std(end: $std) -> io::Result<$end> {
@@ -60,6 +66,11 @@ macro_rules! pipe_end {
             }
 
             /// Makes it an end of std's, one that blocks.
+            ///
+            /// ```
+            /// let (reader, _writer) = openwork::io::pipe().unwrap();
+            /// let reader: std::io::PipeReader = reader.into_std().unwrap();
+            /// ```
             ///
             /// # Errors
             /// Those of the system call.
@@ -71,6 +82,11 @@ macro_rules! pipe_end {
 
             /// Another handle to the same end.
             ///
+            /// ```
+            /// let (reader, writer) = openwork::io::pipe().unwrap();
+            /// assert!(reader.try_clone().is_ok() && writer.try_clone().is_ok());
+            /// ```
+            ///
             /// # Errors
             /// Those of the system call.
             pub fn try_clone(&self) -> io::Result<$end> {
@@ -81,6 +97,12 @@ macro_rules! pipe_end {
             /// Has the pipe watched by this runtime from now on, unless it is watched already: so that tasks of
             /// other executors, which know no runtime, can poll it.
             ///
+            /// ```
+            /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+            /// let (reader, _writer) = openwork::io::pipe().unwrap();
+            /// reader.attach(&rt.handle()).unwrap();
+            /// ```
+            ///
             /// # Errors
             /// Those of the system calls.
             pub fn attach(&self, runtime: &crate::Handle) -> io::Result<()> {
@@ -90,6 +112,13 @@ macro_rules! pipe_end {
             /// Longest time that a call may wait; `None` for no limit. It is over with an error of kind
             /// [`TimedOut`](io::ErrorKind::TimedOut).
             ///
+            /// ```
+            /// use std::io::Read;
+            /// let (mut reader, _writer) = openwork::io::pipe().unwrap();
+            /// reader.set_read_timeout(Some(std::time::Duration::from_millis(1))).unwrap();
+            /// assert_eq!(reader.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+            /// ```
+            ///
             /// # Errors
             /// If it is zero.
             pub fn $set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
@@ -98,6 +127,13 @@ macro_rules! pipe_end {
 
             /// The moment after which no call waits; `None` for no limit. It also holds for routines that
             /// wait already.
+            ///
+            /// ```
+            /// use std::io::Read;
+            /// let (mut reader, _writer) = openwork::io::pipe().unwrap();
+            /// reader.set_read_deadline(Some(openwork::time::now()));
+            /// assert_eq!(reader.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+            /// ```
             pub fn $set_deadline(&self, at: Option<Instant>) {
                 self.0.set_deadline($direction, at);
             }
@@ -151,6 +187,16 @@ pipe_end!(
 
 impl PipeReader {
     /// Reads, or leaves the task's waker.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let (reader, writer) = openwork::io::pipe().unwrap();
+    /// let bytes = rt.spawn_future(async move {
+    ///     std::future::poll_fn(|cx| writer.poll_write(cx, b"text")).await.unwrap();
+    ///     std::future::poll_fn(|cx| reader.poll_read(cx, &mut [0; 8])).await.unwrap()
+    /// });
+    /// assert_eq!(bytes.join().unwrap(), 4);
+    /// ```
     ///
     /// # Errors
     /// Those of the system call; or if it is polled for the first time by a task that no runtime runs, and

@@ -184,6 +184,11 @@ fn take_line(rest: &mut Vec<u8>, at_end: bool) -> Option<Vec<u8>> {
 impl Stdin {
     /// Appends the next line with its end to `buf`, and returns its bytes: 0 at the end of the input.
     ///
+    /// ```no_run
+    /// let mut line = String::new();
+    /// openwork::io::stdin().read_line(&mut line).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// Those of the system call; of kind [`InvalidData`](io::ErrorKind::InvalidData) if the line, which is
     /// lost then, is not UTF-8; or as [sockets](crate::net) say that the routine was asked to end.
@@ -197,6 +202,11 @@ impl Stdin {
 
     /// Reads what is there; waits for it no longer than `timeout`. 0 bytes mean the end of the input.
     ///
+    /// ```no_run
+    /// let limit = std::time::Duration::from_secs(5);
+    /// let bytes = openwork::io::stdin().read_timeout(&mut [0; 80], limit).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`TimedOut`](io::ErrorKind::TimedOut) when the time is over; otherwise as
     /// [`read_line`](Self::read_line).
@@ -208,6 +218,10 @@ impl Stdin {
     }
 
     /// All lines to come, without their ends.
+    ///
+    /// ```no_run
+    /// let lines = openwork::io::stdin().lines().count();
+    /// ```
     pub fn lines(self) -> Lines {
         Lines(())
     }

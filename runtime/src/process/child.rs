@@ -51,6 +51,12 @@ pub struct Child {
 impl Child {
     /// Takes over a child of std's, and makes its pipes non-blocking on this side.
     ///
+    /// ```
+    /// use openwork::process::Child;
+    /// let child = std::process::Command::new("true").spawn().unwrap();
+    /// assert!(Child::from_std(child).unwrap().wait().unwrap().success());
+    /// ```
+    ///
     /// # Errors
     /// Those of the system calls.
     pub fn from_std(mut child: std_process::Child) -> io::Result<Child> {
@@ -67,11 +73,26 @@ impl Child {
     }
 
     /// Its number in the process table.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+    /// assert_ne!(child.id(), openwork::process::id());
+    /// # child.kill().unwrap();
+    /// # child.wait().unwrap();
+    /// ```
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Ends it by `SIGKILL`. [`wait`](Self::wait) for it afterwards, or it stays in the process table.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+    /// child.kill().unwrap();
+    /// assert_eq!(child.wait().unwrap().code(), None); // by a signal
+    /// ```
     ///
     /// # Errors
     /// Those of the system call. None if it has ended.
@@ -81,6 +102,14 @@ impl Child {
 
     /// How it ended, if it has. Does not wait.
     ///
+    /// ```
+    /// use openwork::process::Command;
+    /// let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+    /// assert!(child.try_wait().unwrap().is_none());
+    /// # child.kill().unwrap();
+    /// # child.wait().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// Those of the system call.
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
@@ -89,6 +118,12 @@ impl Child {
 
     /// Waits until it has ended. Its standard input is closed first, if we have that, so that it does not
     /// wait for us.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// let mut child = Command::new("false").spawn().unwrap();
+    /// assert_eq!(child.wait().unwrap().code(), Some(1));
+    /// ```
     ///
     /// # Errors
     /// Those of the system calls; or as [sockets](crate::net) say that the routine was asked to end, or is
@@ -100,6 +135,15 @@ impl Child {
 
     /// As [`wait`](Self::wait), but no longer than `timeout`: `None` if it has not ended by then.
     ///
+    /// ```
+    /// use openwork::process::Command;
+    /// let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+    /// let limit = std::time::Duration::from_millis(1);
+    /// assert!(child.wait_timeout(limit).unwrap().is_none());
+    /// # child.kill().unwrap();
+    /// # child.wait().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// As [`wait`](Self::wait).
     pub fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
@@ -108,6 +152,15 @@ impl Child {
     }
 
     /// As [`wait`](Self::wait), but no longer than until `deadline`.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+    /// let now = openwork::time::now();
+    /// assert!(child.wait_deadline(now).unwrap().is_none());
+    /// # child.kill().unwrap();
+    /// # child.wait().unwrap();
+    /// ```
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -140,6 +193,13 @@ impl Child {
 
     /// Waits until it has ended, and reads all that it writes meanwhile to the pipes that we have. Its
     /// standard input is closed first.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// use openwork::process::Stdio;
+    /// let child = Command::new("echo").arg("text").stdout(Stdio::piped()).spawn().unwrap();
+    /// assert_eq!(child.wait_with_output().unwrap().stdout, b"text\n");
+    /// ```
     ///
     /// # Errors
     /// As [`wait`](Self::wait).

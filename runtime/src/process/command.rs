@@ -23,6 +23,11 @@ pub struct Command {
 
 impl Command {
     /// A command that runs `program`, which is looked for on the path.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// assert!(Command::new("true").status().unwrap().success());
+    /// ```
     pub fn new(program: impl AsRef<OsStr>) -> Command {
         Command {
             command: std_process::Command::new(program),
@@ -31,12 +36,24 @@ impl Command {
     }
 
     /// Adds an argument.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// let output = Command::new("echo").arg("one").arg("two").output().unwrap();
+    /// assert_eq!(output.stdout, b"one two\n");
+    /// ```
     pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Command {
         self.command.arg(arg);
         self
     }
 
     /// Adds arguments.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// let output = Command::new("echo").args(["one", "two"]).output().unwrap();
+    /// assert_eq!(output.stdout, b"one two\n");
+    /// ```
     pub fn args<I, S>(&mut self, args: I) -> &mut Command
     where
         I: IntoIterator<Item = S>,
@@ -47,12 +64,24 @@ impl Command {
     }
 
     /// Sets a variable of the environment.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// let output = Command::new("sh").args(["-c", "echo $NAME"]).env("NAME", "value").output().unwrap();
+    /// assert_eq!(output.stdout, b"value\n");
+    /// ```
     pub fn env(&mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Command {
         self.command.env(key, value);
         self
     }
 
     /// Sets variables of the environment.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// let output = Command::new("sh").args(["-c", "echo $A$B"]).envs([("A", "1"), ("B", "2")]).output().unwrap();
+    /// assert_eq!(output.stdout, b"12\n");
+    /// ```
     pub fn envs<I, K, V>(&mut self, vars: I) -> &mut Command
     where
         I: IntoIterator<Item = (K, V)>,
@@ -64,24 +93,55 @@ impl Command {
     }
 
     /// Does not pass on a variable of the environment.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// let output = Command::new("sh").args(["-c", "echo ${NAME-none}"]).env("NAME", "x").env_remove("NAME").output().unwrap();
+    /// assert_eq!(output.stdout, b"none\n");
+    /// ```
     pub fn env_remove(&mut self, key: impl AsRef<OsStr>) -> &mut Command {
         self.command.env_remove(key);
         self
     }
 
     /// Passes nothing on of the environment.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// let output = Command::new("sh").args(["-c", "echo ${HOME-none}"]).env_clear().output().unwrap();
+    /// assert_eq!(output.stdout, b"none\n");
+    /// ```
     pub fn env_clear(&mut self) -> &mut Command {
         self.command.env_clear();
         self
     }
 
     /// Where the child runs.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// let output = Command::new("sh").args(["-c", "pwd"]).current_dir("/").output().unwrap();
+    /// assert_eq!(output.stdout, b"/\n");
+    /// ```
     pub fn current_dir(&mut self, dir: impl AsRef<Path>) -> &mut Command {
         self.command.current_dir(dir);
         self
     }
 
     /// The child's standard input. Otherwise it is ours; for [`output`](Self::output) there is none.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// use openwork::process::Stdio;
+    /// use std::io::Write;
+    ///
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// rt.block_on(|| {
+    ///     let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    ///     child.stdin.take().unwrap().write_all(b"text").unwrap();
+    ///     assert_eq!(child.wait_with_output().unwrap().stdout, b"text");
+    /// });
+    /// ```
     pub fn stdin(&mut self, stdin: impl Into<Stdio>) -> &mut Command {
         self.command.stdin(stdin);
         self.set[0] = true;
@@ -89,6 +149,13 @@ impl Command {
     }
 
     /// The child's standard output. Otherwise it is ours; for [`output`](Self::output) a pipe.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// use openwork::process::Stdio;
+    /// let output = Command::new("echo").arg("unseen").stdout(Stdio::null()).output().unwrap();
+    /// assert!(output.stdout.is_empty());
+    /// ```
     pub fn stdout(&mut self, stdout: impl Into<Stdio>) -> &mut Command {
         self.command.stdout(stdout);
         self.set[1] = true;
@@ -96,6 +163,13 @@ impl Command {
     }
 
     /// The child's standard error. Otherwise it is ours; for [`output`](Self::output) a pipe.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// use openwork::process::Stdio;
+    /// let output = Command::new("ls").arg("/none").stderr(Stdio::null()).output().unwrap();
+    /// assert!(output.stderr.is_empty() && !output.status.success());
+    /// ```
     pub fn stderr(&mut self, stderr: impl Into<Stdio>) -> &mut Command {
         self.command.stderr(stderr);
         self.set[2] = true;
@@ -104,11 +178,25 @@ impl Command {
 
     /// Std's command, for what is not here. Streams that are set through it are not known to
     /// [`output`](Self::output), which sets its own.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// use std::os::unix::process::CommandExt;
+    /// let mut command = Command::new("true");
+    /// command.as_std_mut().process_group(0);
+    /// assert!(command.status().unwrap().success());
+    /// ```
     pub fn as_std_mut(&mut self) -> &mut std_process::Command {
         &mut self.command
     }
 
     /// Starts the child.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// let mut child = Command::new("true").spawn().unwrap();
+    /// assert!(child.wait().unwrap().success());
+    /// ```
     ///
     /// # Errors
     /// As [`std::process::Command::spawn`]; or as [sockets](crate::net) say that the routine was asked to end.
@@ -134,6 +222,11 @@ impl Command {
 
     /// Runs the child to its end, and reads what it writes. If the wait is ended, by a cancel say, the child
     /// is killed.
+    ///
+    /// ```
+    /// use openwork::process::Command;
+    /// assert_eq!(Command::new("echo").arg("text").output().unwrap().stdout, b"text\n");
+    /// ```
     ///
     /// # Errors
     /// As [`spawn`](Self::spawn) and [`Child::wait`].

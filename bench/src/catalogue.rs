@@ -67,8 +67,8 @@ pub enum Workers {
     Any,
     /// With one alone.
     One,
-    /// With two or more.
-    Several,
+    /// With two alone.
+    Two,
 }
 
 /// What a figure of ours is to be at most, as a share of the same figure of a peer, or as a value.
@@ -412,7 +412,7 @@ pub const CATALOGUE: &[Bench] = &[
         operation: "theft",
         size: 1_000_000,
         short: None,
-        workers: Workers::Several,
+        workers: Workers::Two,
         figure: "theft",
         goals: &[value("theft", 200.0)],
     },

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod catalogue;
+mod echo;
 mod go;
 mod hash;
 mod host;

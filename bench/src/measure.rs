@@ -97,7 +97,16 @@ impl Stopwatch {
 
 /// What all threads of this process have spent on processors, in user and kernel mode.
 pub(crate) fn process_cpu() -> Duration {
-    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    spent(ClockId::ProcessCPUTime)
+}
+
+/// What this thread has spent, in nanoseconds.
+pub(crate) fn thread_cpu() -> u64 {
+    spent(ClockId::ThreadCPUTime).as_nanos() as u64
+}
+
+fn spent(clock: ClockId) -> Duration {
+    let spent = clock_gettime(clock);
     Duration::new(
         spent.tv_sec.unsigned_abs(),
         u32::try_from(spent.tv_nsec).unwrap_or(0),

@@ -1,14 +1,15 @@
 //! A measurement in a process of its own: nothing is left of the one before, memory can be read, and a
 //! peer that aborts takes nobody with it.
 
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::catalogue::Bench;
+use crate::catalogue::{Bench, Id};
+use crate::echo;
 use crate::go::GoProgram;
 use crate::measure::Figure;
 use crate::peer::{Peer, Setup};
@@ -56,7 +57,11 @@ impl Processes {
         setup: &Setup,
     ) -> Result<Measured, String> {
         let neighbours = Neighbours::watch();
-        let figures = ended(self.start(peer, bench, setup)?)?;
+        let child = self.start(peer, bench, setup)?;
+        let figures = match bench.id {
+            Id::Echo50 | Id::Echo1000 => echoed(child, setup.size)?,
+            _ => ended(child)?,
+        };
         Ok(Measured {
             figures,
             others: neighbours.busy(),
@@ -92,10 +97,33 @@ impl Processes {
     }
 }
 
+/// Loads the server that the process is, and ends it.
+fn echoed(mut child: Child, connections: u64) -> Result<Vec<Figure>, String> {
+    let mut stdout = child.stdout.take().map(BufReader::new);
+    let port = stdout.as_mut().map(echo::port);
+    let counted = match port {
+        Some(Ok(port)) => echo::load(port, connections).map_err(|error| error.to_string()),
+        Some(Err(why)) => Err(why),
+        None => Err("the server has no output".to_owned()),
+    };
+    // That tells it to end.
+    drop(child.stdin.take());
+    let server = read_to_end(child, stdout);
+    Ok(counted?.figures(&server?))
+}
+
 /// Waits for the end, and reads the figures.
 fn ended(mut child: Child) -> Result<Vec<Figure>, String> {
+    let stdout = child.stdout.take();
+    read_to_end(child, stdout)
+}
+
+fn read_to_end(
+    mut child: Child,
+    mut stdout: Option<impl Read + Send + 'static>,
+) -> Result<Vec<Figure>, String> {
     let (tell, told) = mpsc::channel();
-    let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
+    let mut stderr = child.stderr.take();
     thread::spawn(move || {
         let mut said = String::new();
         let read = stdout.as_mut().map(|from| from.read_to_string(&mut said));

@@ -6,20 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering::AcqRel, Ordering::Relaxed};
 ///
 /// It lives as long as the process, as a static would: routines refer to it without counting
 /// references, like goroutines do, so that the bench is not one of reference counting.
-#[derive(Debug)]
-pub(super) struct Countdown<F> {
+pub(super) struct Countdown {
     left: AtomicU64,
-    last: F,
+    last: Box<dyn Fn() + Send + Sync>,
 }
 
-impl<F: Fn() + Sync> Countdown<F> {
-    pub(super) fn new(last: F) -> &'static Countdown<F>
-    where
-        F: 'static,
-    {
+impl Countdown {
+    pub(super) fn new(last: impl Fn() + Send + Sync + 'static) -> &'static Countdown {
         Box::leak(Box::new(Countdown {
             left: AtomicU64::new(0),
-            last,
+            last: Box::new(last),
         }))
     }
 

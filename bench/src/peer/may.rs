@@ -4,12 +4,14 @@
 //! `vm.max_map_count` it ends at about 32,700 coroutines alive at once, so it has no form of the benches
 //! that need more.
 
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use may::coroutine::{sleep, yield_now};
 use may::go;
+use may::net::TcpListener;
 use may::sync::{Mutex, mpmc, mpsc};
 
 use super::countdown::Countdown;
@@ -17,6 +19,7 @@ use super::ours_waiting::create_figures;
 use super::sleepers::{self, Sleepers};
 use super::{Program, Setup};
 use crate::catalogue::Id;
+use crate::echo;
 use crate::hash;
 use crate::measure::{Figure, Stopwatch};
 
@@ -37,6 +40,7 @@ pub(super) fn program(id: Id) -> Option<Program> {
         Id::Skynet10k => |setup| in_coroutine(setup, |size, _| skynet(size)),
         Id::Timers20k => |setup| in_coroutine(setup, |size, _| timers(size)),
         Id::TimersBusy => |setup| in_coroutine(setup, |size, _| timers_busy(size)),
+        Id::Echo50 | Id::Echo1000 => echo,
         Id::Sha256 => |setup| in_coroutine(setup, sha256),
         _ => return None,
     })
@@ -231,6 +235,7 @@ fn timers(size: u64) -> Vec<Figure> {
     let sleepers = Sleepers::new(size);
     let all: Vec<_> = (0..size)
         .map(|index| {
+            let sleepers = sleepers.clone();
             go!(move || {
                 let began = Instant::now();
                 sleep(sleepers.duration(index));
@@ -262,6 +267,27 @@ fn timers_busy(size: u64) -> Vec<Figure> {
         hog.join().expect("it stops");
     }
     figures
+}
+
+/// Serves until it is told to end.
+fn echo(setup: &Setup) -> Vec<Figure> {
+    may::config().set_workers(setup.workers);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port of this machine");
+    let address = listener.local_addr();
+    go!(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            go!(move || {
+                let mut bytes = [0; 256];
+                while let Ok(count @ 1..) = stream.read(&mut bytes) {
+                    if stream.write_all(&bytes[..count]).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    echo::serve(address)
 }
 
 fn sha256(size: u64, workers: u64) -> Vec<Figure> {

@@ -8,6 +8,7 @@ mod countdown;
 #[cfg(feature = "peers")]
 mod may;
 mod ours;
+mod ours_steal;
 mod ours_waiting;
 mod sleepers;
 mod threads;
@@ -89,12 +90,12 @@ impl Peer {
         let fits = match bench.workers {
             Workers::Any => true,
             Workers::One => workers == 1,
-            Workers::Several => workers > 1,
+            Workers::Two => workers == 2,
         };
         fits && match self {
             Peer::Go => go::PROGRAMS.contains(&bench.name),
-            Peer::Openwork => bench.id == Id::Steal || ours::body(bench.id).is_some(),
-            Peer::Threads => threads::body(bench.id).is_some(),
+            Peer::Openwork => own(bench.id).is_some() || ours::body(bench.id).is_some(),
+            Peer::Threads => is_echo(bench.id) || threads::body(bench.id).is_some(),
             Peer::Tokio | Peer::May => self.foreign(bench.id).is_some(),
         }
     }
@@ -119,8 +120,11 @@ impl Peer {
             return None;
         }
         match self {
-            Peer::Openwork if bench.id == Id::Steal => Some(ours_waiting::steal(setup)),
-            Peer::Openwork => Some(ours::on_runtime(setup, ours::body(bench.id)?)),
+            Peer::Openwork => match own(bench.id) {
+                Some(program) => Some(program(setup)),
+                None => Some(ours::on_runtime(setup, ours::body(bench.id)?)),
+            },
+            Peer::Threads if is_echo(bench.id) => Some(threads::echo(setup)),
             Peer::Threads => Some(threads::on_thread(setup, threads::body(bench.id)?)),
             _ => Some(self.foreign(bench.id)?(setup)),
         }
@@ -146,6 +150,19 @@ impl Peer {
             _ => None,
         }
     }
+}
+
+/// Our programs that are no body of one routine.
+fn own(id: Id) -> Option<Program> {
+    match id {
+        Id::Steal => Some(ours_steal::steal),
+        Id::Echo50 | Id::Echo1000 => Some(ours_waiting::echo),
+        _ => None,
+    }
+}
+
+fn is_echo(id: Id) -> bool {
+    matches!(id, Id::Echo50 | Id::Echo1000)
 }
 
 impl fmt::Display for Peer {

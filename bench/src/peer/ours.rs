@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use openwork::channel::{self, Receiver};
-use openwork::{Runtime, Turn, select, spawn, spawn_future, spawn_turns, time, yield_now};
+use openwork::sync::Mutex;
+use openwork::{Runtime, Turn, scope, select, spawn, spawn_future, spawn_turns, time, yield_now};
 
 use super::countdown::Countdown;
 use super::ours_waiting as waiting;
@@ -29,6 +30,8 @@ pub(super) fn body(id: Id) -> Option<Body> {
         Id::Mpmc => |size, _| many(size, 4),
         Id::Mpsc => |size, _| many(size, 1),
         Id::Select => |size, _| select_of_two(size),
+        Id::MutexUncontended => |size, _| mutex(size, 1),
+        Id::MutexContended => |size, _| mutex(size, 8),
         Id::Skynet10k | Id::Skynet1m => |size, _| skynet(size),
         Id::Parked => |size, _| waiting::parked(size),
         Id::Unstarted => |size, _| waiting::unstarted(size),
@@ -66,39 +69,52 @@ fn sure(holds: bool) {
     got(holds.then_some(()).ok_or("a value was lost"));
 }
 
-/// A countdown whose last one wakes the receiver.
-fn countdown() -> (&'static Countdown<impl Fn() + Send + Sync>, Receiver<()>) {
-    let (tx, rx) = channel::bounded(1);
-    let countdown = Countdown::new(move || got(tx.send(())));
-    (countdown, rx)
+/// A countdown, and the receiver that its last one wakes.
+type Awaited = (&'static Countdown, Receiver<()>);
+
+/// Calls `body` with a countdown that nobody else uses. It is used again afterwards, so a service that runs
+/// benches for ever keeps as many as it ran at once; one whose bench was cancelled may still be counted down, and is left alone.
+pub(super) fn with_countdown<T>(body: impl FnOnce(&'static Countdown, &Receiver<()>) -> T) -> T {
+    static FREE: Mutex<Vec<Awaited>> = Mutex::new(Vec::new());
+    let free = got(FREE.lock()).pop();
+    let (countdown, all) = free.unwrap_or_else(|| {
+        let (tx, rx) = channel::bounded(1);
+        let countdown = Countdown::new(move || got(tx.send(())));
+        (countdown, rx)
+    });
+    let value = body(countdown, &all);
+    got(FREE.lock()).push((countdown, all));
+    value
 }
 
 fn spawn_run(size: u64) -> Vec<Figure> {
-    let (countdown, all) = countdown();
-    let watch = Stopwatch::start();
-    countdown.expect(size);
-    for _ in 0..size {
-        spawn(move || countdown.one()).detach();
-    }
-    got(all.recv());
-    watch.per_op(size)
+    with_countdown(|countdown, all| {
+        let watch = Stopwatch::start();
+        countdown.expect(size);
+        for _ in 0..size {
+            spawn(move || countdown.one()).detach();
+        }
+        got(all.recv());
+        watch.per_op(size)
+    })
 }
 
 const BATCH: u64 = 1_000;
 
 fn spawn_batch(size: u64) -> Vec<Figure> {
-    let (countdown, all) = countdown();
-    let batch = || {
-        countdown.expect(BATCH);
-        for _ in 0..BATCH {
-            spawn(move || countdown.one()).detach();
-        }
-        got(all.recv());
-    };
-    batch();
-    let watch = Stopwatch::start();
-    (0..size / BATCH).for_each(|_| batch());
-    watch.per_op(size)
+    with_countdown(|countdown, all| {
+        let batch = || {
+            countdown.expect(BATCH);
+            for _ in 0..BATCH {
+                spawn(move || countdown.one()).detach();
+            }
+            got(all.recv());
+        };
+        batch();
+        let watch = Stopwatch::start();
+        (0..size / BATCH).for_each(|_| batch());
+        watch.per_op(size)
+    })
 }
 
 fn spawn_join(size: u64) -> Vec<Figure> {
@@ -112,18 +128,19 @@ fn spawn_join(size: u64) -> Vec<Figure> {
 }
 
 fn spawn_futures(size: u64) -> Vec<Figure> {
-    let (countdown, all) = countdown();
-    let batch = || {
-        countdown.expect(BATCH);
-        for _ in 0..BATCH {
-            spawn_future(async move { countdown.one() }).detach();
-        }
-        got(all.recv());
-    };
-    batch();
-    let watch = Stopwatch::start();
-    (0..size / BATCH).for_each(|_| batch());
-    watch.per_op(size)
+    with_countdown(|countdown, all| {
+        let batch = || {
+            countdown.expect(BATCH);
+            for _ in 0..BATCH {
+                spawn_future(async move { countdown.one() }).detach();
+            }
+            got(all.recv());
+        };
+        batch();
+        let watch = Stopwatch::start();
+        (0..size / BATCH).for_each(|_| batch());
+        watch.per_op(size)
+    })
 }
 
 fn spawn_future_join(size: u64) -> Vec<Figure> {
@@ -224,6 +241,25 @@ fn select_of_two(size: u64) -> Vec<Figure> {
     let figures = watch.per_op(size);
     let half = size / 2;
     sure(sum == half * (half - 1));
+    figures
+}
+
+/// So many routines that want one lock all the time.
+fn mutex(size: u64, routines: u64) -> Vec<Figure> {
+    let counter = Mutex::new(0u64);
+    let count = || {
+        for _ in 0..size / routines {
+            *got(counter.lock()) += 1;
+        }
+    };
+    let watch = Stopwatch::start();
+    if routines == 1 {
+        count();
+    } else {
+        scope(|s| (0..routines).for_each(|_| drop(s.spawn(count))));
+    }
+    let figures = watch.per_op(size);
+    sure(*got(counter.lock()) == size / routines * routines);
     figures
 }
 

@@ -1,14 +1,17 @@
-//! Our own form of the benches in which routines wait: for memory, timers, stacks and thieves.
+//! Our own form of the benches in which routines wait: for a gate, a deadline, a request.
 
-use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use std::io::{Read as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use openwork::snapshot::WorkerSnapshot;
+use openwork::net::{TcpListener, TcpStream};
 use openwork::{channel, spawn, time, yield_now};
 
 use super::Setup;
-use super::ours::{got, runtime};
+use super::ours::{got, runtime, with_countdown};
 use super::sleepers::{self, Sleepers};
+use crate::echo;
 use crate::host::Memory;
 use crate::measure::{Figure, Stopwatch, percentiles};
 
@@ -20,20 +23,23 @@ const LOOK: Duration = Duration::from_millis(1);
 pub(super) fn create(size: u64) -> Vec<Figure> {
     let (gate, closed) = channel::rendezvous::<()>();
     let (here, arrived) = channel::bounded(1);
+    let mut all = Vec::with_capacity(size as usize);
     let cold: Vec<u64> = (0..size)
         .map(|_| {
             let (here, closed) = (here.clone(), closed.clone());
             let began = Instant::now();
-            spawn(move || {
+            all.push(spawn(move || {
                 got(here.send(()));
                 closed.recv().expect_err("the gate sends nothing");
-            })
-            .detach();
+            }));
             got(arrived.recv());
             began.elapsed().as_nanos() as u64
         })
         .collect();
     drop(gate);
+    for one in all {
+        got(one.join());
+    }
     let warm: Vec<u64> = (0..size)
         .map(|i| {
             let began = Instant::now();
@@ -59,30 +65,30 @@ pub(super) fn create_figures(cold: Vec<u64>, warm: Vec<u64>) -> Vec<Figure> {
 
 pub(super) fn parked(size: u64) -> Vec<Figure> {
     static ARRIVED: AtomicU64 = AtomicU64::new(0);
-    let (gate, closed) = channel::rendezvous::<()>();
-    let before = Memory::read();
-    let watch = Stopwatch::start();
-    let all: Vec<_> = (0..size)
-        .map(|_| {
+    with_countdown(|countdown, all_ended| {
+        let (gate, closed) = channel::rendezvous::<()>();
+        countdown.expect(size);
+        let before = Memory::read();
+        let watch = Stopwatch::start();
+        for _ in 0..size {
             let closed = closed.clone();
             spawn(move || {
                 ARRIVED.fetch_add(1, Relaxed);
                 closed.recv().expect_err("the gate sends nothing");
+                countdown.one();
             })
-        })
-        .collect();
-    while ARRIVED.load(Relaxed) < size {
-        time::sleep(LOOK);
-    }
-    let spawning = watch.read().0;
-    let held = Memory::read().since(&before);
-    let releasing = Stopwatch::start();
-    drop(gate);
-    for one in all {
-        got(one.join());
-    }
-    let releasing = releasing.read().0;
-    held.figures(size, spawning + releasing)
+            .detach();
+        }
+        while ARRIVED.load(Relaxed) < size {
+            time::sleep(LOOK);
+        }
+        let spawning = watch.read().0;
+        let held = Memory::read().since(&before);
+        let releasing = Stopwatch::start();
+        drop(gate);
+        got(all_ended.recv());
+        held.figures(size, spawning + releasing.read().0)
+    })
 }
 
 /// The spawner never gives way, and there is no other worker: none of the routines begins.
@@ -102,6 +108,7 @@ pub(super) fn timers(size: u64) -> Vec<Figure> {
     let sleepers = Sleepers::new(size);
     let all: Vec<_> = (0..size)
         .map(|index| {
+            let sleepers = sleepers.clone();
             spawn(move || {
                 let began = Instant::now();
                 time::sleep(sleepers.duration(index));
@@ -116,11 +123,12 @@ pub(super) fn timers(size: u64) -> Vec<Figure> {
 }
 
 pub(super) fn timers_busy(size: u64) -> Vec<Figure> {
-    let stop = latch(0);
+    let stop = Arc::new(AtomicBool::new(false));
     let hogs: Vec<_> = (0..sleepers::HOGS)
         .map(|_| {
+            let stop = stop.clone();
             spawn(move || {
-                while stop.load(Relaxed) == 0 {
+                while !stop.load(Relaxed) {
                     sleepers::compute();
                     yield_now();
                 }
@@ -128,81 +136,34 @@ pub(super) fn timers_busy(size: u64) -> Vec<Figure> {
         })
         .collect();
     let figures = timers(size);
-    stop.store(1, Relaxed);
+    stop.store(true, Relaxed);
     for hog in hogs {
         got(hog.join());
     }
     figures
 }
 
-/// One worker spawns, and computes while the others run everything: each batch must be stolen.
-///
-/// The price of a theft is what that took beyond the time for as many fresh routines of one's own,
-/// divided by the thefts. That the thieves touch what another core wrote last is part of it.
-pub(super) fn steal(setup: &Setup) -> Vec<Figure> {
-    let size = setup.size;
-    let alone = runtime(&Setup {
-        workers: 1,
-        ..*setup
-    });
-    let own = alone.block_on(|| {
-        let ended = crowd(size);
-        let began = Instant::now();
-        while ended.load(Acquire) < size {
-            yield_now();
+/// Serves until it is told to end.
+pub(super) fn echo(setup: &Setup) -> Vec<Figure> {
+    let runtime = runtime(setup);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port of this machine");
+    let address = listener.local_addr();
+    runtime
+        .spawn(move || {
+            // Until the runtime ends.
+            for stream in listener.incoming().map_while(Result::ok) {
+                spawn(move || answer(stream)).detach();
+            }
+        })
+        .detach();
+    echo::serve(address)
+}
+
+fn answer(mut stream: TcpStream) {
+    let mut bytes = [0; 256];
+    while let Ok(count @ 1..) = stream.read(&mut bytes) {
+        if stream.write_all(&bytes[..count]).is_err() {
+            return;
         }
-        began.elapsed()
-    });
-    drop(alone);
-    let shared = runtime(setup);
-    let thieves = setup.workers as u64 - 1;
-    let sum = |figure: fn(&WorkerSnapshot) -> u64| {
-        shared.snapshot().workers.iter().map(figure).sum::<u64>()
-    };
-    let (taken, before) = shared.block_on(|| {
-        let (held, released) = (latch(0), latch(0));
-        for _ in 0..thieves {
-            spawn(move || {
-                held.fetch_add(1, Release);
-                spin_until(released, 1);
-            })
-            .detach();
-        }
-        spin_until(held, thieves);
-        let ended = crowd(size);
-        let before = (sum(|worker| worker.steals), sum(|worker| worker.stolen));
-        let began = Instant::now();
-        released.store(1, Release);
-        spin_until(ended, size);
-        (began.elapsed(), before)
-    });
-    let thefts = sum(|worker| worker.steals).saturating_sub(before.0).max(1) as f64;
-    let moved = sum(|worker| worker.stolen).saturating_sub(before.1) as f64;
-    let own = own.as_nanos() as f64;
-    let foreign = taken.as_nanos() as f64 * thieves as f64;
-    vec![
-        Figure::new("theft", "ns", (foreign - own).max(0.0) / thefts),
-        Figure::new("batch", "routines", moved / thefts),
-        Figure::new("own", "ns", own / size as f64),
-        Figure::new("stolen", "ns", foreign / size as f64),
-    ]
-}
-
-/// Spawns routines that only count their ends.
-fn crowd(size: u64) -> &'static AtomicU64 {
-    let ended = latch(0);
-    for _ in 0..size {
-        spawn(move || ended.fetch_add(1, Release)).detach();
-    }
-    ended
-}
-
-fn latch(value: u64) -> &'static AtomicU64 {
-    Box::leak(Box::new(AtomicU64::new(value)))
-}
-
-fn spin_until(counter: &AtomicU64, value: u64) {
-    while counter.load(Acquire) < value {
-        std::hint::spin_loop();
     }
 }

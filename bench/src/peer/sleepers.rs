@@ -1,5 +1,6 @@
 //! What the benches of timers share: how long each sleeper sleeps, and how late they were.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,7 @@ pub(super) const HOG_TURN: Duration = Duration::from_micros(20);
 
 /// Sleepers and the lateness of each.
 ///
-/// The memory is written before the first one sleeps, so that no page fault is taken for lateness. It lives as long as the
-/// process.
+/// The memory is written before the first one sleeps, so that no page fault is taken for lateness.
 #[derive(Debug)]
 pub(super) struct Sleepers {
     began: Instant,
@@ -22,18 +22,18 @@ pub(super) struct Sleepers {
 }
 
 impl Sleepers {
-    pub(super) fn new(count: u64) -> &'static Sleepers {
-        Box::leak(Box::new(Sleepers {
+    pub(super) fn new(count: u64) -> Arc<Sleepers> {
+        Arc::new(Sleepers {
             late_ns: (0..count).map(|_| AtomicU64::new(u64::MAX)).collect(),
             began: Instant::now(),
-        }))
+        })
     }
 
     /// How long the sleeper with this number sleeps: spread evenly, in no order, the same in every peer.
     pub(super) fn duration(&self, index: u64) -> Duration {
         // The fractional parts of multiples of the golden ratio (Knuth, TAOCP 3, 6.4, theorem S).
         let spread = index.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        Duration::from_nanos(1_000_000 + (spread * (LONGEST_NS - 1_000_000) >> 32))
+        Duration::from_nanos(1_000_000 + ((spread * (LONGEST_NS - 1_000_000)) >> 32))
     }
 
     /// A sleeper is awake that began to sleep at `began`.

@@ -4,6 +4,8 @@
 //! are per operation. The standard library has no channel with several receivers and no select; these
 //! two are crossbeam's, with the feature `peers`.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Barrier, Condvar, Mutex, mpsc};
 use std::thread::{self, yield_now};
@@ -14,6 +16,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use super::ours_waiting::create_figures;
 use super::{Body, Setup};
 use crate::catalogue::Id;
+use crate::echo;
 use crate::hash;
 use crate::host::Memory;
 use crate::measure::{Figure, Stopwatch};
@@ -23,7 +26,7 @@ pub(super) fn body(id: Id) -> Option<Body> {
     Some(match id {
         Id::SpawnJoin => |size, _| spawn_join(size / 20),
         Id::Create => |size, _| create(size / 10),
-        Id::YieldPair => |size, _| yield_pair(size / 4),
+        Id::YieldPair => |size, _| yield_pair(size / 200),
         Id::Pingpong => |size, _| pingpong(size / 50),
         Id::ChanSelf => |size, _| chan_self(size),
         Id::Mpsc => |size, _| mpsc_of_four(size / 4),
@@ -205,6 +208,29 @@ fn parked(size: u64) -> Vec<Figure> {
     held.figures(size, spawning + releasing.read().0)
 }
 
+/// A thread a connection, until it is told to end.
+pub(super) fn echo(setup: &Setup) -> Vec<Figure> {
+    if setup.workers == 1 {
+        share_one_processor();
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port of this machine");
+    let address = listener.local_addr();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            thread::spawn(move || {
+                let mut bytes = [0; 256];
+                while let Ok(count @ 1..) = stream.read(&mut bytes) {
+                    if stream.write_all(&bytes[..count]).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    echo::serve(address)
+}
+
 fn sha256(size: u64, workers: u64) -> Vec<Figure> {
     // Threads are dear to start: all begin together, and the clock with them.
     let start = Arc::new(Barrier::new(workers as usize + 1));
@@ -214,7 +240,12 @@ fn sha256(size: u64, workers: u64) -> Vec<Figure> {
             thread::spawn(move || {
                 let mut header = hash::Header::new(part);
                 start.wait();
-                header.hash_times(size / workers);
+                let mut left = size / workers;
+                while left > 0 {
+                    let now = hash::TURN.min(left);
+                    header.hash_times(now);
+                    left -= now;
+                }
                 header.digest()
             })
         })

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::yield_now;
@@ -17,6 +19,7 @@ use super::ours_waiting::create_figures;
 use super::sleepers::{self, Sleepers};
 use super::{Program, Setup};
 use crate::catalogue::Id;
+use crate::echo;
 use crate::hash;
 use crate::host::Memory;
 use crate::measure::{Figure, Stopwatch};
@@ -42,6 +45,7 @@ pub(super) fn program(id: Id) -> Option<Program> {
         Id::Unstarted => |setup| on_runtime(setup, unstarted),
         Id::Timers20k | Id::Timers100k => |setup| on_runtime(setup, timers),
         Id::TimersBusy => |setup| on_runtime(setup, timers_busy),
+        Id::Echo50 | Id::Echo1000 => echo,
         Id::Sha256 => |setup| {
             let workers = setup.workers as u64;
             on_runtime(setup, move |size| sha256(size, workers))
@@ -79,7 +83,7 @@ async fn spawn_run(size: u64) -> Vec<Figure> {
 }
 
 /// A countdown whose last one notifies.
-fn countdown() -> (&'static Countdown<impl Fn() + Send + Sync>, Arc<Notify>) {
+fn countdown() -> (&'static Countdown, Arc<Notify>) {
     let all = Arc::new(Notify::new());
     let last = all.clone();
     (Countdown::new(move || last.notify_one()), all)
@@ -119,18 +123,21 @@ async fn spawn_join(size: u64) -> Vec<Figure> {
 async fn create(size: u64) -> Vec<Figure> {
     let (gate, _) = tokio::sync::broadcast::channel::<()>(1);
     let (here, mut arrived) = mpsc::channel(1);
-    let mut cold = Vec::new();
+    let (mut all, mut cold) = (Vec::new(), Vec::new());
     for _ in 0..size {
         let (here, mut closed) = (here.clone(), gate.subscribe());
         let began = Instant::now();
-        tokio::spawn(async move {
+        all.push(tokio::spawn(async move {
             here.send(()).await.expect("the spawner waits");
             closed.recv().await.expect_err("the gate sends nothing");
-        });
+        }));
         arrived.recv().await.expect("it arrives");
         cold.push(began.elapsed().as_nanos() as u64);
     }
     drop(gate);
+    for one in all {
+        one.await.expect("it ends");
+    }
     let mut warm = Vec::new();
     for i in 0..size {
         let began = Instant::now();
@@ -326,18 +333,19 @@ async fn skynet(size: u64) -> Vec<Figure> {
 async fn parked(size: u64) -> Vec<Figure> {
     static ARRIVED: AtomicU64 = AtomicU64::new(0);
     let gate = Arc::new(Notify::new());
+    let (countdown, all_ended) = countdown();
+    countdown.expect(size);
     let before = Memory::read();
     let watch = Stopwatch::start();
-    let all: Vec<_> = (0..size)
-        .map(|_| {
-            let gate = gate.clone();
-            tokio::spawn(async move {
-                let opened = gate.notified();
-                ARRIVED.fetch_add(1, Relaxed);
-                opened.await;
-            })
-        })
-        .collect();
+    for _ in 0..size {
+        let gate = gate.clone();
+        tokio::spawn(async move {
+            let opened = gate.notified();
+            ARRIVED.fetch_add(1, Relaxed);
+            opened.await;
+            countdown.one();
+        });
+    }
     while ARRIVED.load(Relaxed) < size {
         sleep(Duration::from_millis(1)).await;
     }
@@ -345,9 +353,7 @@ async fn parked(size: u64) -> Vec<Figure> {
     let held = Memory::read().since(&before);
     let releasing = Stopwatch::start();
     gate.notify_waiters();
-    for one in all {
-        one.await.expect("it ends");
-    }
+    all_ended.notified().await;
     held.figures(size, spawning + releasing.read().0)
 }
 
@@ -367,6 +373,7 @@ async fn timers(size: u64) -> Vec<Figure> {
     let sleepers = Sleepers::new(size);
     let all: Vec<_> = (0..size)
         .map(|index| {
+            let sleepers = sleepers.clone();
             tokio::spawn(async move {
                 let began = Instant::now();
                 sleep(sleepers.duration(index)).await;
@@ -398,6 +405,28 @@ async fn timers_busy(size: u64) -> Vec<Figure> {
         hog.await.expect("it stops");
     }
     figures
+}
+
+/// Serves until it is told to end.
+fn echo(setup: &Setup) -> Vec<Figure> {
+    let runtime = runtime(setup);
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
+    let listener = listener.expect("a port of this machine");
+    let address = listener.local_addr();
+    runtime.spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            tokio::spawn(async move {
+                let mut bytes = [0; 256];
+                while let Ok(count @ 1..) = stream.read(&mut bytes).await {
+                    if stream.write_all(&bytes[..count]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    echo::serve(address)
 }
 
 async fn sha256(size: u64, workers: u64) -> Vec<Figure> {

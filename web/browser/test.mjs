@@ -202,6 +202,47 @@ step('memory that is held is shown, and the run is listed', async ({ page }) => 
   await page.waitForFunction(() => /stress/.test(document.querySelector('#runs-table').textContent));
 });
 
+step('a bench shows its bars, and stays in the history', async ({ page, expectErrors }) => {
+  const bench = async (name, rounds) => {
+    await page.selectOption('#bench-name', name);
+    await page.fill('#bench-rounds', String(rounds));
+    await page.click('#bench-run');
+  };
+  expectErrors(/422/);
+  await bench('skynet_10k', 21);
+  await page.waitForSelector('#bench-rounds-error:not([hidden])');
+  assert.match(await page.textContent('#bench-rounds-error'), /between 1 and 20/);
+  expectErrors(null);
+  await page.waitForSelector('#bench-blank:not([hidden])');
+  for (const runs of [1, 2]) {
+    await bench('create', 2);
+    await page.waitForFunction((wanted) => document.querySelectorAll('#bench-columns li').length === wanted, runs);
+  }
+  const bars = await page.textContent('#bench-bars');
+  assert.match(bars, /warm p50[\s\S]*openwork[\s\S]*std[\s\S]*openwork is 0\.\d\d of it/);
+  assert.match(await page.textContent('#bench-about'), /commit .* workers · recorder on · 2 rounds/);
+  await page.click('#bench-columns li:first-child button');
+  assert.equal(await page.getAttribute('#bench-columns li:first-child button', 'aria-pressed'), 'true');
+  await page.click('#bench [data-twin]');
+  assert.equal(await page.$$eval('#bench-twin tbody tr', (rows) => rows.length), 2);
+  await page.click('#bench [data-twin]');
+  await page.waitForFunction(() => /bench/.test(document.querySelector('#runs-table').textContent));
+  await page.locator('#bench').screenshot({ path: path.join(SHOTS, 'bench.png') });
+});
+
+step('a bench is cancelled at its progress', async ({ page }) => {
+  await page.selectOption('#bench-name', 'timers_20k');
+  await page.fill('#bench-rounds', '20');
+  await page.click('#bench-run');
+  await page.waitForSelector('#bench-progress:not([hidden])');
+  await page.click('#bench-progress button');
+  await page.waitForSelector('#bench-progress[hidden]', { state: 'attached' });
+  await page.waitForFunction(() => [...document.querySelectorAll('#runs-table tr[data-state="cancelled"]')].some((row) => /bench/.test(row.textContent)));
+  assert.equal(await page.isVisible('#bench .trouble'), false);
+  await page.selectOption('#bench-name', 'create');
+  await page.waitForFunction(() => document.querySelectorAll('#bench-columns li').length === 2);
+});
+
 const WIDTHS = [['desktop', 1920, 1080], ['laptop', 1200, 800], ['phone', 390, 844]];
 
 step('nothing scrolls sideways at any width, in both themes', async ({ page }) => {

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use openwork_bench::short::ROUNDS;
 use openwork_workloads::limits::{Bound, MAX_ALLOCATED_BYTES, MAX_KEPT_BYTES};
 use openwork_workloads::{benchmark, crowd, finalizers, stress};
 use serde::Serialize;
@@ -222,6 +223,10 @@ table! {
     CROWD_ROUTINES = of("POST /api/v1/crowd", crowd::ROUTINES, Zero::IsLiteral);
     /// How long each sleeps; 0 ends at once.
     CROWD_SLEEP_MS = of("POST /api/v1/crowd", crowd::SLEEP_MS, Zero::IsLiteral);
+    /// Turns that each runtime gets in a bench.
+    BENCH_ROUNDS = new("POST /api/v1/bench", "rounds", ROUNDS[0], ROUNDS[2], ROUNDS[1], "rounds");
+    /// Runs of a bench listed.
+    BENCH_HISTORY_LIMIT = query("GET /api/v1/bench/history", "limit", 1, 1_000, Some(30), "runs");
     /// Routines listed.
     ROUTINES_LIMIT = query("GET /api/v1/routines", "limit", 1, 10_000, Some(100), "routines");
     /// Only routines that have been in their state for at least this long.
@@ -240,6 +245,8 @@ table! {
     VIEWERS = service("viewers", 64, "streams");
     /// Runs remembered.
     RUNS_KEPT = service("runs_kept", 1_000, "runs");
+    /// Benches remembered, apart from the other runs.
+    BENCHES_KEPT = service("benches_kept", 1_000, "runs");
     /// Size of a stored result; a longer one is cut and marked `truncated`.
     RESULT = service("result", 64 << 10, "bytes");
     /// Profiles kept.

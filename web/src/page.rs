@@ -55,6 +55,8 @@ fn render(tick: &Tick, workers_source: &str) -> Result<String, askama::Error> {
         commit: COMMIT,
         modules: assets::modules(),
         launchers: view::launchers(),
+        benches: view::benches(),
+        bench_rounds: view::bench_rounds(),
         workers: tick.workers.len(),
         workers_source: format!("from {workers_source}"),
         sentence: sentence(tick),

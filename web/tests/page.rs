@@ -111,6 +111,7 @@ async fn the_forms_have_the_bounds_of_the_table() {
         ("stress-hold_ms", &limits::STRESS_HOLD_MS),
         ("crowd-routines", &limits::CROWD_ROUTINES),
         ("crowd-sleep_ms", &limits::CROWD_SLEEP_MS),
+        ("bench-rounds", &limits::BENCH_ROUNDS),
     ] {
         let input = html
             .split("<input ")

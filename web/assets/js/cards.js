@@ -40,8 +40,8 @@ export class Cards {
   update(now = performance.now()) {
     this.at = now;
     const shown = new Set();
-    // A profile taken on this page has its progress beside its button.
-    const list = this.store.runList().filter((run) => !(run.kind === 'profile' && run.source === 'page') && (run.state === 'running' || run.state === 'queued' || (run.ended_at && this.#sinceEnd(run) < STAYS_MS)));
+    // A profile or a bench of this page has its progress beside its button.
+    const list = this.store.runList().filter((run) => !((run.kind === 'profile' || run.kind === 'bench') && run.source === 'page') && (run.state === 'running' || run.state === 'queued' || (run.ended_at && this.#sinceEnd(run) < STAYS_MS)));
     for (const run of list.reverse()) {
       shown.add(run.id);
       let card = this.cards.get(run.id);

@@ -1,6 +1,7 @@
 // Puts the page together: one store fed by one stream, one view of time, one loop that draws.
 
 import { get } from './api.js';
+import { Benches } from './bench.js';
 import { Cards } from './cards.js';
 import { Chain } from './chain.js';
 import { Connection } from './connection.js';
@@ -43,6 +44,7 @@ const steals = new Steals(context);
 const stacks = new Stacks(context);
 const chain = new Chain({ store, drawer });
 const profile = new Profile(context);
+const benches = new Benches({ store });
 const runs = new Runs({ store, view });
 new Cards({ store });
 new Sentence({ store, connection });
@@ -50,7 +52,7 @@ const header = new Header({ store, view, connection });
 const launch = new Launch({ store });
 const foot = new Foot({ store });
 
-const twins = [lanes, ...charts, steals, stacks, chain, profile].map((part) => part.panel);
+const twins = [lanes, ...charts, steals, stacks, chain, profile, benches].map((part) => part.panel);
 const toggleTables = () => {
   const on = !twins.every((panel) => panel.asTable);
   for (const panel of twins) panel.showTable(on);
@@ -79,6 +81,7 @@ function reread() {
   runs.load();
   chain.load();
   profile.load();
+  benches.load();
 }
 
 let begun = false;
@@ -100,7 +103,7 @@ store.on('connection', () => {
   frames.ask();
 });
 
-const everySecond = [header, lanes, steals, stacks, chain, profile, foot, ...charts.map((chart) => chart.panel)];
+const everySecond = [header, lanes, steals, stacks, chain, profile, benches, foot, ...charts.map((chart) => chart.panel)];
 setInterval(() => {
   if (document.hidden) return;
   for (const part of everySecond) {

@@ -1,6 +1,7 @@
 // The last runs, whoever asked for them. A row opens what was asked and what came of it.
 
 import { get } from './api.js';
+import { figure, mainFigure } from './bench.js';
 import { progressLine, routinesOf } from './cards.js';
 import { $, el, text } from './dom.js';
 import { bytes, clock, count, duration, hashRate, short, UNKNOWN, visible } from './format.js';
@@ -147,6 +148,8 @@ function figureOf(run) {
     const blocks = r.blocks?.length ?? (r.block ? 1 : null);
     return [blocks === null ? null : `${count(blocks)} block${blocks === 1 ? '' : 's'}`, rate ? hashRate(rate) : null].filter(Boolean).join(', ') || progressLine(run);
   }
+  const main = run.kind === 'bench' ? mainFigure(r) : null;
+  if (main) return `${figure(main.median, main.unit)} per ${r.operation}`;
   if (typeof r.throughput_mb_per_sec === 'number') return `${short(r.throughput_mb_per_sec)} MB/s`;
   if (typeof r.resident_bytes_per_routine === 'number') return `${bytes(r.resident_bytes_per_routine)} each`;
   if (typeof r.finalizers_executed === 'number') return `${count(r.finalizers_executed)} executed`;

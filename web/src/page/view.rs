@@ -1,6 +1,7 @@
 //! What the template shows: plain values, and the four things a visitor can start with one click.
 
 use askama::Template;
+use openwork_bench::{Bench, short};
 
 use crate::limits::{self, Limit};
 
@@ -13,6 +14,8 @@ pub(super) struct Page {
     /// Names of the script modules, announced so that the browser need not find them one behind the other.
     pub(super) modules: Vec<&'static str>,
     pub(super) launchers: Vec<Launcher>,
+    pub(super) benches: Vec<BenchGroup>,
+    pub(super) bench_rounds: Field,
     pub(super) workers: usize,
     pub(super) workers_source: String,
     pub(super) sentence: String,
@@ -59,6 +62,39 @@ pub(super) struct Field {
     pub(super) min: u64,
     pub(super) max: u64,
     pub(super) hint: String,
+}
+
+/// Benches with something in common.
+#[derive(Debug)]
+pub(super) struct BenchGroup {
+    pub(super) name: &'static str,
+    pub(super) benches: Vec<&'static Bench>,
+}
+
+/// The benches that the page can run.
+pub(super) fn benches() -> Vec<BenchGroup> {
+    let mut groups: Vec<BenchGroup> = Vec::new();
+    for bench in short::benches() {
+        match groups.last_mut().filter(|group| group.name == bench.group) {
+            Some(group) => group.benches.push(bench),
+            None => groups.push(BenchGroup {
+                name: bench.group,
+                benches: vec![bench],
+            }),
+        }
+    }
+    groups
+}
+
+/// How often each takes its turn.
+pub(super) fn bench_rounds() -> Field {
+    let limit = &limits::BENCH_ROUNDS;
+    number(
+        "rounds",
+        "Rounds",
+        limit.default.unwrap_or(limit.min),
+        limit,
+    )
 }
 
 fn text(name: &'static str, label: &'static str, value: &str, limit: &Limit) -> Field {

@@ -10,6 +10,7 @@ use crate::error::{self, ApiError, Code};
 use crate::security::{csrf, headers, host, token};
 use crate::state::AppState;
 
+pub mod bench;
 pub mod blocks;
 pub mod crowd;
 pub mod docs;
@@ -40,6 +41,7 @@ fn described() -> OpenApiRouter<AppState> {
         profiles::routes(),
         crowd::routes(),
         faults::routes(),
+        bench::routes(),
         runs::routes(),
         events::routes(),
         history::routes(),

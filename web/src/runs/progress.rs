@@ -13,7 +13,7 @@ pub struct Progress {
     pub done: u64,
     /// Units to do, where that is known.
     pub total: Option<u64>,
-    /// What is counted: `blocks`, `attempts`, `allocations`, `objects`, `routines` or `seconds`.
+    /// What is counted: `blocks`, `attempts`, `allocations`, `objects`, `routines`, `seconds` or `turns`.
     pub unit: String,
     /// Hashes tried, for a run that mines.
     pub attempts: Option<u64>,

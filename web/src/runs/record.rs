@@ -68,6 +68,8 @@ pub enum RunKind {
     GcFinalizers,
     /// `POST /api/v1/crowd`
     Crowd,
+    /// `POST /api/v1/bench`
+    Bench,
     /// A timed profile.
     Profile,
 }
@@ -82,6 +84,7 @@ impl RunKind {
             RunKind::GcBenchmark => "gc_benchmark",
             RunKind::GcFinalizers => "gc_finalizers",
             RunKind::Crowd => "crowd",
+            RunKind::Bench => "bench",
             RunKind::Profile => "profile",
         }
     }

@@ -330,19 +330,20 @@ impl fmt::Debug for Registry {
 }
 
 impl Runs {
-    /// Drops the oldest ended runs above the number kept, and says which.
+    /// Drops the oldest ended runs above the number kept, and says which. Benches are counted apart: what an
+    /// operation cost a year ago is not to be pushed out by a thousand requests of a script.
     fn forget_oldest(&mut self) -> Vec<RunId> {
-        let excess = self
-            .entries
-            .len()
-            .saturating_sub(limits::RUNS_KEPT.max as usize);
-        let oldest: Vec<_> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.live.is_none())
-            .map(|(id, _)| *id)
-            .take(excess)
-            .collect();
+        let is_bench = |entry: &Entry| entry.record.kind == RunKind::Bench;
+        let mut oldest = Vec::new();
+        for (bench, kept) in [
+            (true, limits::BENCHES_KEPT.max),
+            (false, limits::RUNS_KEPT.max),
+        ] {
+            let of_kind = || self.entries.iter().filter(|(_, e)| is_bench(e) == bench);
+            let excess = of_kind().count().saturating_sub(kept as usize);
+            let ended = of_kind().filter(|(_, entry)| entry.live.is_none());
+            oldest.extend(ended.map(|(id, _)| *id).take(excess));
+        }
         for id in &oldest {
             self.entries.remove(id);
         }

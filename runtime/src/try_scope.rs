@@ -21,21 +21,27 @@ use crate::spawn::{Builder, SpawnError};
 use crate::token::node::Node;
 use crate::token::{CancelCause, CancelToken};
 
-/// Where routines that borrow and may fail are spawned; given to the closure of [`try_scope`].
+/// Where routines that borrow and may fail are spawned; given to the closure of [`try_scope`]. A clone is
+/// the same scope, for a routine that spawns into it.
+// By value, and without a reference to anything with an `E` in it: such a reference would say that `E`
+// outlives 'scope, and where a closure of an `E` with a lifetime in it (a boxed error) is checked, the
+// compiler would then ask everything that is lent to outlive that lifetime as well.
 pub struct TryScope<'scope, 'env: 'scope, E> {
-    scope: Scope<'scope, 'env>,
-    failed: Arc<Failed<E>>,
-    /// One value in the channel for each running routine.
-    limit: OnceLock<(Sender<()>, Receiver<()>)>,
+    scope: &'scope Scope<'scope, 'env>,
+    common: Arc<Common<E>>,
 }
 
 /// The end of a routine of a [`TryScope`].
 pub struct TryScopedJoinHandle<'scope, T>(ScopedJoinHandle<'scope, Option<T>>);
 
-/// The failures so far, and what the first one cancels.
-struct Failed<E> {
+/// What a scope's routines share.
+struct Common<E> {
+    /// So far.
     failures: Mutex<Vec<Failure<E>>>,
+    /// What the first one cancels.
     token: Arc<Node>,
+    /// One value in the channel for each running routine.
+    limit: OnceLock<(Sender<()>, Receiver<()>)>,
 }
 
 /// Gives a place among the running routines back.
@@ -78,6 +84,7 @@ struct Place(Receiver<()>);
 /// - The failure does not interrupt `f`: what it still spawns never runs. An `f` that waits for
 ///   something else than its routines waits for [`token`](TryScope::token) as well.
 /// - [`TryScope::limit`] bounds how many run at once.
+/// - A routine that spawns into the scope takes a clone of it along.
 ///
 /// # Errors
 /// [`ScopeError::Failed`] if something failed; otherwise [`ScopeError::Cancelled`] if the calling
@@ -87,49 +94,45 @@ struct Place(Receiver<()>);
 /// With `f`'s panic, or where [`scope`](crate::scope) does.
 pub fn try_scope<'env, F, R, E>(f: F) -> Result<R, ScopeError<E>>
 where
-    F: for<'scope> FnOnce(&'scope TryScope<'scope, 'env, E>) -> Result<R, E>,
+    F: for<'scope> FnOnce(TryScope<'scope, 'env, E>) -> Result<R, E>,
     E: Send + 'env,
 {
-    let scope = TryScope::enter();
+    let scope = Scope::enter("try_scope");
+    let common = Arc::new(Common {
+        failures: Mutex::new(Vec::new()),
+        token: scope.token().node,
+        limit: OnceLock::new(),
+    });
+    let given = TryScope {
+        scope: &scope,
+        common: common.clone(),
+    };
     // Caught: unwinding past this frame would end the loan before the borrowers.
-    let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+    let result = catch_unwind(AssertUnwindSafe(|| f(given)));
     let result = match result {
         Ok(Ok(value)) => Ok(Some(value)),
         Ok(Err(error)) => {
-            scope.failed.push(FailureKind::Error(error));
+            common.push(FailureKind::Error(error));
             Ok(None)
         }
         Err(payload) => {
-            scope.failed.cancel();
+            common.cancel();
             Err(payload)
         }
     };
-    scope.scope.wait();
+    scope.wait();
     match result {
         Err(payload) => resume_unwind(payload),
-        Ok(value) => scope.finish(value),
+        Ok(value) => common.finish(&scope, value),
     }
 }
 
-impl<'env, E: Send> TryScope<'_, 'env, E> {
-    fn enter() -> Self {
-        let scope = Scope::enter("try_scope");
-        let token = scope.token().node;
-        TryScope {
-            scope,
-            failed: Arc::new(Failed {
-                failures: Mutex::new(Vec::new()),
-                token,
-            }),
-            limit: OnceLock::new(),
-        }
-    }
-
-    /// All routines have ended, and `f` has returned this value, or failed.
-    fn finish<R>(&self, value: Option<R>) -> Result<R, ScopeError<E>> {
-        let mut failures = std::mem::take(&mut *self.failed.lock());
+impl<E> Common<E> {
+    /// All routines have ended, and the closure has returned this value, or failed.
+    fn finish<R>(&self, scope: &Scope<'_, '_>, value: Option<R>) -> Result<R, ScopeError<E>> {
+        let mut failures = std::mem::take(&mut *self.lock());
         // Those for which there was no stack never came to report themselves.
-        for panic in self.scope.take_panics() {
+        for panic in scope.take_panics() {
             if failures.iter().all(|known| known.routine != panic.routine) {
                 failures.push(Failure {
                     routine: panic.routine,
@@ -156,7 +159,7 @@ impl<'scope, E: Send + 'scope> TryScope<'scope, '_, E> {
     ///
     /// Waits for a place if there is a [`limit`](Self::limit).
     #[track_caller]
-    pub fn spawn<F, T>(&'scope self, f: F) -> TryScopedJoinHandle<'scope, T>
+    pub fn spawn<F, T>(&self, f: F) -> TryScopedJoinHandle<'scope, T>
     where
         F: FnOnce() -> Result<T, E> + Send + 'scope,
         T: Send + 'scope,
@@ -172,7 +175,7 @@ impl<'scope, E: Send + 'scope> TryScope<'scope, '_, E> {
     /// See [`SpawnError`].
     #[track_caller]
     pub fn spawn_as<F, T>(
-        &'scope self,
+        &self,
         builder: Builder,
         f: F,
     ) -> Result<TryScopedJoinHandle<'scope, T>, SpawnError>
@@ -181,10 +184,10 @@ impl<'scope, E: Send + 'scope> TryScope<'scope, '_, E> {
         T: Send + 'scope,
     {
         let place = self.take_place();
-        let failed = self.failed.clone();
+        let common = self.common.clone();
         let handle = self.scope.spawn_as(builder, move || {
             let _place = place;
-            failed.watch(f)
+            common.watch(f)
         })?;
         Ok(TryScopedJoinHandle(handle))
     }
@@ -223,7 +226,7 @@ impl<'scope, E: Send + 'scope> TryScope<'scope, '_, E> {
     /// If `routines` is 0, or there is a limit already.
     pub fn limit(&self, routines: usize) {
         assert!(routines > 0, "a scope needs room for one routine");
-        let set = self.limit.set(channel::bounded(routines));
+        let set = self.common.limit.set(channel::bounded(routines));
         assert!(set.is_ok(), "the scope has a limit already");
     }
 
@@ -265,9 +268,9 @@ impl<'scope, E: Send + 'scope> TryScope<'scope, '_, E> {
 
     /// Waits for a place among the running routines, if they are limited.
     fn take_place(&self) -> Option<Place> {
-        let (tx, rx) = self.limit.get()?;
+        let (tx, rx) = self.common.limit.get()?;
         // What is spawned after the cancel never runs: it need not wait for room.
-        if self.failed.token.level() != CancelLevel::None {
+        if self.common.token.level() != CancelLevel::None {
             return None;
         }
         match tx.send(()) {
@@ -288,7 +291,7 @@ impl Drop for Place {
     }
 }
 
-impl<E> Failed<E> {
+impl<E> Common<E> {
     /// Runs the body of a routine.
     fn watch<T>(&self, f: impl FnOnce() -> Result<T, E>) -> Option<T> {
         match catch_unwind(AssertUnwindSafe(f)) {
@@ -367,11 +370,20 @@ impl<T> TryScopedJoinHandle<'_, T> {
     }
 }
 
+impl<E> Clone for TryScope<'_, '_, E> {
+    fn clone(&self) -> Self {
+        TryScope {
+            scope: self.scope,
+            common: self.common.clone(),
+        }
+    }
+}
+
 impl<E> fmt::Debug for TryScope<'_, '_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TryScope")
             .field("scope", &self.scope)
-            .field("failures", &self.failed.lock().len())
+            .field("failures", &self.common.lock().len())
             .finish_non_exhaustive()
     }
 }

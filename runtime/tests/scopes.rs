@@ -472,3 +472,39 @@ fn nest(random: &mut Random, depth: u32, ledger: &Arc<Ledger>, alive: &Arc<Atomi
         }));
     }
 }
+
+/// Errors with a lifetime in their type beside data that is borrowed; routines that spawn into the scope.
+#[test]
+fn boxed_errors_and_borrowed_data_go_together() {
+    type Boxed = Box<dyn std::error::Error + Send + Sync>;
+    fn sum(texts: &[String]) -> Result<u32, ScopeError<Boxed>> {
+        try_scope(|s| {
+            let mut parts = Vec::new();
+            for text in texts {
+                let inner = s.clone();
+                parts.push(s.spawn(move || {
+                    let nested = inner.spawn(|| Ok(text.trim().parse::<u32>()?));
+                    Ok(nested.join().unwrap_or(0))
+                }));
+            }
+            Ok(parts.into_iter().map(|part| part.join().unwrap_or(0)).sum())
+        })
+    }
+    let (_watchdog, rt) = watched("boxed errors", 2);
+    let texts = |texts: &[&str]| {
+        texts
+            .iter()
+            .map(|text| (*text).to_owned())
+            .collect::<Vec<_>>()
+    };
+    rt.block_on(|| {
+        assert_eq!(sum(&texts(&["1", " 2", "3 "])).unwrap(), 6);
+        let why = sum(&texts(&["1", "two"])).unwrap_err();
+        let first = why.failures().unwrap().first();
+        assert!(first.error().unwrap().is::<std::num::ParseIntError>());
+        // Which may be returned as such an error itself.
+        let boxed: Boxed = why.to_string().into();
+        assert!(boxed.to_string().contains("invalid digit"));
+    });
+    rt.shutdown(LONG).unwrap();
+}

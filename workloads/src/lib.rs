@@ -38,11 +38,13 @@ pub use own::OwnMemory;
 pub use pattern::{Pattern, UnknownPattern};
 pub use run::{Progress, Run, RunError, Watch};
 
-/// The programs of two pages, compiled and run as documentation tests.
+/// The programs of these pages, compiled and run as documentation tests.
 #[cfg(doctest)]
 mod pages {
     #[doc = include_str!("../../docs/hazards.md")]
     mod hazards {}
+    #[doc = include_str!("../../docs/from-go.md")]
+    mod from_go {}
     #[doc = include_str!("../../README.md")]
     mod readme {}
 }

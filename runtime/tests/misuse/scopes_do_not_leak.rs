@@ -32,7 +32,7 @@ fn main() {
     });
     let _ = try_scope::<_, (), &str>(|s| {
         let inside = String::from("inside");
-        s.spawn(|| Err::<(), _>(inside.as_str())); //~ E0597
+        s.spawn(|| Err::<(), _>(inside.as_str())); //~ E0373
         Ok(())
     });
 }

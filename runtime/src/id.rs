@@ -48,6 +48,18 @@ id! {
     WorkloadId(u64)
 }
 
+id! {
+    /// Something that routines wait at: a lock, a channel, a barrier. Two routines that wait at the same
+    /// thing name the same number, which is its address; it is given to others once the thing is gone.
+    ObjectId(u64)
+}
+
+impl ObjectId {
+    pub(crate) fn of<T: ?Sized>(object: *const T) -> ObjectId {
+        ObjectId(object.addr() as u64)
+    }
+}
+
 impl WorkerId {
     /// As an index into per-worker lists.
     ///

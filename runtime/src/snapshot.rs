@@ -5,8 +5,9 @@
 
 use std::panic::Location;
 
-pub use crate::id::{RoutineId, WorkerId, WorkloadId};
+pub use crate::id::{ObjectId, RoutineId, WorkerId, WorkloadId};
 pub use crate::priority::Priority;
+pub use crate::sync::Owner;
 
 /// How the guard page at the foot of each stack is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -557,6 +558,25 @@ pub struct RoutineView {
     pub awaits_stack: bool,
     /// Its stack; `None` when it has none.
     pub stack: Option<StackView>,
+    /// At what it waits, if it is blocked there: set for [`WaitReason::Lock`], `Channel`, `Semaphore`,
+    /// `Condition`, `Barrier` and `Once`, but not for futures between two polls. With a `select!` it is
+    /// one of its channels. Written at each such wait, for one store; see
+    /// [`Handle::waits`](crate::Handle::waits) for who holds it.
+    pub waits_at: Option<ObjectId>,
+}
+
+/// One routine that waits for a thing that somebody may hold; see [`Handle::waits`](crate::Handle::waits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitView {
+    /// Who waits.
+    pub routine: RoutineId,
+    /// What for.
+    pub reason: WaitReason,
+    /// At what.
+    pub object: ObjectId,
+    /// Who holds it: the writer of a lock, or who runs an initialisation. `None` if nobody does, if
+    /// readers do, or if it is nothing that is held.
+    pub owner: Option<Owner>,
 }
 
 impl RoutineView {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use openwork::snapshot::{RoutineState, WaitReason};
 use openwork::sync::{
-    LockError, LockTimeoutError, Mutex, Owner, RwLock, RwLockWriteGuard, TryLockError,
+    LockError, LockTimeoutError, Mutex, OnceCell, Owner, RwLock, RwLockWriteGuard, TryLockError,
 };
 use openwork::{Handle, JoinError, current, scope, spawn, spawn_future, time, yield_now};
 use support::{Gate, Random, Watchdog, poll_once, run_here, runtime, until};
@@ -544,6 +544,102 @@ fn a_panicking_routine_is_refused_what_its_thread_holds() {
     drop(guard);
     assert!(panicking.join().is_err());
     assert_eq!(*said.lock().unwrap(), [true, false]);
+}
+
+/// The list of routines says at what each waits, and the walk over waits who holds it.
+#[test]
+fn waits_are_to_be_seen() {
+    let watchdog = Watchdog::new("waits_are_to_be_seen");
+    let rt = runtime(2);
+    watchdog.watch("waits", &rt.handle());
+    let locks = Arc::new((Mutex::new(0), RwLock::new(0), OnceCell::new()));
+    let (begun, gate) = (Gate::new(), Gate::new());
+    let (shared, signs) = (locks.clone(), (begun.clone(), gate.clone()));
+    let holder = rt.spawn(move || {
+        let _one = shared.0.lock().unwrap();
+        let _two = shared.1.write().unwrap();
+        shared.2.get_or_init(|| {
+            signs.0.open();
+            signs.1.wait();
+        });
+    });
+    begun.spin();
+    type Locks = (Mutex<i32>, RwLock<i32>, OnceCell<()>);
+    let start = |wait: fn(&Locks)| {
+        let shared = locks.clone();
+        rt.spawn(move || wait(&shared))
+    };
+    let waiters = [
+        start(|locks| drop(locks.0.lock())),
+        start(|locks| drop(locks.1.read())),
+        start(|locks| drop(locks.1.write())),
+        start(|locks| *locks.2.get_or_init(|| ())),
+        rt.spawn(|| time::sleep(LONG)),
+    ];
+    let owner = Some(Owner::Routine(holder.id()));
+    let mut seen = Vec::new();
+    until("four wait", || {
+        seen.clear();
+        rt.handle().waits(&mut |wait| seen.push(*wait));
+        // Whom they wait for waits too, but at nothing that is named.
+        seen.len() == 4
+    });
+    for wait in &seen {
+        let view = rt.handle().routine(wait.routine).unwrap();
+        assert_eq!(view.waits_at, Some(wait.object));
+        assert_eq!(view.state, RoutineState::Blocked(wait.reason));
+        assert_eq!(wait.owner, owner);
+        let number = waiters.iter().position(|w| w.id() == wait.routine).unwrap();
+        let expected = [
+            Some(locks.0.id()),
+            Some(locks.1.id()),
+            Some(locks.1.id()),
+            None,
+        ];
+        assert!(expected[number].is_none_or(|id| id == wait.object));
+    }
+    assert_eq!(locks.0.waiters(), [Owner::Routine(waiters[0].id())]);
+    let sleeper = rt.handle().routine(waiters[4].id()).unwrap();
+    assert_eq!(sleeper.waits_at, None);
+    waiters[4].abort();
+    gate.open();
+    holder.join().unwrap();
+    for waiter in waiters {
+        let _ = waiter.join();
+    }
+    rt.handle()
+        .waits(&mut |wait| panic!("nobody waits: {wait:?}"));
+}
+
+/// While routines lock and are woken, the walk over waits disturbs nobody and names only those who could
+/// hold the lock.
+#[test]
+fn a_walk_over_waits_disturbs_nobody() {
+    let watchdog = Watchdog::new("a_walk_over_waits_disturbs_nobody");
+    let rt = runtime(2);
+    watchdog.watch("walk", &rt.handle());
+    let lock = Arc::new(Mutex::new(0u64));
+    let routines: Vec<_> = (0..8)
+        .map(|_| {
+            let lock = lock.clone();
+            rt.spawn(move || {
+                for _ in 0..2000 {
+                    let mut guard = lock.lock().unwrap();
+                    yield_now();
+                    *guard += 1;
+                }
+            })
+        })
+        .collect();
+    let ids: Vec<_> = routines.iter().map(|r| Owner::Routine(r.id())).collect();
+    while routines.iter().any(|routine| !routine.is_finished()) {
+        rt.handle().waits(&mut |wait| {
+            assert_eq!((wait.object, wait.reason), (lock.id(), WaitReason::Lock));
+            assert!(wait.owner.is_none_or(|owner| ids.contains(&owner)));
+        });
+    }
+    routines.into_iter().for_each(|one| one.join().unwrap());
+    assert_eq!(*lock.lock().unwrap(), 16_000);
 }
 
 /// A future that was handed the lock, or woken to try for it, and is dropped, passes it on.

@@ -27,7 +27,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, fence};
 use std::task::Waker;
 
-use crate::id::{RoutineId, WorkerId, WorkloadId};
+use crate::id::{ObjectId, RoutineId, WorkerId, WorkloadId};
 use crate::join::JoinState;
 use crate::primitives::{self, Place};
 use crate::priority::Priority;
@@ -35,7 +35,7 @@ use crate::routine::context::StackPart;
 use crate::routine::extra::Extra;
 use crate::routine::life::Life;
 use crate::scheduler::Shared;
-use crate::snapshot::{RoutineKind, RoutineView, Source, StackView};
+use crate::snapshot::{RoutineKind, RoutineState, RoutineView, Source, StackView, WaitReason};
 use crate::stack::StackClass;
 use crate::workload::{Workload, WorkloadInner};
 
@@ -462,6 +462,31 @@ impl Header {
         self.home.load(Relaxed) == REFUSED_BY_SYSTEM
     }
 
+    /// The routine, which runs, is about to wait at this thing. The link is free for it: a routine that
+    /// runs or is blocked is in no list.
+    pub(crate) fn set_waits_at(&self, object: *const ()) {
+        self.next.store(object.cast_mut().cast(), Relaxed);
+    }
+
+    /// At what the routine waits. Right if the state was so before this was read, and is so after it.
+    pub(crate) fn waits_at(&self, state: RoutineState) -> Option<*const ()> {
+        let RoutineState::Blocked(reason) = state else {
+            return None;
+        };
+        // Others do not say; and futures say their reason without being here.
+        let says = matches!(
+            reason,
+            WaitReason::Lock
+                | WaitReason::Channel
+                | WaitReason::Semaphore
+                | WaitReason::Condition
+                | WaitReason::Barrier
+                | WaitReason::Once
+        );
+        let has_stack = !self.stack.load(Relaxed).is_null();
+        (says && has_stack).then(|| self.next.load(Relaxed).cast_const().cast())
+    }
+
     /// What a bystander may say of the routine; `None` if the block is free or was recycled while
     /// it was read.
     pub(crate) fn view(&self) -> Option<RoutineView> {
@@ -478,6 +503,10 @@ impl Header {
         let high = self.high_water.load(Relaxed);
         let depth = self.depth.load(Relaxed);
         let workload = self.workload_id.load(Relaxed);
+        let waits_at = self.waits_at(state);
+        // Acquire: what is read above is read before the state is read again.
+        fence(Acquire);
+        let waits_at = waits_at.filter(|_| self.life.state() == state);
         let view = RoutineView {
             id: RoutineId::new(id),
             name: self.name(),
@@ -500,6 +529,7 @@ impl Header {
                 depth_bytes: (depth != 0).then_some(u64::from(depth)),
                 high_water_bytes: (high != 0).then_some(u64::from(high)),
             }),
+            waits_at: waits_at.map(ObjectId::of),
         };
         // Partner is the fence in `init`.
         fence(Acquire);

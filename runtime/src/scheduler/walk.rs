@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::fence;
 
-use crate::id::{RoutineId, WorkerId, WorkloadId};
+use crate::id::{ObjectId, RoutineId, WorkerId, WorkloadId};
 use crate::routine::context::{self, StackFacts};
 use crate::routine::life::{CancelLevel, Wake};
 use crate::routine::{Header, Held, RoutineRef};
@@ -11,9 +11,10 @@ use crate::scheduler::stats::WorkerStats;
 use crate::scheduler::{Shared, ready};
 use crate::snapshot::{
     ResidencySample, RoutineCounts, RoutineState, RoutineView, RunningTurn, Snapshot, Source,
-    StackFigures, WaitReason, WorkerSnapshot, WorkerState,
+    StackFigures, WaitReason, WaitView, WorkerSnapshot, WorkerState,
 };
 use crate::stack::residency;
+use crate::sync;
 use crate::time;
 use std::time::Duration;
 
@@ -212,6 +213,34 @@ impl Shared {
                 && view.state != RoutineState::Ended
             {
                 visit(&view);
+            }
+        });
+    }
+
+    /// Calls `visit` with each routine that waits at something, and who holds that.
+    pub(crate) fn for_each_wait(&self, visit: &mut dyn FnMut(&WaitView)) {
+        self.slabs.for_each(|header| {
+            if header.waits_at(header.life.state()).is_none() {
+                return;
+            }
+            let Some(guard) = InspectGuard::take(header) else {
+                return;
+            };
+            // Again, of the wait that it is held in now.
+            let state = header.life.state();
+            if let RoutineState::Blocked(reason) = state
+                && let Some(object) = header.waits_at(state)
+            {
+                // SAFETY: 1: the routine is held in this wait, whose frame borrows the object.
+                let owner = unsafe { sync::owner_of(reason, object) };
+                let routine = header.routine_id();
+                drop(guard);
+                visit(&WaitView {
+                    routine,
+                    reason,
+                    object: ObjectId::of(object),
+                    owner,
+                });
             }
         });
     }

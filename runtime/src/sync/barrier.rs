@@ -4,11 +4,10 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::channel::{deadline_at, deadline_in};
-use crate::primitives::const_unless_loom;
+use crate::primitives::{ShortLock, const_unless_loom};
 use crate::scheduler::explore;
 use crate::snapshot::WaitReason;
 use crate::sync::error::WaitTimeoutError;
-use crate::sync::lock::Lock;
 use crate::sync::station::{
     State, Task, Waiters, serve, serve_all, task_future, wait_for, wait_or_time_out,
 };
@@ -39,7 +38,7 @@ use crate::sync::station::{
 /// });
 /// ```
 pub struct Barrier {
-    state: Lock<BarrierState>,
+    state: ShortLock<BarrierState>,
 }
 
 /// What [`Barrier::wait`] returns.
@@ -98,7 +97,7 @@ impl State for BarrierState {
         }
     }
 
-    fn left(state: &Lock<BarrierState>, order: &mut Order) -> bool {
+    fn left(state: &ShortLock<BarrierState>, order: &mut Order) -> bool {
         let Order::Came(meeting) = *order else {
             return false;
         };
@@ -115,7 +114,7 @@ impl Barrier {
         /// A barrier for `size` of them; with 0 or 1 nobody waits.
         pub fn new(size: usize) -> Barrier {
             Barrier {
-                state: Lock::new(BarrierState {
+                state: ShortLock::new(BarrierState {
                     size,
                     arrived: 0,
                     meeting: 0,
@@ -200,7 +199,7 @@ impl Barrier {
 }
 
 /// The leader lets the others go.
-fn finish(state: &Lock<BarrierState>, order: Order) -> BarrierWaitResult {
+fn finish(state: &ShortLock<BarrierState>, order: Order) -> BarrierWaitResult {
     let leads = matches!(order, Order::Leads);
     if leads {
         serve_all(state, |state| {

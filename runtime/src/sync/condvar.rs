@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 
 use crate::cancel;
 use crate::channel::{deadline_at, deadline_in};
-use crate::primitives::const_unless_loom;
+use crate::primitives::{ShortLock, const_unless_loom};
 use crate::scheduler::block::{self, Context};
 use crate::scheduler::explore;
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::WaitReason;
+use crate::sync::condvar_future::CondvarFuture;
 use crate::sync::error::{CondvarTimeoutError, LockError, LockResult};
 use crate::sync::holder::Holder;
-use crate::sync::lock::Lock;
 use crate::sync::lock_op::{NotTaken, lock_slowly};
-use crate::sync::mutex::{Mutex, MutexGuard};
+use crate::sync::mutex::{AsyncMutexGuard, Mutex, MutexGuard};
 use crate::sync::raw_lock::Mode;
 use crate::sync::station::{Op, State, Waiters, serve, serve_all};
 use crate::sync::wait::{self, Group, Wait, Woken};
@@ -45,7 +45,7 @@ use crate::sync::wait::{self, Group, Wait, Woken};
 /// });
 /// ```
 pub struct Condvar {
-    state: Lock<CondvarState>,
+    state: ShortLock<CondvarState>,
 }
 
 /// Whether a wait with a timeout ended because of it.
@@ -65,12 +65,12 @@ pub type TimedWait<'a, T> = Result<
     CondvarTimeoutError<(MutexGuard<'a, T>, WaitTimeoutResult)>,
 >;
 
-struct CondvarState {
+pub(super) struct CondvarState {
     entered: u64,
     waiters: Waiters<Order>,
 }
 
-struct Order {
+pub(super) struct Order {
     number: u64,
     /// Served by `notify_one`, whose notice is another's if this one does not come to look.
     alone: bool,
@@ -89,6 +89,34 @@ impl State for CondvarState {
         self.entered += 1;
         false
     }
+
+    fn give_back(state: &ShortLock<CondvarState>, order: &mut Order) {
+        if order.alone {
+            notify_one(state);
+        }
+    }
+}
+
+fn notify_one(state: &ShortLock<CondvarState>) {
+    let mut locked = state.lock();
+    let served = serve(&mut locked.waiters, |_| true, |order| order.alone = true);
+    drop(locked);
+    if let Some(rouse) = served {
+        rouse.rouse();
+    }
+}
+
+impl Order {
+    pub(super) fn new() -> Order {
+        Order {
+            number: 0,
+            alone: false,
+        }
+    }
+
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone
+    }
 }
 
 /// How a wait ended, before the lock is taken again.
@@ -104,7 +132,7 @@ impl Condvar {
         /// Nobody waits; may be a `static`.
         pub fn new() -> Condvar {
             Condvar {
-                state: Lock::new(CondvarState {
+                state: ShortLock::new(CondvarState {
                     entered: 0,
                     waiters: Waiters::new(),
                 }),
@@ -260,11 +288,7 @@ impl Condvar {
 
     /// Gives the lock back and sleeps, in the queue since before.
     fn sleep<T: ?Sized>(&self, guard: MutexGuard<'_, T>, deadline: u64, call: &str) -> Ended {
-        let order = Order {
-            number: 0,
-            alone: false,
-        };
-        let op = Op::new(&self.state, order);
+        let op = Op::new(&self.state, Order::new());
         let wait = Wait::new();
         let group = Group::new([&op], &wait, [0]);
         // SAFETY: 1: on every way out of here the group has left the queue: by `sleep`, or by the
@@ -284,15 +308,37 @@ impl Condvar {
         }
     }
 
+    /// As [`wait`](Self::wait), for async code: a future that gives the lock back with its first poll, and
+    /// is ready with the lock. Dropped before, it has no lock, and hands on a notice that it got alone.
+    ///
+    /// ```
+    /// use openwork::{Runtime, sync::{Condvar, Mutex}};
+    /// use std::sync::Arc;
+    ///
+    /// let rt = Runtime::builder().workers(2).build().unwrap();
+    /// let shared = Arc::new((Mutex::new(false), Condvar::new()));
+    /// let pair = shared.clone();
+    /// let task = rt.spawn_future(async move {
+    ///     let mut ready = pair.0.lock_async().await.unwrap();
+    ///     while !*ready {
+    ///         ready = pair.1.wait_async(ready).await.unwrap();
+    ///     }
+    /// });
+    /// *shared.0.lock().unwrap() = true;
+    /// shared.1.notify_one();
+    /// task.join().unwrap();
+    /// ```
+    pub fn wait_async<'a, T: ?Sized>(
+        &'a self,
+        guard: AsyncMutexGuard<'a, T>,
+    ) -> CondvarFuture<'a, T> {
+        CondvarFuture::new(self, &self.state, guard)
+    }
+
     /// Wakes the one that has waited longest, if anybody waits.
     pub fn notify_one(&self) {
         explore::point();
-        let mut state = self.state.lock();
-        let served = serve(&mut state.waiters, |_| true, |order| order.alone = true);
-        drop(state);
-        if let Some(rouse) = served {
-            rouse.rouse();
-        }
+        notify_one(&self.state);
     }
 
     /// Wakes all who wait now.
@@ -325,7 +371,7 @@ impl Condvar {
 fn lock_again<'a, T: ?Sized, G>(
     lock: &'a Mutex<T>,
 ) -> Result<MutexGuard<'a, T>, CondvarTimeoutError<G>> {
-    if !lock.raw().write_fast(Holder::me()) {
+    if !lock.raw().try_write(Holder::me()) {
         // So far away that it is none, but for what a cancel does: it is reported, and does not unwind.
         let far = match block::context() {
             Context::Panicking(_) => NEVER,

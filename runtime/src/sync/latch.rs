@@ -4,11 +4,10 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::channel::{deadline_at, deadline_in};
-use crate::primitives::const_unless_loom;
+use crate::primitives::{ShortLock, const_unless_loom};
 use crate::scheduler::explore;
 use crate::snapshot::WaitReason;
 use crate::sync::error::WaitTimeoutError;
-use crate::sync::lock::Lock;
 use crate::sync::station::{
     State, Task, Waiters, serve, serve_all, task_future, wait_for, wait_or_time_out,
 };
@@ -31,7 +30,7 @@ use crate::sync::station::{
 /// });
 /// ```
 pub struct Latch {
-    state: Lock<LatchState>,
+    state: ShortLock<LatchState>,
 }
 
 struct LatchState {
@@ -57,7 +56,7 @@ impl Latch {
         /// A latch that opens after `count` calls of [`count_down`](Self::count_down); with 0 it is open.
         pub fn new(count: usize) -> Latch {
             Latch {
-                state: Lock::new(LatchState {
+                state: ShortLock::new(LatchState {
                     count,
                     waiters: Waiters::new(),
                 }),

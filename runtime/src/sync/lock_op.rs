@@ -46,7 +46,8 @@ impl Sleeps for Sleeper {
     }
 
     fn is_long(since: u64) -> bool {
-        time::now_ns().saturating_sub(since) >= LONG_NS
+        // No time passes in a model.
+        !cfg!(loom) && time::now_ns().saturating_sub(since) >= LONG_NS
     }
 }
 
@@ -58,10 +59,10 @@ struct LockOp<'a> {
 }
 
 impl<'a> LockOp<'a> {
-    fn new(raw: &'a Raw, mode: Mode, holder: Holder) -> LockOp<'a> {
+    fn new(raw: &'a Raw, mode: Mode, holder: Holder, since: u64) -> LockOp<'a> {
         LockOp {
             raw,
-            order: Order::new(mode, holder, time::now_ns()),
+            order: Order::new(mode, holder, since),
             node: Node::new(),
         }
     }
@@ -69,7 +70,7 @@ impl<'a> LockOp<'a> {
 
 impl Arm for LockOp<'_> {
     fn lock_address(&self) -> *const () {
-        std::ptr::from_ref(self.raw.queue()).cast()
+        std::ptr::from_ref(self.raw).cast()
     }
 
     fn acquire(&self) {
@@ -139,7 +140,7 @@ pub(crate) fn lock_slowly(
     if spin(raw, mode, me, context) {
         return Ok(());
     }
-    let op = LockOp::new(raw, mode, me);
+    let op = LockOp::new(raw, mode, me, time::now_ns());
     let _give_up = GiveUp(&op);
     loop {
         let until = match context {
@@ -186,16 +187,21 @@ fn spin(raw: &Raw, mode: Mode, me: Holder, context: Context) -> bool {
         Context::Routine(me) => me.shared().workers.len() == 1,
         _ => false,
     };
+    if alone {
+        return false;
+    }
     for round in 0..SPIN_ROUNDS {
-        let taken = match mode {
-            Mode::Write => raw.try_write(me),
-            Mode::Read => raw.try_read(),
-        };
-        if taken || alone {
-            return taken;
-        }
         for _ in 0..1 << round {
             std::hint::spin_loop();
+        }
+        let (free, parked) = raw.look();
+        let taken = match mode {
+            Mode::Write => free && raw.try_write(me),
+            Mode::Read => raw.try_read(),
+        };
+        // Who has to queue anyway does not spin: the others would only take the line from each other.
+        if taken || parked {
+            return taken;
         }
     }
     false
@@ -226,7 +232,7 @@ unsafe impl Sync for LockTask<'_> {}
 impl<'a> LockTask<'a> {
     pub(crate) fn new(raw: &'a Raw, mode: Mode) -> LockTask<'a> {
         LockTask {
-            op: LockOp::new(raw, mode, Holder::TASK),
+            op: LockOp::new(raw, mode, Holder::TASK, 0),
             wait: Wait::new(),
             task: TaskState::new(),
             phase: Phase::Fresh,
@@ -243,7 +249,10 @@ impl<'a> LockTask<'a> {
     /// If it was ready before.
     pub(crate) unsafe fn poll(&mut self, cx: &TaskContext<'_>) -> Poll<()> {
         assert!(self.phase != Phase::Ready, "polled after it was ready");
-        self.phase = Phase::Waiting;
+        if self.phase == Phase::Fresh {
+            self.phase = Phase::Waiting;
+            self.op.order.begin(time::now_ns());
+        }
         loop {
             // SAFETY: 1 by the caller; `drop` leaves the queue.
             match unsafe { wait::poll_task(&self.op, &self.wait, &self.task, WaitReason::Lock, cx) }

@@ -26,6 +26,7 @@
 
 mod barrier;
 mod condvar;
+mod condvar_future;
 mod error;
 mod guard_traits;
 pub(crate) mod holder;
@@ -45,8 +46,27 @@ pub(crate) mod wait;
 mod wait_group;
 pub(crate) mod wait_queue;
 
+use crate::snapshot::WaitReason;
+
+/// Who holds what somebody waits for.
+///
+/// # Safety
+/// 1. Alive: somebody waits for this reason at `object`, by this module, and does not go on meanwhile.
+pub(crate) unsafe fn owner_of(reason: WaitReason, object: *const ()) -> Option<Owner> {
+    // SAFETY: 1 by the caller; each of the two reasons is for one type alone.
+    let holder = unsafe {
+        match reason {
+            WaitReason::Lock => (*object.cast::<lock_op::Raw>()).owner(),
+            WaitReason::Once => once::runner(object),
+            _ => return None,
+        }
+    };
+    holder.owner()
+}
+
 pub use barrier::{Barrier, BarrierFuture, BarrierWaitResult};
 pub use condvar::{Condvar, TimedWait, WaitTimeoutResult};
+pub use condvar_future::CondvarFuture;
 pub use error::{
     AcquireError, AcquireTimeoutError, CondvarTimeoutError, LockError, LockResult,
     LockTimeoutError, TryAcquireError, TryLockError, WaitTimeoutError,

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::channel::{deadline_at, deadline_in};
+use crate::id::ObjectId;
 use crate::primitives::const_unless_loom;
 use crate::scheduler::explore;
 use crate::scheduler::timers::NEVER;
@@ -125,7 +126,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         explore::point();
-        if !self.raw.write_fast(Holder::me())
+        if !self.raw.try_write(Holder::me())
             && lock_slowly(&self.raw, Mode::Write, NEVER, "lock").is_err()
         {
             return Err(LockError::Refused);
@@ -193,7 +194,7 @@ impl<T: ?Sized> Mutex<T> {
         deadline: impl FnOnce() -> u64,
     ) -> Result<MutexGuard<'_, T>, LockTimeoutError<MutexGuard<'_, T>>> {
         explore::point();
-        if !self.raw.write_fast(Holder::me()) {
+        if !self.raw.try_write(Holder::me()) {
             lock_slowly(&self.raw, Mode::Write, deadline(), "lock_timeout")
                 .map_err(LockTimeoutError::from)?;
         }
@@ -290,6 +291,12 @@ impl<T: ?Sized> Mutex<T> {
         self.raw.owner().owner()
     }
 
+    /// What [`RoutineView::waits_at`](crate::snapshot::RoutineView::waits_at) says of those who wait for
+    /// the lock.
+    pub fn id(&self) -> ObjectId {
+        ObjectId::of(&raw const self.raw)
+    }
+
     /// Who waits for the lock now, in the order in which they are served; as [`owner`](Self::owner).
     pub fn waiters(&self) -> Vec<Owner> {
         self.raw.waiters()
@@ -299,6 +306,12 @@ impl<T: ?Sized> Mutex<T> {
 impl<'a, T: ?Sized> MutexGuard<'a, T> {
     pub(super) fn lock(guard: &MutexGuard<'a, T>) -> &'a Mutex<T> {
         guard.lock
+    }
+}
+
+impl<'a, T: ?Sized> AsyncMutexGuard<'a, T> {
+    pub(super) fn lock(guard: &AsyncMutexGuard<'a, T>) -> &'a Mutex<T> {
+        guard.0.lock
     }
 }
 

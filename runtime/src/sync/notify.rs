@@ -4,11 +4,10 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::channel::{deadline_at, deadline_in};
-use crate::primitives::const_unless_loom;
+use crate::primitives::{ShortLock, const_unless_loom};
 use crate::scheduler::explore;
 use crate::snapshot::WaitReason;
 use crate::sync::error::WaitTimeoutError;
-use crate::sync::lock::Lock;
 use crate::sync::station::{
     self, State, Task, Waiters, serve, serve_all, task_future, wait_for, wait_or_time_out,
 };
@@ -30,7 +29,7 @@ use crate::sync::station::{
 /// });
 /// ```
 pub struct Notify {
-    state: Lock<NotifyState>,
+    state: ShortLock<NotifyState>,
 }
 
 struct NotifyState {
@@ -64,14 +63,14 @@ impl State for NotifyState {
         std::mem::take(&mut self.kept)
     }
 
-    fn give_back(state: &Lock<NotifyState>, order: &mut Order) {
+    fn give_back(state: &ShortLock<NotifyState>, order: &mut Order) {
         if order.alone {
             notify_one(state);
         }
     }
 }
 
-fn notify_one(state: &Lock<NotifyState>) {
+fn notify_one(state: &ShortLock<NotifyState>) {
     explore::point();
     let mut locked = state.lock();
     let served = serve(&mut locked.waiters, |_| true, |order| order.alone = true);
@@ -87,7 +86,7 @@ impl Notify {
         /// Nobody has been notified; may be a `static`.
         pub fn new() -> Notify {
             Notify {
-                state: Lock::new(NotifyState {
+                state: ShortLock::new(NotifyState {
                     kept: false,
                     entered: 0,
                     waiters: Waiters::new(),
@@ -217,5 +216,38 @@ impl fmt::Debug for Notify {
         f.debug_struct("Notify")
             .field("kept", &self.state.lock().kept)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use crate::sync::station::model::{begin_and_drop, block_on, check};
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// One waits, another begins to and leaves, a notice comes: it reaches the one who waits. Breaks if
+    /// `give_back` does nothing, or if `notify_one` keeps no notice.
+    #[test]
+    fn a_notice_reaches_the_one_who_waits() {
+        check(|| {
+            let notify = Arc::new(Notify::new());
+            let waits = {
+                let notify = notify.clone();
+                thread::spawn(move || block_on(notify.wait_async()))
+            };
+            let leaves = {
+                let notify = notify.clone();
+                thread::spawn(move || {
+                    if begin_and_drop(notify.wait_async()) {
+                        // It has got the notice, and heard of it.
+                        notify.notify_one();
+                    }
+                })
+            };
+            notify.notify_one();
+            waits.join().unwrap();
+            leaves.join().unwrap();
+        });
     }
 }

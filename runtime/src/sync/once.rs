@@ -2,15 +2,13 @@
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::cancel;
-use crate::primitives::const_unless_loom;
+use crate::primitives::{AtomicU8, ShortLock, const_unless_loom};
 use crate::scheduler::explore;
 use crate::snapshot::WaitReason;
 use crate::sync::holder::Holder;
-use crate::sync::lock::Lock;
 use crate::sync::station::{State, Waiters, serve, serve_all, wait_for};
 
 const FRESH: u8 = 0;
@@ -43,7 +41,7 @@ const POISONED: u8 = 2;
 pub struct Once {
     /// FRESH, DONE or POISONED; changes under the lock.
     stage: AtomicU8,
-    state: Lock<OnceState>,
+    state: ShortLock<OnceState>,
 }
 
 /// What [`Once::call_once_force`] tells the initialisation.
@@ -78,6 +76,16 @@ impl State for OnceState {
     }
 }
 
+/// Who runs the initialisation that somebody waits for.
+///
+/// # Safety
+/// 1. Alive: somebody waits with reason `Once` at `object`, and does not go on meanwhile.
+pub(super) unsafe fn runner(object: *const ()) -> Holder {
+    // SAFETY: 1 by the caller; with this reason only this state is waited at.
+    let state = unsafe { &*object.cast::<ShortLock<OnceState>>() };
+    state.lock().runs.unwrap_or(Holder::NOBODY)
+}
+
 // What a panic left half made is what the poison tells of.
 impl UnwindSafe for Once {}
 impl RefUnwindSafe for Once {}
@@ -91,13 +99,20 @@ pub(super) struct Run<'a> {
     poisons: bool,
 }
 
+enum Begin<'a> {
+    Done,
+    Run(Run<'a>),
+    /// For this one.
+    Wait(Holder),
+}
+
 impl Once {
     const_unless_loom! {
         /// Nothing has run; may be a `static`.
         pub fn new() -> Once {
             Once {
                 stage: AtomicU8::new(FRESH),
-                state: Lock::new(OnceState {
+                state: ShortLock::new(OnceState {
                     runs: None,
                     waiters: Waiters::new(),
                 }),
@@ -162,27 +177,37 @@ impl Once {
         explore::point();
         let me = Holder::me();
         loop {
-            let mut state = self.state.lock();
-            match (self.stage.load(Relaxed), state.runs) {
-                (DONE, _) => return None,
-                (POISONED, None) if !force => {
-                    drop(state);
-                    panic!("the initialisation has panicked before");
+            match self.try_begin(me, poisons) {
+                Begin::Done => return None,
+                Begin::Run(run) => {
+                    if run.stage == POISONED && !force {
+                        drop(run);
+                        panic!("the initialisation has panicked before");
+                    }
+                    return Some(run);
                 }
-                (stage, None) => {
-                    state.runs = Some(me);
-                    return Some(Run {
-                        once: self,
-                        stage,
-                        done: false,
-                        poisons,
-                    });
-                }
-                (_, Some(runs)) => {
-                    drop(state);
+                Begin::Wait(runs) => {
                     assert!(runs != me, "the initialisation came back to itself");
                     wait_for(&self.state, (), "Once::call_once");
                 }
+            }
+        }
+    }
+
+    fn try_begin(&self, me: Holder, poisons: bool) -> Begin<'_> {
+        let mut state = self.state.lock();
+        let stage = self.stage.load(Relaxed);
+        match state.runs {
+            _ if stage == DONE => Begin::Done,
+            Some(runs) => Begin::Wait(runs),
+            None => {
+                state.runs = Some(me);
+                Begin::Run(Run {
+                    once: self,
+                    stage,
+                    done: false,
+                    poisons,
+                })
             }
         }
     }
@@ -226,5 +251,69 @@ impl fmt::Debug for Once {
         f.debug_struct("Once")
             .field("completed", &self.is_completed())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use crate::primitives::Place;
+    use crate::sync::station::Task;
+    use crate::sync::station::model::{block_on, check};
+    use loom::sync::Arc;
+    use loom::thread;
+
+    struct World {
+        once: Once,
+        value: Place<u32>,
+    }
+
+    // SAFETY: the value is written by who runs, and read afterwards, which is what is checked.
+    unsafe impl Sync for World {}
+    // SAFETY: as above.
+    unsafe impl Send for World {}
+
+    /// As `call_once`, with a wait that the checker knows. `fails`: comes to nothing.
+    fn call(world: &World, me: u64, fails: bool) {
+        while !world.once.is_completed() {
+            match world.once.try_begin(Holder(me), false) {
+                Begin::Done => break,
+                Begin::Run(run) if fails => return drop(run),
+                Begin::Run(run) => {
+                    // SAFETY: we run alone, and before us nobody came to an end.
+                    unsafe { world.value.put(7) };
+                    run.finish();
+                }
+                Begin::Wait(_) => {
+                    let mut task = std::pin::pin!(Task::new(&world.once.state, ()));
+                    // SAFETY: pinned on the line before, and not moved after.
+                    block_on(std::future::poll_fn(|cx| unsafe {
+                        task.as_mut().get_unchecked_mut().poll(cx).map(|_| ())
+                    }));
+                }
+            }
+        }
+        // SAFETY: it has run.
+        assert_eq!(unsafe { world.value.peek() }, 7);
+    }
+
+    /// One of three comes to nothing, one runs, the others see what it wrote. Breaks if the stage is
+    /// stored or loaded relaxed, or if a run that comes to nothing wakes nobody.
+    #[test]
+    fn one_runs_and_all_see_it() {
+        check(|| {
+            let world = Arc::new(World {
+                once: Once::new(),
+                value: Place::new(),
+            });
+            let others = [(2, false), (3, true)].map(|(me, fails)| {
+                let world = world.clone();
+                thread::spawn(move || call(&world, me, fails))
+            });
+            call(&world, 1, false);
+            others.map(|other| other.join().unwrap());
+            // SAFETY: all have ended; the checker wants its places emptied by nobody.
+            assert_eq!(unsafe { world.value.peek() }, 7);
+        });
     }
 }

@@ -2,15 +2,15 @@
 //! who wait. [`Mutex`](super::Mutex) uses the writer's half, [`RwLock`](super::RwLock) all of it.
 //!
 //! ```text
-//!   31            3   2       1        0
-//!  ┌───────────────┬───────┬────────┬────────┐
-//!  │ readers       │ WOKEN │ PARKED │ WRITER │
-//!  └───────────────┴───────┴────────┴────────┘
+//!   31           4      3       2        1        0
+//!  ┌──────────────┬────────┬───────┬────────┬────────┐
+//!  │ readers      │ CLOSED │ WOKEN │ PARKED │ WRITER │
+//!  └──────────────┴────────┴───────┴────────┴────────┘
 //! ```
 //!
-//! Without waiters a lock is one exchange and so is an unlock. **PARKED** says that the queue may hold
-//! somebody; it changes under the queue's lock only. Who finds it set does not unlock by himself but
-//! passes the lock on, still holding it:
+//! Without waiters a lock is one exchange and an unlock one subtraction. **PARKED** says that the queue may
+//! hold somebody; it changes under the queue's lock only. Who unlocks and finds it set takes the lock again,
+//! if nobody was faster, to pass it on:
 //!
 //! - To a *reader* who is first: he and the readers right behind him hold the lock when they wake.
 //! - To a *writer* who is first and has waited for 1 ms: he holds the lock when he wakes, so nobody can
@@ -20,12 +20,13 @@
 //!   way; nobody wakes another one then. If he finds the lock taken, he is first in the queue again,
 //!   and his age counts from his first attempt.
 //!
+//! If somebody was faster, he passes the lock on when he unlocks, and might again be too slow. So who is too
+//! slow while the first has waited for long sets **CLOSED**: from then on the lock is taken by way of the
+//! queue only, and the next one to unlock can pass it on.
+//!
 //! **Writers come first**: readers wait while anybody waits, so a stream of readers cannot keep a writer
 //! out. **Readers do not starve**: the queue is served in order, and who has waited for 1 ms is given
 //! the lock.
-//!
-//! **The last reader** who finds somebody parked takes the lock as a writer, to pass it on. Somebody may
-//! be faster: then he is the writer, and passes it on.
 //!
 //! **Nothing is lost** when a waiter gives up (time, cancel, drop): he calls [`nudge`](RawLock::nudge),
 //! because he may have been the woken one that all others relied on, or the writer because of whom
@@ -43,9 +44,10 @@ use crate::sync::wait_queue::{Claimed, Node, Queue, Wait};
 const WRITER: u32 = 1;
 const PARKED: u32 = 1 << 1;
 const WOKEN: u32 = 1 << 2;
-const READER: u32 = 1 << 3;
+const CLOSED: u32 = 1 << 3;
+const READER: u32 = 1 << 4;
 const READERS: u32 = !(READER - 1);
-/// From so many readers on, 2^28, others wait: forgotten guards can come to that, and the count must not
+/// From so many readers on, 2^27, others wait: forgotten guards can come to that, and the count must not
 /// run over. Those who are let in from the queue may go beyond; they have a frame each.
 const READERS_MAX: u32 = 1 << 31;
 
@@ -86,8 +88,9 @@ pub(crate) enum Mode {
 pub(crate) struct Order {
     pub(crate) mode: Mode,
     holder: Holder,
-    /// When it began to wait, in nanoseconds since process start.
-    since: u64,
+    /// When it began to wait, in nanoseconds since process start. Written by the waiter before it enters
+    /// the queue.
+    since: Cell<u64>,
     /// It was woken to try again, and WOKEN is its own to clear.
     woken: Cell<bool>,
     /// It was first in the queue before.
@@ -108,7 +111,7 @@ impl Order {
         Order {
             mode,
             holder,
-            since,
+            since: Cell::new(since),
             woken: Cell::new(false),
             again: Cell::new(false),
             granted: Cell::new(false),
@@ -119,6 +122,11 @@ impl Order {
     /// again.
     pub(crate) fn is_granted(&self) -> bool {
         self.granted.get()
+    }
+
+    /// The wait begins now; of an order that is in no queue.
+    pub(crate) fn begin(&self, since: u64) {
+        self.since.set(since);
     }
 
     /// The waiter was woken to try again.
@@ -165,37 +173,39 @@ impl<S: Sleeps> RawLock<S> {
         waiters
     }
 
-    /// Takes a lock that nobody holds and nobody waits for.
+    /// Takes a lock that nobody holds, also before those who wait.
     #[inline]
-    pub(crate) fn write_fast(&self, me: Holder) -> bool {
+    pub(crate) fn try_write(&self, me: Holder) -> bool {
         // Acquire pairs with the releases of all ways to unlock.
-        let taken = self
-            .word
-            .compare_exchange(0, WRITER, Acquire, Relaxed)
-            .is_ok();
+        let taken = match self.word.compare_exchange(0, WRITER, Acquire, Relaxed) {
+            Ok(_) => true,
+            Err(word) => self.try_write_from(word),
+        };
         if taken {
             self.owner.store(me.0, Relaxed);
         }
         taken
     }
 
-    /// Takes a lock that nobody holds, also before those who wait.
-    pub(crate) fn try_write(&self, me: Holder) -> bool {
-        let mut word = self.word.load(Relaxed);
-        while word & (WRITER | READERS) == 0 {
+    fn try_write_from(&self, mut word: u32) -> bool {
+        while word & (WRITER | READERS | CLOSED) == 0 {
             // Acquire: as above.
             match self
                 .word
                 .compare_exchange_weak(word, word | WRITER, Acquire, Relaxed)
             {
-                Ok(_) => {
-                    self.owner.store(me.0, Relaxed);
-                    return true;
-                }
+                Ok(_) => return true,
                 Err(now) => word = now,
             }
         }
         false
+    }
+
+    /// Whether a writer could take the lock now, without an exchange that would take the line from its
+    /// holder; and whether anybody waits.
+    pub(crate) fn look(&self) -> (bool, bool) {
+        let word = self.word.load(Relaxed);
+        (word & (WRITER | READERS | CLOSED) == 0, word & PARKED != 0)
     }
 
     /// Becomes a reader, if there is no writer and nobody waits.
@@ -223,29 +233,10 @@ impl<S: Sleeps> RawLock<S> {
     pub(crate) unsafe fn unlock_write(&self) {
         self.owner.store(0, Relaxed);
         // Release pairs with the acquire of whoever takes the lock next.
-        if self
-            .word
-            .compare_exchange(WRITER, 0, Release, Relaxed)
-            .is_err()
-        {
-            self.unlock_write_slowly();
+        let word = self.word.fetch_sub(WRITER, Release);
+        if word & (PARKED | WOKEN) == PARKED {
+            self.see_to_parked();
         }
-    }
-
-    #[cold]
-    fn unlock_write_slowly(&self) {
-        let mut word = self.word.load(Relaxed);
-        while word & (PARKED | WOKEN) != PARKED {
-            // Nobody waits, or somebody is on his way. Release: as above.
-            match self
-                .word
-                .compare_exchange_weak(word, word & !WRITER, Release, Relaxed)
-            {
-                Ok(_) => return,
-                Err(now) => word = now,
-            }
-        }
-        self.pass_on();
     }
 
     /// Gives a reader's share back.
@@ -282,7 +273,7 @@ impl<S: Sleeps> RawLock<S> {
         let mut queue = self.queue.lock();
         let Some(first) = queue.claim() else {
             // They have all given up. Release: as above.
-            self.word.fetch_and(!(WRITER | PARKED), Release);
+            self.word.fetch_and(!(WRITER | PARKED | CLOSED), Release);
             return;
         };
         // SAFETY: a claimed waiter's order is there until `complete`.
@@ -295,12 +286,15 @@ impl<S: Sleeps> RawLock<S> {
             return unsafe { self.unlock_read() };
         }
         let parked = if queue.is_empty() { 0 } else { PARKED };
-        if S::is_long(order.since) {
+        if S::is_long(order.since.get()) {
             order.granted.set(true);
             self.owner.store(order.holder.0, Relaxed);
-            if parked == 0 {
-                self.word.fetch_and(!PARKED, Relaxed);
-            }
+            let stays = if parked == 0 {
+                !(PARKED | CLOSED)
+            } else {
+                !CLOSED
+            };
+            self.word.fetch_and(stays, Relaxed);
         } else {
             // A store will do: while we are the writer, and nobody is woken, only the holder of the
             // queue's lock changes the word. Release: as above.
@@ -333,7 +327,7 @@ impl<S: Sleeps> RawLock<S> {
                 count += 1;
             }
             if queue.is_empty() {
-                self.word.fetch_and(!PARKED, Relaxed);
+                self.word.fetch_and(!(PARKED | CLOSED), Relaxed);
             }
             drop(queue);
             rouse.into_iter().flatten().for_each(S::rouse);
@@ -348,7 +342,7 @@ impl<S: Sleeps> RawLock<S> {
     pub(crate) fn retry(&self, order: &Order) -> bool {
         let mut word = self.word.load(Relaxed);
         while word & (WRITER | READERS) == 0 {
-            // Acquire: as in `write_fast`.
+            // Acquire: as in `try_write`.
             match self
                 .word
                 .compare_exchange_weak(word, (word | WRITER) & !WOKEN, Acquire, Relaxed)
@@ -375,14 +369,14 @@ impl<S: Sleeps> RawLock<S> {
         let mut word = self.word.load(Relaxed);
         loop {
             let (free, taken) = match order.mode {
-                Mode::Write => (word & (WRITER | READERS) == 0, word | WRITER),
+                Mode::Write => (word & (WRITER | READERS | CLOSED) == 0, word | WRITER),
                 Mode::Read => (
                     word & (WRITER | PARKED) == 0 && word < READERS_MAX,
                     word.wrapping_add(READER),
                 ),
             };
             let next = if free { taken } else { word | PARKED } & !mine;
-            // Acquire: as in `write_fast`.
+            // Acquire: as in `try_write`.
             match self
                 .word
                 .compare_exchange_weak(word, next, Acquire, Relaxed)
@@ -434,9 +428,12 @@ impl<S: Sleeps> RawLock<S> {
         let queue = unsafe { self.queue.get() };
         // SAFETY: as above.
         unsafe { queue.remove(NonNull::from(node)) };
-        if queue.is_empty() {
-            self.word.fetch_and(!PARKED, Relaxed);
-        }
+        let stays = if queue.is_empty() {
+            !(PARKED | CLOSED)
+        } else {
+            !CLOSED
+        };
+        self.word.fetch_and(stays, Relaxed);
     }
 
     /// A waiter has given up, and is out of the queue: whoever may go on because of that does.
@@ -451,15 +448,18 @@ impl<S: Sleeps> RawLock<S> {
     #[cold]
     fn see_to_parked(&self) {
         let mut word = self.word.load(Relaxed);
-        // Otherwise nobody waits, or a writer or somebody woken sees to it.
-        while word & (PARKED | WOKEN | WRITER) == PARKED {
+        // Otherwise nobody waits, or somebody woken sees to it.
+        while word & (PARKED | WOKEN) == PARKED {
+            if word & WRITER != 0 {
+                return self.close_if_long();
+            }
             let as_writer = word & READERS == 0;
             let next = if as_writer {
                 word | WRITER
             } else {
                 word + READER
             };
-            // Acquire: as in `write_fast`.
+            // Acquire: as in `try_write`.
             match self
                 .word
                 .compare_exchange_weak(word, next, Acquire, Relaxed)
@@ -474,6 +474,19 @@ impl<S: Sleeps> RawLock<S> {
                 }
                 Err(now) => word = now,
             }
+        }
+    }
+
+    /// Somebody else has the lock and will pass it on. If the first has waited for long, that one is to be
+    /// the last who comes before it.
+    fn close_if_long(&self) {
+        let queue = self.queue.lock();
+        // SAFETY: in the queue, and its lock is held.
+        let since = |order: OrderPtr| unsafe { order.0.as_ref() }.since.get();
+        let is_long = queue.first().is_some_and(|order| S::is_long(since(order)));
+        // Nobody is woken but under the queue's lock.
+        if is_long && self.word.load(Relaxed) & WOKEN == 0 {
+            self.word.fetch_or(CLOSED, Relaxed);
         }
     }
 }
@@ -562,7 +575,7 @@ mod model {
 
         fn fast(self, world: &World) -> bool {
             match self.mode {
-                Mode::Write => world.raw.write_fast(Holder(7)),
+                Mode::Write => world.raw.try_write(Holder(7)),
                 Mode::Read => world.raw.try_read(),
             }
         }
@@ -607,6 +620,10 @@ mod model {
                     return true;
                 }
                 order.try_again();
+                if self.impatient {
+                    world.raw.nudge(&order);
+                    return false;
+                }
                 if world.raw.retry(&order) {
                     return true;
                 }
@@ -671,8 +688,8 @@ mod model {
         });
     }
 
-    /// Breaks if `unlock_write` stores, if `write_fast` or `retry` are relaxed, or if `attempt` leaves
-    /// PARKED out.
+    /// Breaks if `unlock_write` stores, if `try_write`, `retry` or the store of `pass_on` are relaxed, or if
+    /// `attempt` leaves PARKED out.
     #[test]
     fn writers_exclude_each_other_and_none_sleeps_on() {
         check([WRITER, WRITER, WRITER]);
@@ -701,10 +718,39 @@ mod model {
         check([WRITER, READER, READER]);
     }
 
-    /// Breaks if a writer that gives up does not nudge: readers wait because of it.
+    /// A reader holds the lock until another one is in. Breaks if a writer that gives up does not nudge:
+    /// the other reader waits because of it.
     #[test]
     fn readers_do_not_wait_for_one_who_gave_up() {
-        check([READER, OLD_WRITER.impatient(), READER]);
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(2);
+        builder.check(|| {
+            let world = world();
+            assert!(READER.lock(&world));
+            let met = Arc::new(Futex::new(0));
+            let reader = {
+                let (world, met) = (world.clone(), met.clone());
+                thread::spawn(move || {
+                    assert!(READER.lock(&world));
+                    met.0.store(1, Release);
+                    met.wake();
+                    READER.unlock(&world);
+                })
+            };
+            let writer = {
+                let world = world.clone();
+                thread::spawn(move || OLD_WRITER.impatient().turn(&world))
+            };
+            while met.0.load(Acquire) == 0 {
+                met.wait(0, None);
+            }
+            READER.unlock(&world);
+            reader.join().unwrap();
+            let added = writer.join().unwrap();
+            assert_eq!(world.raw.word.load(Relaxed), 0);
+            // SAFETY: all have ended.
+            assert_eq!(unsafe { world.value.take() }, added);
+        });
     }
 
     /// A writer that becomes a reader lets others read, and nobody write. Breaks if `downgrade` does

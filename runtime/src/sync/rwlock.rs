@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::channel::{deadline_at, deadline_in};
+use crate::id::ObjectId;
 use crate::primitives::const_unless_loom;
 use crate::scheduler::explore;
 use crate::scheduler::timers::NEVER;
@@ -164,7 +165,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
         explore::point();
-        if !self.raw.write_fast(Holder::me())
+        if !self.raw.try_write(Holder::me())
             && lock_slowly(&self.raw, Mode::Write, NEVER, "write").is_err()
         {
             return Err(LockError::Refused);
@@ -287,7 +288,7 @@ impl<T: ?Sized> RwLock<T> {
         deadline: impl FnOnce() -> u64,
     ) -> Result<Write<'_, T>, LockTimeoutError<Write<'_, T>>> {
         explore::point();
-        if !self.raw.write_fast(Holder::me()) {
+        if !self.raw.try_write(Holder::me()) {
             lock_slowly(&self.raw, Mode::Write, deadline(), "write_timeout")
                 .map_err(LockTimeoutError::from)?;
         }
@@ -376,6 +377,12 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     pub fn readers(&self) -> usize {
         self.raw.readers() as usize
+    }
+
+    /// What [`RoutineView::waits_at`](crate::snapshot::RoutineView::waits_at) says of those who wait for
+    /// the lock.
+    pub fn id(&self) -> ObjectId {
+        ObjectId::of(&raw const self.raw)
     }
 
     /// Who waits for the lock now, in the order in which they are served; as [`owner`](Self::owner).

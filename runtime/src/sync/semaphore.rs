@@ -9,12 +9,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::channel::{deadline_at, deadline_in};
-use crate::primitives::const_unless_loom;
+use crate::primitives::{ShortLock, const_unless_loom};
 use crate::scheduler::explore;
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::WaitReason;
 use crate::sync::error::{AcquireError, AcquireTimeoutError, TryAcquireError};
-use crate::sync::lock::Lock;
 use crate::sync::station::{State, Task, Waited, Waiters, serve, serve_all, wait_until};
 
 /// A number of permits. Who takes one or more gives them back when its guard is dropped; who finds too
@@ -44,7 +43,7 @@ use crate::sync::station::{State, Task, Waited, Waiters, serve, serve_all, wait_
 /// });
 /// ```
 pub struct Semaphore {
-    state: Lock<SemaphoreState>,
+    state: ShortLock<SemaphoreState>,
 }
 
 /// Permits of a [`Semaphore`], given back when it is dropped. It may change threads.
@@ -96,13 +95,13 @@ impl State for SemaphoreState {
         taken
     }
 
-    fn left(state: &Lock<SemaphoreState>, _order: &mut Order) -> bool {
+    fn left(state: &ShortLock<SemaphoreState>, _order: &mut Order) -> bool {
         // Others may have waited behind its larger wish.
         release(state, 0);
         false
     }
 
-    fn give_back(state: &Lock<SemaphoreState>, order: &mut Order) {
+    fn give_back(state: &ShortLock<SemaphoreState>, order: &mut Order) {
         if !order.closed {
             release(state, order.count);
         }
@@ -110,7 +109,7 @@ impl State for SemaphoreState {
 }
 
 /// Gives permits back, and serves those whose turn has come.
-fn release(state: &Lock<SemaphoreState>, count: usize) {
+fn release(state: &ShortLock<SemaphoreState>, count: usize) {
     explore::point();
     let mut locked = state.lock();
     let free = locked.free.checked_add(count);
@@ -140,7 +139,7 @@ impl Semaphore {
         /// With so many permits; may be a `static`.
         pub fn new(permits: usize) -> Semaphore {
             Semaphore {
-                state: Lock::new(SemaphoreState {
+                state: ShortLock::new(SemaphoreState {
                     free: permits,
                     closed: false,
                     waiters: Waiters::new(),
@@ -497,5 +496,61 @@ impl fmt::Debug for Semaphore {
             .field("available", &state.free)
             .field("closed", &state.closed)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use crate::primitives::Place;
+    use crate::sync::station::model::{begin_and_drop, block_on, check};
+    use loom::thread;
+
+    struct World {
+        one: Semaphore,
+        /// Touched by whoever has the permit.
+        value: Place<u32>,
+    }
+
+    // SAFETY: the value is touched as the permit says, which is what is checked.
+    unsafe impl Sync for World {}
+    // SAFETY: as above.
+    unsafe impl Send for World {}
+
+    /// Two share one permit, a third begins to wait and leaves: nobody sleeps for ever, and the permit is
+    /// there in the end. Breaks if `left` or `give_back` do nothing, or if `attempt` takes a permit before
+    /// those who wait.
+    #[test]
+    fn a_permit_is_neither_lost_nor_made() {
+        check(|| {
+            let world = loom::sync::Arc::new(World {
+                one: Semaphore::new(1),
+                value: Place::new(),
+            });
+            // SAFETY: nobody else knows it.
+            unsafe { world.value.put(0) };
+            let other = {
+                let world = world.clone();
+                thread::spawn(move || {
+                    let permit = block_on(world.one.acquire_async()).unwrap();
+                    // SAFETY: we have the permit.
+                    unsafe { world.value.put(world.value.take() + 1) };
+                    drop(permit);
+                })
+            };
+            let leaves = {
+                let world = world.clone();
+                thread::spawn(move || begin_and_drop(world.one.acquire_many_async(1)))
+            };
+            let permit = block_on(world.one.acquire_async()).unwrap();
+            // SAFETY: we have the permit.
+            unsafe { world.value.put(world.value.take() + 1) };
+            drop(permit);
+            other.join().unwrap();
+            leaves.join().unwrap();
+            // SAFETY: all have ended.
+            assert_eq!(unsafe { world.value.take() }, 2);
+            assert_eq!(world.one.available(), 1);
+        });
     }
 }

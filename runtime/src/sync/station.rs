@@ -9,10 +9,10 @@ use std::ptr::NonNull;
 use std::task::{Context as TaskContext, Poll};
 
 use crate::cancel;
+use crate::primitives::ShortLock;
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::WaitReason;
 use crate::sync::error::WaitTimeoutError;
-use crate::sync::lock::Lock;
 use crate::sync::wait::{
     self, Arm, Attempt, Group, Polled, Rouse, Sleeper, TaskState, Wait, Woken,
 };
@@ -36,12 +36,12 @@ pub(crate) trait State: Sized {
 
     /// A waiter has left the queue without having been served. Returns whether it counts as served all
     /// the same.
-    fn left(_state: &Lock<Self>, _order: &mut Self::Order) -> bool {
+    fn left(_state: &ShortLock<Self>, _order: &mut Self::Order) -> bool {
         false
     }
 
     /// A task was served, and was dropped before it heard of it.
-    fn give_back(_state: &Lock<Self>, _order: &mut Self::Order) {}
+    fn give_back(_state: &ShortLock<Self>, _order: &mut Self::Order) {}
 }
 
 /// An order in the frame of a waiter.
@@ -74,7 +74,7 @@ pub(crate) fn serve<O>(
 
 /// Calls `serve_next` under the lock until it serves nobody, and rouses without the lock.
 pub(crate) fn serve_all<S: State>(
-    state: &Lock<S>,
+    state: &ShortLock<S>,
     mut serve_next: impl FnMut(&mut S) -> Option<Rouse>,
 ) {
     loop {
@@ -97,13 +97,13 @@ pub(crate) fn serve_all<S: State>(
 
 /// One attempt of one caller.
 pub(crate) struct Op<'a, S: State> {
-    state: &'a Lock<S>,
+    state: &'a ShortLock<S>,
     order: UnsafeCell<S::Order>,
     node: Node<OrderPtr<S::Order>, Sleeper>,
 }
 
 impl<'a, S: State> Op<'a, S> {
-    pub(crate) fn new(state: &'a Lock<S>, order: S::Order) -> Op<'a, S> {
+    pub(crate) fn new(state: &'a ShortLock<S>, order: S::Order) -> Op<'a, S> {
         Op {
             state,
             order: UnsafeCell::new(order),
@@ -170,7 +170,7 @@ pub(crate) enum Waited<O> {
 
 /// Waits until `order` is served, or the deadline: in nanoseconds since process start, or [`NEVER`].
 pub(crate) fn wait_until<S: State>(
-    state: &Lock<S>,
+    state: &ShortLock<S>,
     order: S::Order,
     deadline: u64,
     call: &str,
@@ -220,7 +220,7 @@ impl<S: State> Drop for Leave<'_, '_, S> {
 ///
 /// # Panics
 /// If the caller is panicking: the wait could stop its thread for ever.
-pub(crate) fn wait_for<S: State>(state: &Lock<S>, order: S::Order, call: &str) -> S::Order {
+pub(crate) fn wait_for<S: State>(state: &ShortLock<S>, order: S::Order, call: &str) -> S::Order {
     match wait_until(state, order, NEVER, call) {
         Waited::Served(order) => order,
         Waited::Refused => panic!("`{call}` while panicking could stop the thread for ever"),
@@ -233,7 +233,7 @@ pub(crate) fn wait_for<S: State>(state: &Lock<S>, order: S::Order, call: &str) -
 
 /// Waits until `order` is served, or the deadline: in nanoseconds since process start.
 pub(crate) fn wait_or_time_out<S: State>(
-    state: &Lock<S>,
+    state: &ShortLock<S>,
     order: S::Order,
     deadline: u64,
     call: &str,
@@ -301,7 +301,7 @@ unsafe impl<S: State + Send> Send for Task<'_, S> where S::Order: Send {}
 unsafe impl<S: State + Send> Sync for Task<'_, S> where S::Order: Send {}
 
 impl<'a, S: State> Task<'a, S> {
-    pub(crate) fn new(state: &'a Lock<S>, order: S::Order) -> Task<'a, S> {
+    pub(crate) fn new(state: &'a ShortLock<S>, order: S::Order) -> Task<'a, S> {
         Task {
             op: Op::new(state, order),
             wait: Wait::new(),
@@ -321,7 +321,7 @@ impl<'a, S: State> Task<'a, S> {
     pub(crate) unsafe fn poll(
         &mut self,
         cx: &TaskContext<'_>,
-    ) -> Poll<(&'a Lock<S>, &mut S::Order)> {
+    ) -> Poll<(&'a ShortLock<S>, &mut S::Order)> {
         assert!(self.phase != Phase::Ready, "polled after it was ready");
         self.phase = Phase::Waiting;
         // SAFETY: 1 by the caller; `drop` leaves the queue.
@@ -345,5 +345,58 @@ impl<S: State> Drop for Task<'_, S> {
         } else {
             S::left(self.op.state, self.op.order.get_mut());
         }
+    }
+}
+
+/// What the models of primitives share: tasks that are driven by a thread of the checker.
+#[cfg(all(test, loom))]
+pub(super) mod model {
+    use std::future::Future;
+    use std::pin::{Pin, pin};
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+    use std::task::{Context, Poll, Wake, Waker};
+
+    use crate::primitives::Futex;
+
+    struct Bell(Futex);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.0.store(1, Release);
+            self.0.wake();
+        }
+    }
+
+    /// Waits as a task does.
+    pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+        let mut future = pin!(future);
+        let bell = Arc::new(Bell(Futex::new(0)));
+        let waker = Waker::from(bell.clone());
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                return output;
+            }
+            while bell.0.0.load(Acquire) == 0 {
+                bell.0.wait(0, None);
+            }
+            bell.0.0.store(0, Relaxed);
+        }
+    }
+
+    /// Begins to wait, and leaves at once. Says whether there was nothing to wait for.
+    pub(crate) fn begin_and_drop<F: Future>(future: F) -> bool {
+        let mut future = pin!(future);
+        let future: Pin<&mut F> = future.as_mut();
+        future
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_ready()
+    }
+
+    /// Runs the model with few preemptions: enough for each of the losses that the models name.
+    pub(crate) fn check(model: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(2);
+        builder.check(model);
     }
 }

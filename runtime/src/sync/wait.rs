@@ -125,7 +125,7 @@ pub(crate) enum Attempt {
 
 /// One operation that may have to wait in one queue. While it is entered it must not move.
 pub(crate) trait Arm {
-    /// Names the lock.
+    /// Names the lock, and what is waited for: the address of either, as long as it is always the same.
     fn lock_address(&self) -> *const ();
 
     fn acquire(&self);
@@ -457,8 +457,10 @@ fn sleep_in_routine<A: Arm + ?Sized, const N: usize>(
 ) -> Woken {
     let header = me.header();
     let alarm = Alarm::new();
+    let object = group.arms.first().map(|arm| arm.lock_address());
     loop {
         let due = Cell::new(deadline);
+        header.set_waits_at(object.unwrap_or(std::ptr::null()));
         if group.entered.get() {
             enter_again(group, &alarm, why, deadline, &due);
         } else {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::channel::{deadline_at, deadline_in};
+use crate::primitives::ShortLock;
 use crate::scheduler::explore;
 use crate::snapshot::WaitReason;
 use crate::sync::error::WaitTimeoutError;
-use crate::sync::lock::Lock;
 use crate::sync::station::{
     State, Task, Waiters, serve, serve_all, task_future, wait_for, wait_or_time_out,
 };
@@ -38,7 +38,7 @@ use crate::sync::station::{
 /// ```
 #[derive(Clone)]
 pub struct WaitGroup {
-    state: Arc<Lock<GroupState>>,
+    state: Arc<ShortLock<GroupState>>,
 }
 
 /// Counts in a [`WaitGroup`] until it is dropped.
@@ -72,7 +72,7 @@ impl WaitGroup {
     /// With a count of 0.
     pub fn new() -> WaitGroup {
         WaitGroup {
-            state: Arc::new(Lock::new(GroupState {
+            state: Arc::new(ShortLock::new(GroupState {
                 count: 0,
                 entered: 0,
                 waiters: Waiters::new(),

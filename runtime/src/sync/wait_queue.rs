@@ -210,6 +210,13 @@ impl<P: Copy, W> Queue<P, W> {
         self.last = Some(node);
     }
 
+    /// The payload of the first, abandoned or not.
+    pub(crate) fn first(&self) -> Option<P> {
+        // SAFETY: linked nodes are alive by 2 of `push`, and the caller holds the lock.
+        self.first
+            .and_then(|node| unsafe { node.as_ref() }.payload.get())
+    }
+
     /// Visits the payloads in their order, those of abandoned waits as well.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(P)) {
         let mut next = self.first;

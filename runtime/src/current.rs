@@ -66,7 +66,7 @@ pub fn current_worker() -> Option<WorkerId> {
     (worker != NO_WORKER).then(|| WorkerId::new(worker))
 }
 
-/// Gives way to whoever waits. A cancelled routine unwinds. Does nothing outside a routine, and
+/// Gives way to whoever waits, be it one that has not begun yet. A cancelled routine unwinds. Does nothing outside a routine, and
 /// while panicking.
 ///
 /// ```

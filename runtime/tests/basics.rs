@@ -33,6 +33,26 @@ fn a_panic_ends_one_routine() {
     assert_eq!((counts.spawned, counts.ended, counts.panicked), (2, 2, 1));
 }
 
+/// Whatever was looked at first the last time: the number of turns before differs.
+#[test]
+fn whoever_yields_lets_a_fresh_one_begin() {
+    for turns_before in 0..4 {
+        let rt = runtime(1);
+        let begun = rt.block_on(|| {
+            let begun = AtomicU64::new(0);
+            for _ in 0..turns_before {
+                openwork::yield_now();
+            }
+            scope(|s| {
+                s.spawn(|| begun.fetch_add(1, Relaxed));
+                openwork::yield_now();
+                begun.load(Relaxed)
+            })
+        });
+        assert_eq!(begun, 1, "after {turns_before} turns");
+    }
+}
+
 #[test]
 fn ten_thousand_routines_yield_and_sleep() {
     let rt = runtime(2);

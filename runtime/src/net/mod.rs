@@ -42,9 +42,9 @@
 //! **While panicking** a routine cannot be suspended: in a destructor that an unwinding called, a wait
 //! holds the thread until its deadline, and is refused if it has none.
 //!
-mod common;
 pub(crate) mod error;
 mod resolve;
+mod shared_methods;
 pub(crate) mod socket;
 mod tcp_listener;
 mod tcp_stream;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Type};
 
-use crate::net::common::socket_common;
 use crate::net::resolve::{ToSocketAddrs, each_address};
+use crate::net::shared_methods::socket_common;
 use crate::net::socket::{Socket, deadline_at, deadline_in};
 use crate::net::tcp_stream::TcpStream;
 use crate::poller::Direction;

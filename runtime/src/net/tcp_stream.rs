@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
-use crate::net::common::{read_and_write_by_borrow, socket_common, socket_limits};
 use crate::net::error;
 use crate::net::resolve::{ToSocketAddrs, each_address};
+use crate::net::shared_methods::{read_and_write_by_borrow, socket_common, socket_limits};
 use crate::net::socket::{Socket, Tried, deadline_in};
 use crate::poller::Direction;
 use crate::scheduler::timers::NEVER;

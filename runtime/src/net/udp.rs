@@ -6,8 +6,8 @@ use std::task::{self, Poll};
 
 use socket2::{Domain, Protocol, Type};
 
-use crate::net::common::{socket_common, socket_limits};
 use crate::net::resolve::{ToSocketAddrs, each_address};
+use crate::net::shared_methods::{socket_common, socket_limits};
 use crate::net::socket::Socket;
 use crate::poller::Direction;
 

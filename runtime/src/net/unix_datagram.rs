@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::os::unix::net::{self as std_net, SocketAddr};
 use std::path::Path;
 
-use crate::net::common::{socket_common, socket_limits};
+use crate::net::shared_methods::{socket_common, socket_limits};
 use crate::net::socket::Socket;
 use crate::poller::Direction;
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Type};
 
-use crate::net::common::{read_and_write_by_borrow, socket_common, socket_limits};
+use crate::net::shared_methods::{read_and_write_by_borrow, socket_common, socket_limits};
 use crate::net::socket::{Socket, deadline_at, deadline_in, insist};
 use crate::poller::Direction;
 use crate::scheduler::timers::NEVER;

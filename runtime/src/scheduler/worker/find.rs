@@ -199,6 +199,13 @@ impl WorkerCore {
         self.next_elsewhere()
     }
 
+    /// The next look goes to the deque before the home: whoever yields lets a fresh one begin that
+    /// waits already, though it is the only one in the home's queue.
+    #[inline]
+    pub(super) fn deque_comes_next(&self) {
+        self.home_first.set(true);
+    }
+
     /// What is due, and what waits where others look as well.
     #[inline(never)]
     fn next_elsewhere(&self) -> Option<RoutineRef> {

@@ -223,6 +223,7 @@ impl WorkerCore {
                 header.touch(self.now.get());
                 header.life.requeue();
                 self.push_back(routine);
+                self.deque_comes_next();
             }
             &Post::Block {
                 why,

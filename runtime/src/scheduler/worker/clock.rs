@@ -18,8 +18,6 @@
 //!
 //! [`WorkerStats::busy_ns`]: crate::scheduler::stats::WorkerStats::busy_ns
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::WorkerCore;
 use super::find::FAIR_NS;
 use crate::scheduler::stats;
@@ -28,8 +26,8 @@ use crate::time;
 impl WorkerCore {
     /// A turn has ended. Reads the clock if that is due.
     #[inline]
-    pub(super) fn note_turn_end(&self) {
-        if self.shared.record.load(Relaxed) || self.tick.get() != self.ticks.now() {
+    pub(super) fn note_turn_end(&self, record: bool) {
+        if record || self.tick.get() != self.ticks.now() {
             self.read_clock();
         } else {
             self.undated.set(true);

@@ -176,7 +176,7 @@ impl Inside<'_> {
         let who = id(&routine);
         self.core.pass_time(self.exploration);
         self.core.now.set(self.exploration.clock.get());
-        self.core.turn(routine);
+        self.core.turn_apart(routine);
         let gave_way = stats.yields.load(Relaxed) > yields;
         if gave_way && self.exploration.chosen.get().is_none() {
             self.exploration.chooser.borrow_mut().yielded(who);

@@ -265,7 +265,7 @@ impl WorkerCore {
         loop {
             if let Some(held) = self.held() {
                 self.wait_for_held(held);
-                self.turn(held);
+                self.turn_apart(held);
                 continue;
             }
             if let Some(routine) = self.next() {
@@ -293,7 +293,7 @@ impl WorkerCore {
                 if let Some(routine) = found {
                     searching = false;
                     self.stop_searching();
-                    self.turn(routine);
+                    self.turn_apart(routine);
                     continue;
                 }
             }

@@ -15,6 +15,14 @@ use crate::snapshot::{RoutineState, Source, TurnRecord, WaitReason};
 use crate::stack::OutOfStacks;
 
 impl WorkerCore {
+    /// For callers that are not the loop's own.
+    #[inline(never)]
+    pub(super) fn turn_apart(&self, routine: RoutineRef) {
+        self.turn(routine);
+    }
+
+    /// Runs one turn. Inlined into the loop.
+    #[inline(always)]
     pub(super) fn turn(&self, routine: RoutineRef) {
         let header = routine.header();
         let mut part = header.stack.load(Relaxed);
@@ -27,6 +35,7 @@ impl WorkerCore {
         let first = header.life.start_turn();
         let source = header.source();
         let began = self.now.get();
+        let dated = !self.undated.get();
         let stats = self.stats();
         if first {
             stats::add(&stats.started, 1);
@@ -41,8 +50,10 @@ impl WorkerCore {
         // worker's thread, because only that home's queues hold it.
         let end = unsafe { context::resume(part) };
         self.leave_routine();
-        self.note_turn_end();
-        if self.shared.record.load(Relaxed) {
+        let record = self.shared.record.load(Relaxed);
+        self.note_turn_end(record);
+        // When recording has just been switched on, the turn's start is not known.
+        if record && dated {
             self.record_turn(routine, began, source);
         }
         match end {

@@ -1,8 +1,9 @@
 # Short names for the commands of the README. `make` alone lists them.
 URL ?= http://127.0.0.1:8080
+SECONDS ?= 3600
 
 .DEFAULT_GOAL := help
-.PHONY: help run-local build test lint test-api clean
+.PHONY: help run-local build test lint test-api soak clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +26,9 @@ lint: ## Check format, clippy and documentation
 
 test-api: ## Run the README's and the guide's commands against a server of their own
 	cargo test -p openwork-cmd --test walk_through
+
+soak: ## Soak the runtime for SECONDS, an hour if not said
+	cargo run --release -p openwork-workloads --example soak -- $(SECONDS)
 
 clean: ## Remove what was built
 	cargo clean

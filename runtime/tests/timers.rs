@@ -334,10 +334,11 @@ fn a_sleep_can_change_its_executor() {
                 Poll::Ready(())
             })
             .await;
-            sleep
+            (sleep,)
         })
         .join()
-        .unwrap();
+        .unwrap()
+        .0;
     run_here(sleep);
 
     watchdog.watch("from a thread to a routine", &rt.handle());

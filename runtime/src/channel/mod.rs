@@ -147,8 +147,9 @@ pub fn after(duration: Duration) -> Receiver<Instant> {
 }
 
 /// A receiver that gets a message each `period`: the moment at which it was due. Clones share the
-/// ticks. Ticks that nobody takes in time are left out, as in Go; the rhythm stays. It costs nothing
-/// while nobody waits.
+/// ticks. Ticks that nobody takes in time are left out, as in Go; the rhythm stays
+/// ([`MissedTickBehavior::Skip`](crate::time::MissedTickBehavior::Skip); for the other two, use an
+/// [`Interval`](crate::time::Interval)). It costs nothing while nobody waits.
 ///
 /// ```
 /// use std::time::Duration;

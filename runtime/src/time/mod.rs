@@ -12,6 +12,7 @@
 //!
 //! The futures do their work on any executor. Inside a runtime of this crate the worker that polls
 //! keeps their deadline; elsewhere one thread of the process does, which begins with the first of them.
+//! It calls the tasks' wakers one after the other: one that blocks makes the others late.
 
 mod interval;
 mod sleep;

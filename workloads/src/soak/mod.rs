@@ -198,7 +198,7 @@ fn repeatable_round(seed: u64, request: &Request, report: &mut Report) -> Vec<St
 
 fn explore(world: &Arc<World>, seed: u64) -> Result<Explored<()>, Failure> {
     let root = world.clone();
-    let config = Config::new().spurious_wakes(seed % 2 == 0);
+    let config = Config::new().spurious_wakes(seed.is_multiple_of(2));
     config.run(seed, move || grow(&root, seed, DEPTH))
 }
 

@@ -534,6 +534,47 @@ fn the_end_takes_the_threads_along() {
     }
 }
 
+/// A cancel at a bad moment: a closure or a value is dropped twice or never, a thread stays.
+#[test]
+fn the_end_comes_at_any_moment() {
+    let watchdog = Watchdog::new("any moment");
+    let mut random = Random::new("the end at any moment");
+    for _ in 0..60 {
+        let ledger = Ledger::new();
+        let rt = Runtime::builder()
+            .workers(1 + random.below(2) as usize)
+            .blocking_threads(1 + random.below(3) as usize)
+            .build()
+            .unwrap();
+        let handle = rt.handle();
+        watchdog.watch("any moment", &handle);
+        for _ in 0..20 {
+            let nap = Duration::from_micros(random.below(200));
+            let (given, value) = (ledger.token(), ledger.token());
+            let job = move || {
+                let _given = given;
+                thread::sleep(nap);
+                value
+            };
+            match random.below(4) {
+                0 => drop(rt.spawn(move || blocking(job))),
+                1 => drop(rt.spawn_blocking(job)),
+                2 => drop(rt.spawn(move || blocking_timeout(nap / 2, job).is_ok())),
+                _ => rt.spawn_blocking(job).abort(),
+            }
+        }
+        for _ in 0..random.below(50) {
+            thread::yield_now();
+        }
+        rt.shutdown(Duration::from_micros(random.below(3) * 500))
+            .unwrap();
+        let f = figures(&handle);
+        check_sum(&f);
+        assert_eq!((f.threads, f.queued, f.running), (0, 0, 0));
+        ledger.check("closures and values");
+    }
+}
+
 /// A destructor that the scheduler runs is suspended in the middle of a steal.
 #[test]
 fn scheduler_context_is_refused() {

@@ -447,3 +447,118 @@ fn an_initialisation_runs_once() {
         assert!(values.iter().all(|value| Some(value) == cell.get()));
     });
 }
+
+/// Who is woken to take a lock, and is cancelled instead, wakes the next one.
+#[test]
+fn a_lock_is_passed_on_by_who_gives_up() {
+    explore(|| {
+        let lock = Arc::new(Mutex::new(0));
+        let held = lock.lock().unwrap();
+        let waiters: Vec<_> = (0..3)
+            .map(|number| {
+                let lock = lock.clone();
+                spawn(move || match number {
+                    0 => *lock.lock().unwrap() += 1,
+                    1 => {
+                        if let Ok(mut guard) = lock.lock_timeout(SHORT) {
+                            *guard += 1;
+                        }
+                    }
+                    _ => *lock.lock().unwrap() += 1,
+                })
+            })
+            .collect();
+        checkpoint();
+        drop(held);
+        // Comes in between sometimes, so that who was woken finds the lock taken.
+        drop(lock.try_lock());
+        waiters[0].abort();
+        for waiter in waiters {
+            let _ = waiter.join();
+        }
+        assert!((1..=3).contains(&*lock.try_lock().unwrap()));
+    });
+}
+
+/// Readers that wait because of a writer go in when he gives up, while others read still.
+#[test]
+fn readers_do_not_wait_for_a_writer_who_left() {
+    explore(|| {
+        let lock = Arc::new(RwLock::new(()));
+        let reading = lock.read().unwrap();
+        let by_time = lock.clone();
+        let by_time = spawn(move || drop(by_time.write_timeout(SHORT)));
+        let by_cancel = lock.clone();
+        let by_cancel = spawn(move || drop(by_cancel.write().unwrap()));
+        let reader = lock.clone();
+        let reader = spawn(move || drop(reader.read().unwrap()));
+        checkpoint();
+        by_cancel.abort();
+        // Before the one who reads has ended.
+        reader.join().unwrap();
+        drop(reading);
+        let _ = (by_time.join(), by_cancel.join());
+        assert!(lock.try_write().is_ok());
+    });
+}
+
+/// Who is notified and cannot use it, because he is cancelled, passes the notice on.
+#[test]
+fn a_notice_is_not_lost_with_one_who_is_cancelled() {
+    explore(|| {
+        let state = Arc::new((Mutex::new(0u32), Condvar::new()));
+        let waiters = [(); 2].map(|()| {
+            let state = state.clone();
+            spawn(move || {
+                let tickets = state.0.lock().unwrap();
+                let mut tickets = state
+                    .1
+                    .wait_while(tickets, |tickets| *tickets == 0)
+                    .unwrap();
+                *tickets -= 1;
+            })
+        });
+        let give = || {
+            *state.0.lock().unwrap() += 1;
+            state.1.notify_one();
+        };
+        // Somebody who has the lock when the one who was notified wants it back.
+        let busy = state.clone();
+        let busy = spawn(move || {
+            for _ in 0..4 {
+                let _held = busy.0.lock().unwrap();
+                checkpoint();
+            }
+        });
+        checkpoint();
+        give();
+        waiters[0].abort();
+        let [first, second] = waiters;
+        // One notice, for one of the two; another one if the first has used it up.
+        if first.join().is_ok() {
+            give();
+        }
+        second.join().unwrap();
+        busy.join().unwrap();
+    });
+}
+
+/// A large wish that is given up does not keep those behind it waiting.
+#[test]
+fn small_wishes_come_after_a_large_one_that_left() {
+    explore(|| {
+        let permits = Arc::new(Semaphore::new(2));
+        let held = permits.acquire().unwrap();
+        let large = permits.clone();
+        let large = spawn(move || large.acquire_many(2).map(drop).is_ok());
+        let small = permits.clone();
+        let small = spawn(move || drop(small.acquire().unwrap()));
+        checkpoint();
+        large.abort();
+        // The other permit is free, and this one is not given back before.
+        small.join().unwrap();
+        drop(held);
+        let _ = large.join();
+        assert_eq!(permits.available(), 2);
+    });
+}

@@ -10,7 +10,6 @@ use crate::deterministic::{Config, Run, Schedule};
 use crate::join::{JoinError, JoinHandle};
 use crate::runtime::Runtime;
 use crate::scheduler::Shared;
-use crate::scheduler::block::{self, Context};
 use crate::scheduler::worker::explored::{Explored, Inside, Next};
 use crate::spawn::Builder;
 use crate::stack::StackPool;
@@ -31,10 +30,6 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new(config: &Config, stock: Stock, seed: u64, chooser: Chooser) -> Machine {
-        assert!(
-            block::context() == Context::Thread,
-            "a deterministic run needs a plain thread for itself, and the caller is a routine"
-        );
         let builder = Runtime::builder()
             .workers(1)
             .stack_size(config.stack_bytes)

@@ -191,8 +191,8 @@ impl Config {
     }
 
     /// Size of a routine's stack unless it asks for another, in bytes; as
-    /// [`RuntimeBuilder::stack_size`](crate::RuntimeBuilder::stack_size). Default: 256 KiB, because a
-    /// [`blocking`](crate::blocking) call runs on it.
+    /// [`RuntimeBuilder::stack_size`](crate::RuntimeBuilder::stack_size). Default: 256 KiB, because
+    /// [`blocking`](crate::blocking()) calls run on it.
     pub fn stack_size(mut self, bytes: usize) -> Config {
         self.stack_bytes = bytes;
         self

@@ -8,6 +8,7 @@ use crate::deterministic::strategy::Chooser;
 use crate::deterministic::{Config, Decision, Schedule};
 use crate::id::RoutineId;
 use crate::join::JoinHandle;
+use crate::scheduler::block::{self, Context};
 use crate::scheduler::worker::explored::Next;
 use crate::snapshot::RoutineView;
 use crate::stack::overflow;
@@ -41,7 +42,8 @@ pub enum Granularity {
 /// assert_eq!(stepper.take_value(), Some("hello"));
 /// ```
 ///
-/// Stays on its thread. Dropped before the end, it cancels what is left.
+/// Stays on its thread, and is used outside routines. Dropped before the end, it cancels what is left; if
+/// that is in a routine, what is left stays as it is.
 pub struct Stepper<T> {
     machine: Machine,
     first: Option<JoinHandle<T>>,
@@ -74,6 +76,9 @@ impl<T: Send + 'static> Stepper<T> {
 
     /// The routines that can run, by number. If there is none, but a deadline, time has passed until then.
     /// Empty at the end, and in a deadlock.
+    ///
+    /// # Panics
+    /// This and all other methods: if called by a routine.
     pub fn runnable(&self) -> Vec<RoutineId> {
         if self.over {
             return Vec::new();
@@ -155,6 +160,9 @@ impl<T: Send + 'static> Stepper<T> {
 
 impl<T> Drop for Stepper<T> {
     fn drop(&mut self) {
+        if block::context() != Context::Thread {
+            return;
+        }
         let _altstack = overflow::thread_altstack();
         let inside = self.machine.enter();
         drop(self.first.take());

@@ -15,8 +15,9 @@ use crossbeam_deque::Worker as LocalQueue;
 
 use super::WorkerCore;
 use crate::deterministic::strategy::{AtPoint, Chooser};
-use crate::routine::RoutineRef;
+use crate::routine::{RoutineRef, waker};
 use crate::scheduler::Shared;
+use crate::scheduler::block::{self, Context};
 use crate::scheduler::explore::{Exploration, Live};
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::{RoutineKind, RoutineState, RoutineView, Source};
@@ -71,8 +72,15 @@ impl Explored {
         }
     }
 
-    /// Makes the calling thread, which is no worker, this worker.
+    /// Makes the calling thread this worker.
+    ///
+    /// # Panics
+    /// If it is a worker already: to take a core from under a routine would leave it without one.
     pub(crate) fn enter(&self) -> Inside<'_> {
+        assert!(
+            block::context() == Context::Thread,
+            "a deterministic run needs a plain thread for itself, and the caller is a routine"
+        );
         let live = Live::new();
         self.core.enter_thread();
         Inside {
@@ -203,17 +211,20 @@ impl Inside<'_> {
                 // SAFETY: a block of slabs that are alive, and this thread alone ends routines.
                 let routine =
                     unsafe { RoutineRef::from_ptr(std::ptr::from_ref(header).cast_mut()) };
-                crate::routine::waker::notify(routine, Source::Inbox);
+                waker::notify(routine, Source::Inbox);
             }
         });
     }
 
-    /// Numbers of the stackful routines that wait, ascending.
+    /// Numbers of the routines that wait, ascending.
     pub(crate) fn blocked(&self) -> Vec<u64> {
+        self.blocked_of(|_| true)
+    }
+
+    fn blocked_of(&self, kind: impl Fn(RoutineKind) -> bool) -> Vec<u64> {
         let mut blocked = Vec::new();
         self.core.shared.for_each_live(&mut |view| {
-            let waits = matches!(view.state, RoutineState::Blocked(_));
-            if waits && view.kind == RoutineKind::Stackful {
+            if matches!(view.state, RoutineState::Blocked(_)) && kind(view.kind) {
                 blocked.push(view.id.get());
             }
         });
@@ -221,11 +232,12 @@ impl Inside<'_> {
         blocked
     }
 
-    /// Where each blocked routine stands. None of them can be woken but by a cancel afterwards.
+    /// Where each blocked routine with a stack of its own stands. None of these can be woken but by a
+    /// cancel afterwards.
     pub(crate) fn ask_where(&self) -> Vec<(u64, Backtrace)> {
         self.exploration.ending.set(true);
         *self.exploration.places.borrow_mut() = Some(Vec::new());
-        for id in self.blocked() {
+        for id in self.blocked_of(|kind| kind == RoutineKind::Stackful) {
             self.notify(id);
             self.core.gather(self.exploration);
             self.step_of(id);
@@ -290,16 +302,19 @@ impl WorkerCore {
 
     /// At an exploration point of the running routine: whether it loses its turn.
     pub(crate) fn is_to_give_way(&self, exploration: &Exploration, me: RoutineRef) -> bool {
-        if exploration.ending.get() || self.held().is_some() {
+        if exploration.ending.get() {
             return false;
         }
         self.pass_time(exploration);
         self.gather(exploration);
         let mine = id(&me);
         let mut runnable = exploration.runnable.borrow_mut();
-        let mut ids: Vec<u64> = runnable.iter().map(id).collect();
-        let at = ids.partition_point(|other| *other < mine);
-        ids.insert(at, mine);
+        let mut ids = vec![mine];
+        // Who holds the thread is alone on it.
+        if self.held().is_none() {
+            ids.extend(runnable.iter().map(id));
+            ids.sort_unstable();
+        }
         match exploration.chooser.borrow_mut().at_point(&ids, mine) {
             AtPoint::Stay => false,
             AtPoint::GiveWay(None) => true,

@@ -8,7 +8,7 @@
 /// after them, but
 ///
 /// - after 15 high turns in a row it gives the next one to a lower level, if one waits,
-/// - while low ones wait, at least one turn in 64 is given to them.
+/// - while low ones wait, one turn in 64 at least is given to them.
 ///
 /// So no level starves. The rule orders what a worker has before it, by turns, not by time, and nobody is
 /// interrupted: a turn lasts until the routine gives way. Routines that may run anywhere are taken by

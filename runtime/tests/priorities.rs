@@ -56,6 +56,12 @@ fn levels_go_in_their_order() {
         let now = rt.handle().snapshot();
         now.workers[0].queue_depth() + now.injector_depth == 8
     });
+    // Longer than the time after which the worker looks round, which must not change the order.
+    until("the turn is long", || {
+        let now = rt.handle().snapshot();
+        let began = now.workers[0].turn_started_ns;
+        began.is_some_and(|began| now.at_ns - began > 20_000_000)
+    });
     go.open();
     busy.join().unwrap();
     rt.shutdown(LONG).unwrap();

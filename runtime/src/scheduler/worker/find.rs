@@ -170,13 +170,16 @@ impl WorkerCore {
         self.drain_inbox();
         let fair_in = self.fair_in.get() - 1;
         self.fair_in.set(fair_in);
-        if fair_in == 0
-            && let Some(routine) = self.next_fair()
-        {
-            return Some(routine);
+        if fair_in == 0 {
+            self.look_round();
         }
         if self.shared.levels.are_used()
             && let Some(routine) = self.next_by_level()
+        {
+            return Some(routine);
+        }
+        if self.rotate.get()
+            && let Some(routine) = self.next_in_rotation()
         {
             return Some(routine);
         }
@@ -225,9 +228,11 @@ impl WorkerCore {
         self.fair_in.set(1);
     }
 
-    /// One of the sources that others could starve, in rotation.
+    /// Serves what comes from outside, and has one of the sources that others could starve go first in
+    /// the next turn that is a normal routine's.
     #[inline(never)]
-    fn next_fair(&self) -> Option<RoutineRef> {
+    fn look_round(&self) {
+        self.rotate.set(true);
         self.date_last_turn();
         self.fair_in.set(FAIR_TURNS);
         self.put_off_look_round();
@@ -236,6 +241,11 @@ impl WorkerCore {
             self.look_at.set(self.now.get() + LOOK_NS);
             self.look_into_poller();
         }
+    }
+
+    #[inline(never)]
+    fn next_in_rotation(&self) -> Option<RoutineRef> {
+        self.rotate.set(false);
         let turn = self.fair_next.get();
         self.fair_next.set(turn.wrapping_add(1));
         self.retry_for_stack().or_else(|| match turn % 3 {

@@ -11,9 +11,8 @@ use crate::snapshot::Source;
 
 /// High turns in a row, while others may wait.
 const HIGH_IN_ROW: u32 = 15;
-/// Turns that are given to others while a low one waits. With those that the look round gives away
-/// without asking here, a low one has one turn in 64 at least.
-const LOW_AFTER: u32 = 60;
+/// Turns that are given to others while a low one waits.
+const LOW_AFTER: u32 = 63;
 
 /// Bound routines by level, and how long the rule has favoured whom.
 pub(super) struct LevelLists {

@@ -85,6 +85,8 @@ pub(crate) struct WorkerCore {
     fair_in: Cell<u32>,
     fair_at: Cell<u64>,
     fair_next: Cell<u32>,
+    /// The rotation has a turn to give.
+    rotate: Cell<bool>,
     /// When a busy worker looks into the poller again.
     look_at: Cell<u64>,
     random: Cell<u64>,
@@ -170,6 +172,7 @@ impl WorkerCore {
             fair_in: Cell::new(1),
             fair_at: Cell::new(0),
             fair_next: Cell::new(0),
+            rotate: Cell::new(false),
             look_at: Cell::new(0),
             random: Cell::new(0x9E37_79B9_7F4A_7C15 ^ u64::from(index + 1)),
             stack_retry_at: Cell::new(0),

@@ -271,6 +271,22 @@ impl<'scope> Scope<'scope, '_> {
 
     /// The token that the scope's routines are bound to, below the one of the scope's owner. A cancel of
     /// it is [`cancel`](Self::cancel). It may outlive the scope.
+    ///
+    /// ```
+    /// use openwork::{Runtime, scope, select, channel};
+    ///
+    /// let rt = Runtime::builder().workers(2).build().unwrap();
+    /// rt.block_on(|| {
+    ///     scope(|s| {
+    ///         let (_tx, rx) = channel::rendezvous::<()>();
+    ///         let stop = s.token();
+    ///         let waits = s.spawn(move || rx.recv().is_err());
+    ///         stop.cancel();
+    ///         let _ = waits.join();
+    ///         select! { why = stop.cancelled() => assert!(why.is_ok()) }
+    ///     });
+    /// });
+    /// ```
     pub fn token(&self) -> CancelToken {
         CancelToken {
             node: self.data.token.clone(),

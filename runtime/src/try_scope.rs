@@ -158,6 +158,18 @@ impl<'scope, E: Send + 'scope> TryScope<'scope, '_, E> {
     /// Spawns a routine that may borrow what outlives the scope, and may fail. It inherits the workload.
     ///
     /// Waits for a place if there is a [`limit`](Self::limit).
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(2).build().unwrap();
+    /// let text = String::from("21");
+    /// let doubled = rt.block_on(|| {
+    ///     openwork::try_scope(|s| {
+    ///         let number = s.spawn(|| text.parse::<u32>());
+    ///         Ok(number.join().map_or(0, |number| 2 * number))
+    ///     })
+    /// });
+    /// assert_eq!(doubled.unwrap(), 42);
+    /// ```
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> TryScopedJoinHandle<'scope, T>
     where
@@ -341,6 +353,19 @@ impl<E> Common<E> {
 
 impl<T> TryScopedJoinHandle<'_, T> {
     /// Waits for the routine's end and returns its value.
+    ///
+    /// ```
+    /// use openwork::{TryJoinError, try_scope};
+    /// # let rt = openwork::Runtime::builder().workers(2).build().unwrap();
+    /// let result = rt.block_on(|| {
+    ///     try_scope(|s| {
+    ///         let fails = s.spawn(|| Err::<(), _>("too late"));
+    ///         assert_eq!(fails.join(), Err(TryJoinError::Failed));
+    ///         Ok(())
+    ///     })
+    /// });
+    /// assert!(result.is_err());
+    /// ```
     ///
     /// # Errors
     /// See [`TryJoinError`]. What the routine failed with is the scope's to report.

@@ -91,6 +91,13 @@ pub enum LocalError {
 
 impl<T: Send + 'static> RoutineLocal<T> {
     /// What [`routine_local!`](crate::routine_local!) expands to.
+    ///
+    /// ```
+    /// use openwork::RoutineLocal;
+    ///
+    /// static SEED: RoutineLocal<u64> = RoutineLocal::new(|| 7);
+    /// assert_eq!(SEED.with(|seed| *seed), 7);
+    /// ```
     pub const fn new(init: fn() -> T) -> RoutineLocal<T> {
         RoutineLocal {
             key: Key::new(),
@@ -113,6 +120,12 @@ impl<T: Send + 'static> RoutineLocal<T> {
     }
 
     /// As [`with`](Self::with), but says so if there can be no value.
+    ///
+    /// ```
+    /// openwork::routine_local!(static NAME: String = String::from("nobody"));
+    ///
+    /// assert_eq!(NAME.try_with(|name| name.len()), Ok(6));
+    /// ```
     ///
     /// # Errors
     /// See [`LocalError`].
@@ -164,6 +177,15 @@ fn with_table<R>(f: impl FnOnce(&RefCell<Table>) -> R) -> Result<R, LocalError> 
 
 impl<T: Send + 'static> RoutineLocal<Cell<T>> {
     /// Sets the value. Where none was made yet this is the first.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// openwork::routine_local!(static COUNT: Cell<u32> = Cell::new(0));
+    ///
+    /// COUNT.set(3);
+    /// assert_eq!(COUNT.replace(COUNT.get() + 1), 3);
+    /// assert_eq!((COUNT.take(), COUNT.get()), (4, 0));
+    /// ```
     ///
     /// # Panics
     /// As [`with`](Self::with).

@@ -75,6 +75,13 @@ impl CancelToken {
 
     /// As [`wait`](Self::wait), but no longer than until `deadline`.
     ///
+    /// ```
+    /// use openwork::{CancelToken, WaitError, time};
+    ///
+    /// let nothing = CancelToken::new().wait_deadline(time::now());
+    /// assert_eq!(nothing.unwrap_err(), WaitError::Timeout);
+    /// ```
+    ///
     /// # Errors
     /// See [`WaitError`].
     ///

@@ -21,6 +21,30 @@ pub enum ScopeError<E> {
 }
 
 /// The failures of a [`try_scope`](crate::try_scope), in the order in which they happened; at least one.
+///
+/// ```
+/// use openwork::{FailureKind, ScopeError, try_scope};
+///
+/// # let rt = openwork::Runtime::builder().workers(2).build().unwrap();
+/// let result = rt.block_on(|| {
+///     try_scope::<_, (), &str>(|s| {
+///         let panics = s.spawn(|| -> Result<(), &str> { panic!("out of paper") });
+///         let _ = panics.join();
+///         Err("given up")
+///     })
+/// });
+/// let Err(ScopeError::Failed(failures)) = result else { panic!() };
+/// assert_eq!(failures.len(), 2);
+/// for failure in &failures {
+///     match failure.kind() {
+///         FailureKind::Error(error) => assert_eq!(*error, "given up"),
+///         FailureKind::Panicked(panic) => assert_eq!(panic.message(), "out of paper"),
+///         _ => unreachable!(),
+///     }
+/// }
+/// assert!(failures.to_string().ends_with("panicked: out of paper; and one more"));
+/// assert!(failures.into_first().error().is_none());
+/// ```
 #[derive(Debug)]
 pub struct Failures<E> {
     all: Vec<Failure<E>>,

@@ -44,6 +44,7 @@ mod local;
 pub mod memory;
 pub mod net;
 mod poller;
+mod prefetch;
 mod primitives;
 mod priority;
 pub mod process;

@@ -451,8 +451,8 @@ pub struct BlockingFigures {
 /// How the kernel tells a runtime that sockets have something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IoBackend {
-    /// Let the runtime choose: [`Epoll`](Self::Epoll), which was measured to be faster with more than
-    /// one worker and no slower with one.
+    /// Let the runtime choose: [`Epoll`](Self::Epoll), which was measured to cost as much CPU time for a
+    /// request, or less.
     Auto,
     /// epoll.
     Epoll,

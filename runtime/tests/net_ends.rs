@@ -455,6 +455,36 @@ fn busy_routines_do_not_starve_sockets() {
     }
 }
 
+/// A routine that computes and is alone gives way at its checkpoints, for sockets wait that nobody else
+/// could look after.
+#[test]
+fn a_checkpoint_lets_sockets_be_served() {
+    let dog = Watchdog::new("checkpoint");
+    let rt = runtime(1);
+    dog.watch("checkpoint", &rt.handle());
+    let (one, mut other) = pair();
+    let (came, seen) = (Arc::new(AtomicBool::new(false)), Gate::new());
+    let computes = seen.clone();
+    let reader = {
+        let came = came.clone();
+        rt.spawn(move || {
+            (&one).read_exact(&mut [0]).unwrap();
+            came.store(true, SeqCst);
+        })
+    };
+    until("the reader waits", || waiting_for_io(&rt.handle()) == 1);
+    let hog = rt.spawn(move || {
+        computes.open();
+        while !came.load(SeqCst) {
+            openwork::checkpoint();
+        }
+    });
+    until("it computes", || seen.is_open());
+    other.write_all(b"x").unwrap();
+    hog.join().unwrap();
+    reader.join().unwrap();
+}
+
 /// Workers without work sleep, one of them in the poller, and stay asleep.
 #[test]
 fn idle_means_idle() {

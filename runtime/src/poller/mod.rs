@@ -31,6 +31,10 @@ pub(crate) use op::wait_for;
 pub(crate) use source::Direction;
 pub(crate) use thread::hold_for;
 
+/// How many events before it is served a socket's source is asked for: each is cold, and serving one takes
+/// about as long as two fetches.
+const PREFETCH_AHEAD: usize = 2;
+
 /// See the module's text.
 pub(crate) struct Poller {
     backend: Box<dyn Backend>,
@@ -191,7 +195,11 @@ impl Seat<'_> {
         let figures = &self.poller.figures;
         let mut readied = 0;
         add(&figures.events, self.happened.len() as u64);
-        for (token, what) in self.happened.drain(..) {
+        for at in 0..self.happened.len() {
+            let (token, what) = self.happened[at];
+            if let Some((ahead, _)) = self.happened.get(at + PREFETCH_AHEAD) {
+                self.poller.sources.prefetch(*ahead);
+            }
             match self.poller.sources.happened(token, what) {
                 Some(woken) => {
                     readied += woken.each(|rouse| rouse.rouse_between_turns(From::Poller));
@@ -199,6 +207,7 @@ impl Seat<'_> {
                 None => add(&figures.late, 1),
             }
         }
+        self.happened.clear();
         add(&figures.readied, readied);
         readied
     }

@@ -3,7 +3,7 @@
 //! Sockets are read and written by the usual system calls; what is saved is the call that looks for
 //! events, as they lie in memory that the kernel shares. What it costs: an event is handed out by the
 //! thread that began to watch the socket, so the kernel interrupts or wakes that one first, even if
-//! another sleeps in the poller. On more than one worker that is why epoll is the default.
+//! another sleeps in the poller. It was measured to be no cheaper than epoll, which is the default.
 //!
 //! A poll that is under way keeps the socket open, so that closing the descriptor alone would not tell
 //! the peer: the poll is taken back first ([`Backend::unwatch`]).

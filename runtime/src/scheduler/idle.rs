@@ -133,6 +133,11 @@ impl Idle {
         self.seated.store(worker as u32, Relaxed);
     }
 
+    /// Whether some worker sleeps in the poller.
+    pub(crate) fn is_seated(&self) -> bool {
+        self.seated.load(Relaxed) != NOBODY
+    }
+
     /// The worker in the poller is awake.
     pub(crate) fn stand_up(&self) {
         self.seated.store(NOBODY, Relaxed);

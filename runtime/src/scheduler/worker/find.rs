@@ -9,7 +9,7 @@ use crossbeam_deque::Steal;
 
 use super::WorkerCore;
 use crate::WorkerId;
-use crate::routine::RoutineRef;
+use crate::routine::{RoutineRef, context};
 use crate::scheduler::home_queue::HomeQueue;
 use crate::scheduler::stats;
 use crate::scheduler::timers::NEVER;
@@ -119,6 +119,8 @@ impl WorkerCore {
 
     /// Adds a routine before all that are in the home's queue for another reason.
     pub(crate) fn push_urgent(&self, routine: RoutineRef, source: Source) {
+        // It will run soon, and what it needs first is cold.
+        context::prefetch_part(routine.header().stack.load(Relaxed));
         if !routine.header().is_normal() {
             return self.push_bound_level(routine, source);
         }
@@ -150,6 +152,16 @@ impl WorkerCore {
             || !self.shared.injector.is_empty()
             || !self.shared.levels.is_empty()
             || self.timers().next() <= self.now.get()
+            || self.sockets_wait()
+    }
+
+    /// Whether sockets are watched and nobody sleeps in the poller: then they may wait for this worker.
+    fn sockets_wait(&self) -> bool {
+        let watched = self
+            .shared
+            .poller()
+            .is_some_and(|poller| poller.has_sources());
+        watched && !self.shared.idle.is_seated()
     }
 
     pub(super) fn inbox_is_empty(&self) -> bool {

@@ -32,8 +32,13 @@ impl WorkerCore {
                 None => return,
             }
         }
-        let first = header.life.start_turn();
         let source = header.source();
+        if source.is_urgent() {
+            // It has waited for something outside, and long.
+            // SAFETY: we took the routine from a queue, so we run it.
+            unsafe { context::prefetch_frames(part) };
+        }
+        let first = header.life.start_turn();
         let began = self.now.get();
         let dated = !self.undated.get();
         let stats = self.stats();

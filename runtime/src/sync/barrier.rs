@@ -47,6 +47,11 @@ pub struct BarrierWaitResult(bool);
 
 impl BarrierWaitResult {
     /// Whether the caller leads: it came last. One of each meeting does.
+    ///
+    /// ```
+    /// let result = openwork::sync::Barrier::new(1).wait();
+    /// assert!(result.is_leader());
+    /// ```
     pub fn is_leader(&self) -> bool {
         self.0
     }
@@ -112,6 +117,11 @@ impl State for BarrierState {
 impl Barrier {
     const_unless_loom! {
         /// A barrier for `size` of them; with 0 or 1 nobody waits.
+        ///
+        /// ```
+        /// let barrier = openwork::sync::Barrier::new(1);
+        /// assert!(barrier.wait().is_leader()); // alone
+        /// ```
         pub fn new(size: usize) -> Barrier {
             Barrier {
                 state: ShortLock::new(BarrierState {
@@ -126,6 +136,21 @@ impl Barrier {
 
     /// Waits until all have come. A routine blocks with reason `barrier`, a plain thread sleeps. A
     /// routine that was asked to end unwinds instead of waiting.
+    ///
+    /// ```
+    /// use openwork::{Runtime, scope, sync::Barrier};
+    ///
+    /// let rt = Runtime::builder().workers(2).build().unwrap();
+    /// let leads = rt.block_on(|| {
+    ///     let barrier = Barrier::new(2);
+    ///     scope(|s| {
+    ///         let other = s.spawn(|| barrier.wait().is_leader());
+    ///         let me = barrier.wait().is_leader();
+    ///         [me, other.join().unwrap()]
+    ///     })
+    /// });
+    /// assert_ne!(leads[0], leads[1]);
+    /// ```
     ///
     /// # Panics
     /// If it would have to wait while the caller is panicking, or in a destructor that the scheduler
@@ -157,6 +182,14 @@ impl Barrier {
     }
 
     /// As [`wait`](Self::wait), but no longer than until `deadline`.
+    ///
+    /// ```
+    /// use openwork::sync::{Barrier, WaitTimeoutError};
+    /// use std::time::Instant;
+    ///
+    /// let alone = Barrier::new(2).wait_deadline(Instant::now());
+    /// assert_eq!(alone, Err(WaitTimeoutError::Timeout));
+    /// ```
     ///
     /// # Errors
     /// See [`WaitTimeoutError`].

@@ -54,6 +54,15 @@ pub struct WaitTimeoutResult(bool);
 
 impl WaitTimeoutResult {
     /// Whether the time was over before a notice came.
+    ///
+    /// ```
+    /// use openwork::sync::{Condvar, Mutex};
+    /// use std::time::Duration;
+    ///
+    /// let (lock, never) = (Mutex::new(()), Condvar::new());
+    /// let waited = never.wait_timeout(lock.lock().unwrap(), Duration::ZERO);
+    /// assert!(waited.unwrap().1.timed_out());
+    /// ```
     pub fn timed_out(&self) -> bool {
         self.0
     }
@@ -130,6 +139,13 @@ enum Ended {
 impl Condvar {
     const_unless_loom! {
         /// Nobody waits; may be a `static`.
+        ///
+        /// ```
+        /// use openwork::sync::Condvar;
+        ///
+        /// static CHANGED: Condvar = Condvar::new();
+        /// CHANGED.notify_all(); // nobody
+        /// ```
         pub fn new() -> Condvar {
             Condvar {
                 state: ShortLock::new(CondvarState {
@@ -143,6 +159,25 @@ impl Condvar {
     /// Gives the lock back, waits for a notice, and takes the lock again. A notice that comes once the
     /// lock was given back is not missed. A routine blocks with reason `condition`, a plain thread
     /// sleeps. A routine that was asked to end unwinds, without the lock.
+    ///
+    /// ```
+    /// use openwork::{Runtime, scope, sync::{Condvar, Mutex}};
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// rt.block_on(|| {
+    ///     let (ready, changed) = (Mutex::new(false), Condvar::new());
+    ///     scope(|s| {
+    ///         s.spawn(|| {
+    ///             *ready.lock().unwrap() = true;
+    ///             changed.notify_one();
+    ///         });
+    ///         let mut guard = ready.lock().unwrap();
+    ///         while !*guard {
+    ///             guard = changed.wait(guard).unwrap();
+    ///         }
+    ///     });
+    /// });
+    /// ```
     ///
     /// # Errors
     /// See [`LockError`].
@@ -217,6 +252,15 @@ impl Condvar {
     }
 
     /// As [`wait`](Self::wait), but waits for a notice no longer than until `deadline`.
+    ///
+    /// ```
+    /// use openwork::sync::{Condvar, Mutex};
+    /// use std::time::Instant;
+    ///
+    /// let (lock, never) = (Mutex::new(()), Condvar::new());
+    /// let waited = never.wait_deadline(lock.lock().unwrap(), Instant::now());
+    /// assert!(waited.unwrap().1.timed_out());
+    /// ```
     ///
     /// # Errors
     /// See [`CondvarTimeoutError`].
@@ -336,6 +380,11 @@ impl Condvar {
     }
 
     /// Wakes the one that has waited longest, if anybody waits.
+    ///
+    /// ```
+    /// let changed = openwork::sync::Condvar::new();
+    /// changed.notify_one(); // nobody waits, and nothing is kept
+    /// ```
     pub fn notify_one(&self) {
         explore::point();
         notify_one(&self.state);

@@ -123,6 +123,12 @@ pub enum AcquireTimeoutError {
 impl<G> LockError<G> {
     /// The guard, poisoned or not.
     ///
+    /// ```
+    /// use openwork::sync::LockError;
+    ///
+    /// assert_eq!(LockError::Poisoned(5).into_inner(), 5);
+    /// ```
+    ///
     /// # Panics
     /// If there is none: the lock was [`Refused`](Self::Refused).
     #[track_caller]

@@ -54,6 +54,14 @@ impl State for LatchState {
 impl Latch {
     const_unless_loom! {
         /// A latch that opens after `count` calls of [`count_down`](Self::count_down); with 0 it is open.
+        ///
+        /// ```
+        /// use openwork::sync::Latch;
+        ///
+        /// static READY: Latch = Latch::new(1);
+        /// READY.count_down();
+        /// READY.wait();
+        /// ```
         pub fn new(count: usize) -> Latch {
             Latch {
                 state: ShortLock::new(LatchState {
@@ -66,6 +74,12 @@ impl Latch {
 
     /// One less to wait for; the last one opens the latch. What the callers did before is visible to
     /// those who have waited. Of an open latch, nothing.
+    ///
+    /// ```
+    /// let latch = openwork::sync::Latch::new(2);
+    /// latch.count_down();
+    /// assert_eq!(latch.count(), 1);
+    /// ```
     pub fn count_down(&self) {
         explore::point();
         let mut state = self.state.lock();
@@ -81,12 +95,29 @@ impl Latch {
     }
 
     /// How many are still to come.
+    ///
+    /// ```
+    /// assert_eq!(openwork::sync::Latch::new(2).count(), 2);
+    /// ```
     pub fn count(&self) -> usize {
         self.state.lock().count
     }
 
     /// Waits until the latch is open. A routine blocks with reason `barrier`, a plain thread sleeps. A
     /// routine that was asked to end unwinds instead of waiting.
+    ///
+    /// ```
+    /// use openwork::{Runtime, spawn, sync::Latch};
+    /// use std::sync::Arc;
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// rt.block_on(|| {
+    ///     let latch = Arc::new(Latch::new(1));
+    ///     let shared = latch.clone();
+    ///     spawn(move || shared.count_down());
+    ///     latch.wait();
+    /// });
+    /// ```
     ///
     /// # Panics
     /// If it would have to wait while the caller is panicking, or in a destructor that the scheduler
@@ -118,6 +149,14 @@ impl Latch {
     }
 
     /// As [`wait`](Self::wait), but no longer than until `deadline`.
+    ///
+    /// ```
+    /// use openwork::sync::{Latch, WaitTimeoutError};
+    /// use std::time::Instant;
+    ///
+    /// let early = Latch::new(1).wait_deadline(Instant::now());
+    /// assert_eq!(early, Err(WaitTimeoutError::Timeout));
+    /// ```
     ///
     /// # Errors
     /// See [`WaitTimeoutError`].

@@ -87,6 +87,13 @@ unsafe impl<T: ?Sized + Send> Send for AsyncMutexGuard<'_, T> {}
 impl<T> Mutex<T> {
     const_unless_loom! {
         /// A free lock around `value`; may be a `static`.
+        ///
+        /// ```
+        /// use openwork::sync::Mutex;
+        ///
+        /// static NAMES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        /// NAMES.lock().unwrap().push("one".to_owned());
+        /// ```
         pub fn new(value: T) -> Mutex<T> {
             Mutex {
                 raw: Raw::new(),
@@ -97,6 +104,11 @@ impl<T> Mutex<T> {
     }
 
     /// The value, at the end.
+    ///
+    /// ```
+    /// let lock = openwork::sync::Mutex::new(3);
+    /// assert_eq!(lock.into_inner().unwrap(), 3);
+    /// ```
     ///
     /// # Errors
     /// The value is inside [`LockError::Poisoned`] if a panic struck while the lock was held.
@@ -180,6 +192,13 @@ impl<T: ?Sized> Mutex<T> {
 
     /// As [`lock`](Self::lock), but waits no longer than until `deadline`.
     ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// let lock = openwork::sync::Mutex::new(3);
+    /// assert_eq!(*lock.lock_deadline(Instant::now()).unwrap(), 3); // it is free
+    /// ```
+    ///
     /// # Errors
     /// See [`LockTimeoutError`].
     pub fn lock_deadline(
@@ -239,6 +258,12 @@ impl<T: ?Sized> Mutex<T> {
 
     /// The value, of a lock that nobody else can reach.
     ///
+    /// ```
+    /// let mut lock = openwork::sync::Mutex::new(3);
+    /// *lock.get_mut().unwrap() = 4;
+    /// assert_eq!(*lock.lock().unwrap(), 4);
+    /// ```
+    ///
     /// # Errors
     /// The value is inside [`LockError::Poisoned`] if a panic struck while the lock was held.
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
@@ -246,6 +271,10 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     /// Whether a panic struck while the lock was held.
+    ///
+    /// ```
+    /// assert!(!openwork::sync::Mutex::new(()).is_poisoned());
+    /// ```
     pub fn is_poisoned(&self) -> bool {
         self.poison.is_set()
     }
@@ -293,11 +322,20 @@ impl<T: ?Sized> Mutex<T> {
 
     /// What [`RoutineView::waits_at`](crate::snapshot::RoutineView::waits_at) says of those who wait for
     /// the lock.
+    ///
+    /// ```
+    /// let (one, other) = (openwork::sync::Mutex::new(()), openwork::sync::Mutex::new(()));
+    /// assert_ne!(one.id(), other.id());
+    /// ```
     pub fn id(&self) -> ObjectId {
         ObjectId::of(&raw const self.raw)
     }
 
     /// Who waits for the lock now, in the order in which they are served; as [`owner`](Self::owner).
+    ///
+    /// ```
+    /// assert!(openwork::sync::Mutex::new(()).waiters().is_empty());
+    /// ```
     pub fn waiters(&self) -> Vec<Owner> {
         self.raw.waiters()
     }

@@ -84,6 +84,14 @@ fn notify_one(state: &ShortLock<NotifyState>) {
 impl Notify {
     const_unless_loom! {
         /// Nobody has been notified; may be a `static`.
+        ///
+        /// ```
+        /// use openwork::sync::Notify;
+        ///
+        /// static CHANGED: Notify = Notify::new();
+        /// CHANGED.notify_one();
+        /// CHANGED.wait();
+        /// ```
         pub fn new() -> Notify {
             Notify {
                 state: ShortLock::new(NotifyState {
@@ -96,6 +104,14 @@ impl Notify {
     }
 
     /// Wakes the one that has waited longest. If nobody waits, the next one who comes does not wait.
+    ///
+    /// ```
+    /// let notify = openwork::sync::Notify::new();
+    /// notify.notify_one();
+    /// notify.notify_one(); // one is kept already
+    /// notify.wait();
+    /// assert!(notify.wait_deadline(std::time::Instant::now()).is_err());
+    /// ```
     pub fn notify_one(&self) {
         notify_one(&self.state);
     }
@@ -126,6 +142,19 @@ impl Notify {
     /// Waits for a notice. A routine blocks with reason `condition`, a plain thread sleeps. A routine
     /// that was asked to end unwinds instead of waiting.
     ///
+    /// ```
+    /// use openwork::{Runtime, spawn, sync::Notify};
+    /// use std::sync::Arc;
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// rt.block_on(|| {
+    ///     let notify = Arc::new(Notify::new());
+    ///     let shared = notify.clone();
+    ///     spawn(move || shared.notify_one());
+    ///     notify.wait();
+    /// });
+    /// ```
+    ///
     /// # Panics
     /// If it would have to wait while the caller is panicking, or in a destructor that the scheduler
     /// itself runs.
@@ -139,6 +168,15 @@ impl Notify {
 
     /// As [`wait`](Self::wait), but no longer than `timeout`.
     ///
+    /// ```
+    /// use openwork::sync::Notify;
+    /// use std::time::Duration;
+    ///
+    /// let notify = Notify::new();
+    /// notify.notify_one();
+    /// assert_eq!(notify.wait_timeout(Duration::from_millis(1)), Ok(()));
+    /// ```
+    ///
     /// # Errors
     /// See [`WaitTimeoutError`].
     pub fn wait_timeout(&self, timeout: Duration) -> Result<(), WaitTimeoutError> {
@@ -146,6 +184,14 @@ impl Notify {
     }
 
     /// As [`wait`](Self::wait), but no longer than until `deadline`.
+    ///
+    /// ```
+    /// use openwork::sync::{Notify, WaitTimeoutError};
+    /// use std::time::Instant;
+    ///
+    /// let late = Notify::new().wait_deadline(Instant::now());
+    /// assert_eq!(late, Err(WaitTimeoutError::Timeout));
+    /// ```
     ///
     /// # Errors
     /// See [`WaitTimeoutError`].

@@ -52,6 +52,10 @@ pub struct OnceStage {
 
 impl OnceStage {
     /// Whether an earlier run panicked.
+    ///
+    /// ```
+    /// openwork::sync::Once::new().call_once_force(|stage| assert!(!stage.is_poisoned()));
+    /// ```
     pub fn is_poisoned(&self) -> bool {
         self.poisoned
     }
@@ -109,6 +113,13 @@ enum Begin<'a> {
 impl Once {
     const_unless_loom! {
         /// Nothing has run; may be a `static`.
+        ///
+        /// ```
+        /// use openwork::sync::Once;
+        ///
+        /// static BEGIN: Once = Once::new();
+        /// assert!(!BEGIN.is_completed());
+        /// ```
         pub fn new() -> Once {
             Once {
                 stage: AtomicU8::new(FRESH),
@@ -122,6 +133,13 @@ impl Once {
 
     /// Runs `init`, unless an initialisation has run; waits for one that runs. What it wrote is visible
     /// afterwards. A routine that waits blocks with reason `once`, and unwinds if it was asked to end.
+    ///
+    /// ```
+    /// let (once, mut times) = (openwork::sync::Once::new(), 0);
+    /// once.call_once(|| times += 1);
+    /// once.call_once(|| times += 1);
+    /// assert_eq!(times, 1);
+    /// ```
     ///
     /// # Panics
     /// If an earlier run panicked; if `init` itself comes back here; if it would have to wait while the
@@ -164,6 +182,12 @@ impl Once {
     }
 
     /// Whether an initialisation has run to its end.
+    ///
+    /// ```
+    /// let once = openwork::sync::Once::new();
+    /// once.call_once(|| ());
+    /// assert!(once.is_completed());
+    /// ```
     #[inline]
     pub fn is_completed(&self) -> bool {
         // Acquire pairs with the store in `Run::drop`.

@@ -38,6 +38,13 @@ impl<T: UnwindSafe + RefUnwindSafe> RefUnwindSafe for OnceCell<T> {}
 impl<T> OnceCell<T> {
     const_unless_loom! {
         /// An empty place; may be a `static`.
+        ///
+        /// ```
+        /// use openwork::sync::OnceCell;
+        ///
+        /// static NAME: OnceCell<String> = OnceCell::new();
+        /// NAME.set("one".to_owned()).unwrap();
+        /// ```
         pub fn new() -> OnceCell<T> {
             OnceCell {
                 once: Once::new(),
@@ -47,6 +54,13 @@ impl<T> OnceCell<T> {
     }
 
     /// The value, if it is there. Never waits.
+    ///
+    /// ```
+    /// use openwork::sync::OnceCell;
+    ///
+    /// assert_eq!(OnceCell::<u8>::new().get(), None);
+    /// assert_eq!(OnceCell::from(3).get(), Some(&3));
+    /// ```
     #[inline]
     pub fn get(&self) -> Option<&T> {
         // SAFETY: completed, so full, and nobody writes any more.
@@ -56,6 +70,12 @@ impl<T> OnceCell<T> {
     }
 
     /// The value, if it is there, of a place that nobody else can reach.
+    ///
+    /// ```
+    /// let mut cell = openwork::sync::OnceCell::from(3);
+    /// *cell.get_mut().unwrap() += 1;
+    /// assert_eq!(cell.get(), Some(&4));
+    /// ```
     pub fn get_mut(&mut self) -> Option<&mut T> {
         // SAFETY: completed, so full.
         self.once
@@ -64,6 +84,11 @@ impl<T> OnceCell<T> {
     }
 
     /// Puts `value` in, unless one is there. Waits for an initialisation that runs.
+    ///
+    /// ```
+    /// let cell = openwork::sync::OnceCell::new();
+    /// assert_eq!((cell.set(1), cell.set(2)), (Ok(()), Err(2)));
+    /// ```
     ///
     /// # Errors
     /// `value`, if there is one already.
@@ -80,6 +105,11 @@ impl<T> OnceCell<T> {
     /// with reason `once`, and unwinds if it was asked to end.
     ///
     /// If `init` panics or is cancelled, there is still none, and the next caller makes it.
+    ///
+    /// ```
+    /// let cell = openwork::sync::OnceCell::new();
+    /// assert_eq!((*cell.get_or_init(|| 1), *cell.get_or_init(|| 2)), (1, 1));
+    /// ```
     ///
     /// # Panics
     /// If `init` comes back here; if it would have to wait while the caller is panicking, or in a
@@ -132,6 +162,10 @@ impl<T> OnceCell<T> {
     }
 
     /// The value, if it is there.
+    ///
+    /// ```
+    /// assert_eq!(openwork::sync::OnceCell::from(3).into_inner(), Some(3));
+    /// ```
     pub fn into_inner(mut self) -> Option<T> {
         let once = std::mem::take(&mut self.once);
         // SAFETY: completed, so full; with a fresh `once` it counts as empty from here on.
@@ -194,6 +228,11 @@ pub struct Lazy<T, F = fn() -> T> {
 impl<T, F: Fn() -> T> Lazy<T, F> {
     const_unless_loom! {
         /// A value that `make` will make; may be a `static`.
+        ///
+        /// ```
+        /// let lazy = openwork::sync::Lazy::new(|| 6 * 7);
+        /// assert_eq!(*lazy, 42);
+        /// ```
         pub fn new(make: F) -> Lazy<T, F> {
             Lazy {
                 once: Once::new(),
@@ -204,6 +243,13 @@ impl<T, F: Fn() -> T> Lazy<T, F> {
     }
 
     /// The value, made if need be; as `*lazy` does it.
+    ///
+    /// ```
+    /// use openwork::sync::Lazy;
+    ///
+    /// let lazy = Lazy::new(|| 6 * 7);
+    /// assert_eq!(*Lazy::force(&lazy), 42);
+    /// ```
     ///
     /// # Panics
     /// If the function panicked before; if it comes back here; if it would have to wait while the caller
@@ -225,6 +271,14 @@ impl<T, F: Fn() -> T> Lazy<T, F> {
     }
 
     /// The value, if it was made.
+    ///
+    /// ```
+    /// use openwork::sync::Lazy;
+    ///
+    /// let lazy = Lazy::new(|| 6 * 7);
+    /// assert_eq!(Lazy::get(&lazy), None);
+    /// assert_eq!((*lazy, Lazy::get(&lazy)), (42, Some(&42)));
+    /// ```
     pub fn get(lazy: &Lazy<T, F>) -> Option<&T> {
         lazy.cell.get()
     }

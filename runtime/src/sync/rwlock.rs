@@ -103,6 +103,13 @@ type Write<'a, T> = RwLockWriteGuard<'a, T>;
 impl<T> RwLock<T> {
     const_unless_loom! {
         /// A free lock around `value`; may be a `static`.
+        ///
+        /// ```
+        /// use openwork::sync::RwLock;
+        ///
+        /// static NAMES: RwLock<Vec<String>> = RwLock::new(Vec::new());
+        /// assert!(NAMES.read().unwrap().is_empty());
+        /// ```
         pub fn new(value: T) -> RwLock<T> {
             RwLock {
                 raw: Raw::new(),
@@ -113,6 +120,10 @@ impl<T> RwLock<T> {
     }
 
     /// The value, at the end.
+    ///
+    /// ```
+    /// assert_eq!(openwork::sync::RwLock::new(3).into_inner().unwrap(), 3);
+    /// ```
     ///
     /// # Errors
     /// The value is inside [`LockError::Poisoned`] if a panic struck while it was written.
@@ -240,6 +251,13 @@ impl<T: ?Sized> RwLock<T> {
 
     /// As [`read`](Self::read), but waits no longer than until `deadline`.
     ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// let lock = openwork::sync::RwLock::new(3);
+    /// assert_eq!(*lock.read_deadline(Instant::now()).unwrap(), 3); // it is free
+    /// ```
+    ///
     /// # Errors
     /// See [`LockTimeoutError`].
     pub fn read_deadline(
@@ -263,6 +281,14 @@ impl<T: ?Sized> RwLock<T> {
 
     /// As [`write`](Self::write), but waits no longer than `timeout`.
     ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let lock = openwork::sync::RwLock::new(3);
+    /// *lock.write_timeout(Duration::from_secs(1)).unwrap() = 4;
+    /// assert_eq!(*lock.read().unwrap(), 4);
+    /// ```
+    ///
     /// # Errors
     /// See [`LockTimeoutError`].
     pub fn write_timeout(
@@ -273,6 +299,16 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     /// As [`write`](Self::write), but waits no longer than until `deadline`.
+    ///
+    /// ```
+    /// use openwork::sync::{LockTimeoutError, RwLock};
+    /// use std::time::Instant;
+    ///
+    /// let lock = RwLock::new(3);
+    /// let _reader = lock.read().unwrap();
+    /// let late = lock.write_deadline(Instant::now());
+    /// assert!(matches!(late, Err(LockTimeoutError::Timeout)));
+    /// ```
     ///
     /// # Errors
     /// See [`LockTimeoutError`].
@@ -318,6 +354,18 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     /// A future that locks for writing, for any executor. Its guard may be held across an `await`.
+    ///
+    /// ```
+    /// use openwork::{Runtime, sync::RwLock};
+    /// use std::sync::Arc;
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// let lock = Arc::new(RwLock::new(1));
+    /// let shared = lock.clone();
+    /// let task = rt.spawn_future(async move { *shared.write_async().await.unwrap() = 2 });
+    /// task.join().unwrap();
+    /// assert_eq!(*lock.read().unwrap(), 2);
+    /// ```
     pub fn write_async(&self) -> WriteFuture<'_, T> {
         WriteFuture {
             lock: self,
@@ -346,6 +394,12 @@ impl<T: ?Sized> RwLock<T> {
 
     /// The value, of a lock that nobody else can reach.
     ///
+    /// ```
+    /// let mut lock = openwork::sync::RwLock::new(3);
+    /// *lock.get_mut().unwrap() = 4;
+    /// assert_eq!(*lock.read().unwrap(), 4);
+    /// ```
+    ///
     /// # Errors
     /// The value is inside [`LockError::Poisoned`] if a panic struck while it was written.
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
@@ -353,16 +407,33 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     /// Whether a panic struck while the value was written.
+    ///
+    /// ```
+    /// assert!(!openwork::sync::RwLock::new(()).is_poisoned());
+    /// ```
     pub fn is_poisoned(&self) -> bool {
         self.poison.is_set()
     }
 
     /// Forgets the panic: the value is good again.
+    ///
+    /// ```
+    /// let lock = openwork::sync::RwLock::new(());
+    /// lock.clear_poison();
+    /// assert!(!lock.is_poisoned());
+    /// ```
     pub fn clear_poison(&self) {
         self.poison.clear();
     }
 
     /// The writer now, for people and for diagnosis: it may have changed when this returns.
+    ///
+    /// ```
+    /// let lock = openwork::sync::RwLock::new(());
+    /// assert_eq!(lock.owner(), None);
+    /// let _writer = lock.write().unwrap();
+    /// assert!(lock.owner().is_some());
+    /// ```
     pub fn owner(&self) -> Option<Owner> {
         self.raw.owner().owner()
     }
@@ -381,11 +452,20 @@ impl<T: ?Sized> RwLock<T> {
 
     /// What [`RoutineView::waits_at`](crate::snapshot::RoutineView::waits_at) says of those who wait for
     /// the lock.
+    ///
+    /// ```
+    /// let (one, other) = (openwork::sync::RwLock::new(()), openwork::sync::RwLock::new(()));
+    /// assert_ne!(one.id(), other.id());
+    /// ```
     pub fn id(&self) -> ObjectId {
         ObjectId::of(&raw const self.raw)
     }
 
     /// Who waits for the lock now, in the order in which they are served; as [`owner`](Self::owner).
+    ///
+    /// ```
+    /// assert!(openwork::sync::RwLock::new(()).waiters().is_empty());
+    /// ```
     pub fn waiters(&self) -> Vec<Owner> {
         self.raw.waiters()
     }

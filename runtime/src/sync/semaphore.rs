@@ -137,6 +137,13 @@ fn release(state: &ShortLock<SemaphoreState>, count: usize) {
 impl Semaphore {
     const_unless_loom! {
         /// With so many permits; may be a `static`.
+        ///
+        /// ```
+        /// use openwork::sync::Semaphore;
+        ///
+        /// static SEATS: Semaphore = Semaphore::new(2);
+        /// assert_eq!(SEATS.available(), 2);
+        /// ```
         pub fn new(permits: usize) -> Semaphore {
             Semaphore {
                 state: ShortLock::new(SemaphoreState {
@@ -150,6 +157,12 @@ impl Semaphore {
 
     /// Takes one permit; waits while there is none. A routine blocks with reason `semaphore`, a plain
     /// thread sleeps.
+    ///
+    /// ```
+    /// let semaphore = openwork::sync::Semaphore::new(1);
+    /// let permit = semaphore.acquire().unwrap();
+    /// assert_eq!((permit.count(), semaphore.available()), (1, 0));
+    /// ```
     ///
     /// # Errors
     /// See [`AcquireError`].
@@ -198,6 +211,12 @@ impl Semaphore {
 
     /// Takes `count` permits at once if that is possible without waiting.
     ///
+    /// ```
+    /// let semaphore = openwork::sync::Semaphore::new(3);
+    /// assert!(semaphore.try_acquire_many(4).is_err());
+    /// assert!(semaphore.try_acquire_many(3).is_ok());
+    /// ```
+    ///
     /// # Errors
     /// See [`TryAcquireError`].
     pub fn try_acquire_many(&self, count: usize) -> Result<SemaphorePermit<'_>, TryAcquireError> {
@@ -226,6 +245,15 @@ impl Semaphore {
 
     /// As [`acquire`](Self::acquire), but waits no longer than until `deadline`.
     ///
+    /// ```
+    /// use openwork::sync::{AcquireTimeoutError, Semaphore};
+    /// use std::time::Instant;
+    ///
+    /// let none = Semaphore::new(0);
+    /// let late = none.acquire_deadline(Instant::now()).map(drop);
+    /// assert_eq!(late, Err(AcquireTimeoutError::Timeout));
+    /// ```
+    ///
     /// # Errors
     /// See [`AcquireTimeoutError`].
     pub fn acquire_deadline(
@@ -236,6 +264,14 @@ impl Semaphore {
     }
 
     /// As [`acquire_many`](Self::acquire_many), but waits no longer than `timeout`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let semaphore = openwork::sync::Semaphore::new(3);
+    /// let permit = semaphore.acquire_many_timeout(2, Duration::from_secs(1)).unwrap();
+    /// assert_eq!(permit.count(), 2);
+    /// ```
     ///
     /// # Errors
     /// See [`AcquireTimeoutError`].
@@ -286,6 +322,16 @@ impl Semaphore {
     }
 
     /// A future that takes `count` permits at once, for any executor.
+    ///
+    /// ```
+    /// use openwork::{Runtime, sync::Semaphore};
+    /// use std::sync::Arc;
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// let permits = Arc::new(Semaphore::new(3));
+    /// let task = rt.spawn_future(async move { permits.acquire_many_async(2).await.unwrap().count() });
+    /// assert_eq!(task.join().unwrap(), 2);
+    /// ```
     pub fn acquire_many_async(&self, count: usize) -> AcquireFuture<'_> {
         AcquireFuture {
             semaphore: self,
@@ -324,6 +370,16 @@ impl Semaphore {
     }
 
     /// As [`try_acquire_many`](Self::try_acquire_many), with permits that keep the semaphore alive.
+    ///
+    /// ```
+    /// use openwork::sync::Semaphore;
+    /// use std::sync::Arc;
+    ///
+    /// let permits = Arc::new(Semaphore::new(1));
+    /// let permit = permits.try_acquire_owned(1).unwrap();
+    /// assert!(permits.try_acquire_owned(1).is_err());
+    /// assert_eq!(permit.count(), 1);
+    /// ```
     ///
     /// # Errors
     /// See [`TryAcquireError`].
@@ -402,11 +458,20 @@ impl Semaphore {
     }
 
     /// Whether the semaphore is closed.
+    ///
+    /// ```
+    /// let semaphore = openwork::sync::Semaphore::new(1);
+    /// assert!(!semaphore.is_closed());
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.state.lock().closed
     }
 
     /// How many permits are free now.
+    ///
+    /// ```
+    /// assert_eq!(openwork::sync::Semaphore::new(2).available(), 2);
+    /// ```
     pub fn available(&self) -> usize {
         self.state.lock().free
     }
@@ -428,11 +493,24 @@ impl<'a> SemaphorePermit<'a> {
     }
 
     /// Keeps the permits from the semaphore for ever.
+    ///
+    /// ```
+    /// let semaphore = openwork::sync::Semaphore::new(2);
+    /// semaphore.acquire().unwrap().forget();
+    /// assert_eq!(semaphore.available(), 1);
+    /// ```
     pub fn forget(self) {
         let _ = ManuallyDrop::new(self);
     }
 
     /// Takes `count` permits out, to be given back apart; `None` if there are fewer.
+    ///
+    /// ```
+    /// let semaphore = openwork::sync::Semaphore::new(3);
+    /// let mut permit = semaphore.acquire_many(3).unwrap();
+    /// drop(permit.split(1));
+    /// assert_eq!((permit.count(), semaphore.available()), (2, 1));
+    /// ```
     pub fn split(&mut self, count: usize) -> Option<SemaphorePermit<'a>> {
         self.count = self.count.checked_sub(count)?;
         Some(self.semaphore.permit(count))

@@ -70,6 +70,11 @@ impl State for GroupState {
 
 impl WaitGroup {
     /// With a count of 0.
+    ///
+    /// ```
+    /// let group = openwork::sync::WaitGroup::new();
+    /// group.wait(); // for nobody
+    /// ```
     pub fn new() -> WaitGroup {
         WaitGroup {
             state: Arc::new(ShortLock::new(GroupState {
@@ -102,6 +107,13 @@ impl WaitGroup {
 
     /// One less is under way. What the caller did before is visible to those who have waited.
     ///
+    /// ```
+    /// let group = openwork::sync::WaitGroup::new();
+    /// group.add(1);
+    /// group.done();
+    /// assert_eq!(group.count(), 0);
+    /// ```
+    ///
     /// # Panics
     /// If the count is 0.
     pub fn done(&self) {
@@ -121,6 +133,14 @@ impl WaitGroup {
 
     /// One more is under way, until what this returns is dropped.
     ///
+    /// ```
+    /// let group = openwork::sync::WaitGroup::new();
+    /// let member = group.member();
+    /// assert_eq!(group.count(), 1);
+    /// drop(member);
+    /// assert_eq!(group.count(), 0);
+    /// ```
+    ///
     /// # Panics
     /// If the count runs over.
     pub fn member(&self) -> WaitGroupMember {
@@ -129,12 +149,28 @@ impl WaitGroup {
     }
 
     /// How many are under way.
+    ///
+    /// ```
+    /// assert_eq!(openwork::sync::WaitGroup::new().count(), 0);
+    /// ```
     pub fn count(&self) -> usize {
         self.state.lock().count
     }
 
     /// Waits until none is under way. A routine blocks with reason `barrier`, a plain thread sleeps. A
     /// routine that was asked to end unwinds instead of waiting.
+    ///
+    /// ```
+    /// use openwork::{Runtime, spawn, sync::WaitGroup};
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// rt.block_on(|| {
+    ///     let group = WaitGroup::new();
+    ///     let member = group.member();
+    ///     spawn(move || drop(member));
+    ///     group.wait();
+    /// });
+    /// ```
     ///
     /// # Panics
     /// If it would have to wait while the caller is panicking, or in a destructor that the scheduler
@@ -165,6 +201,15 @@ impl WaitGroup {
     }
 
     /// As [`wait`](Self::wait), but no longer than until `deadline`.
+    ///
+    /// ```
+    /// use openwork::sync::{WaitGroup, WaitTimeoutError};
+    /// use std::time::Instant;
+    ///
+    /// let group = WaitGroup::new();
+    /// group.add(1);
+    /// assert_eq!(group.wait_deadline(Instant::now()), Err(WaitTimeoutError::Timeout));
+    /// ```
     ///
     /// # Errors
     /// See [`WaitTimeoutError`].

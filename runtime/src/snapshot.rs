@@ -442,7 +442,7 @@ pub struct BlockingFigures {
     /// Threads that ended because they had nothing to do.
     pub retired: u64,
     /// Threads that the system would not start. Jobs then wait for others, or with none run on their
-    /// caller's thread.
+    /// caller's thread, on its routine's stack.
     pub refused: u64,
     /// The longest that a job has waited for a thread, or waits now, in nanoseconds.
     pub longest_wait_ns: u64,

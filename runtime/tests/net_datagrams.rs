@@ -13,7 +13,7 @@ use openwork::net::{
     TcpListener, TcpStream, ToSocketAddrs, UdpSocket, UnixDatagram, UnixListener, UnixStream,
 };
 use openwork::{scope, spawn, spawn_future};
-use support::{Random, Watchdog, runtime};
+use support::{Random, Watchdog, io_backends, runtime_with};
 
 const ANY: &str = "127.0.0.1:0";
 
@@ -38,11 +38,11 @@ impl Drop for Path {
     }
 }
 
-/// Runs `test` in a routine on one worker and on three.
+/// Runs `test` in a routine on one worker and on three, with each back end.
 fn in_routines(name: &str, test: impl Fn() + Sync) {
     let dog = Watchdog::new(name);
-    for workers in [1, 3] {
-        let rt = runtime(workers);
+    for (io, workers) in io_backends().into_iter().flat_map(|io| [(io, 1), (io, 3)]) {
+        let rt = runtime_with(workers, io);
         dog.watch(name, &rt.handle());
         rt.block_on(&test);
         rt.shutdown(Duration::from_secs(10)).unwrap();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use openwork::net::{TcpListener, TcpStream, UdpSocket};
 use openwork::snapshot::{RoutineState, WaitReason};
 use openwork::{Cancelled, Handle, JoinError, Runtime, scope, spawn, time};
-use support::{Gate, Watchdog, runtime, until};
+use support::{Gate, Watchdog, io_backends, runtime, runtime_with, until};
 
 const ANY: &str = "127.0.0.1:0";
 const SOON: Duration = Duration::from_millis(20);
@@ -39,12 +39,12 @@ fn waiting_for_io(rt: &Handle) -> usize {
     waiting
 }
 
-/// Runs `test` in a routine on one worker and on three, and on a plain thread.
+/// Runs `test` in a routine on one worker and on three, with each back end, and on a plain thread.
 fn everywhere(name: &str, test: impl Fn() + Sync) {
     let dog = Watchdog::new(name);
     test();
-    for workers in [1, 3] {
-        let rt = runtime(workers);
+    for (io, workers) in io_backends().into_iter().flat_map(|io| [(io, 1), (io, 3)]) {
+        let rt = runtime_with(workers, io);
         dog.watch(name, &rt.handle());
         rt.block_on(&test);
         rt.shutdown(Duration::from_secs(10)).unwrap();

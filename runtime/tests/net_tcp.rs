@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use openwork::net::{TcpListener, TcpStream};
 use openwork::{scope, spawn, yield_now};
-use support::{Random, Watchdog, runtime};
+use support::{Random, Watchdog, io_backends, runtime, runtime_with};
 
 const ANY: &str = "127.0.0.1:0";
 
@@ -50,8 +50,9 @@ fn serve(listener: TcpListener, connections: usize) {
 fn a_thousand_connections_get_their_own_bytes_back() {
     let dog = Watchdog::new("echo");
     let seed = Random::new("echo").next();
-    for workers in [1, 2, 4] {
-        let rt = runtime(workers);
+    let backends = io_backends().into_iter();
+    for (io, workers) in backends.flat_map(|io| [(io, 1), (io, 2), (io, 4)]) {
+        let rt = runtime_with(workers, io);
         dog.watch("echo", &rt.handle());
         let connections = 1000;
         rt.block_on(|| {

@@ -18,20 +18,29 @@ use openwork::{Handle, Runtime, spawn_future};
 
 /// A runtime that is not seen by the watchdog.
 pub(crate) fn runtime(workers: usize) -> Runtime {
+    runtime_with(workers, io_backends()[0])
+}
+
+/// As [`runtime`], with a back end for sockets.
+pub(crate) fn runtime_with(workers: usize, io: IoBackend) -> Runtime {
     Runtime::builder()
         .workers(workers)
-        .io_backend(io_backend())
+        .io_backend(io)
         .build()
         .unwrap()
 }
 
-/// `OPENWORK_TEST_IO` is `epoll` or `io_uring`, to try all tests of sockets with it.
-pub(crate) fn io_backend() -> IoBackend {
-    let asked = std::env::var("OPENWORK_TEST_IO").unwrap_or_default();
-    [IoBackend::Epoll, IoBackend::Uring]
-        .into_iter()
-        .find(|backend| backend.name() == asked)
-        .unwrap_or(IoBackend::Auto)
+/// What tests of sockets try, the default first. `OPENWORK_TEST_IO` is `epoll` or `io_uring`, to try
+/// all of them with that one.
+pub(crate) fn io_backends() -> Vec<IoBackend> {
+    let all = [IoBackend::Epoll, IoBackend::Uring];
+    match std::env::var("OPENWORK_TEST_IO") {
+        Err(_) => all.to_vec(),
+        Ok(asked) => {
+            let one = all.into_iter().find(|backend| backend.name() == asked);
+            vec![one.expect("OPENWORK_TEST_IO names a back end")]
+        }
+    }
 }
 
 /// Panics on workers' threads are on purpose here and say nothing.

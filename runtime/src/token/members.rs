@@ -179,8 +179,7 @@ mod model {
     use std::sync::atomic::Ordering::SeqCst;
 
     /// A member that joins while a cancel runs is asked by one of the two, and one that has left
-    /// before the cancel is not met. Breaks if `join` looks at the level without the lock, or if
-    /// `raise` stores it without.
+    /// before the cancel is not met. Breaks if `join` looks at the level without the lock.
     #[test]
     fn who_joins_during_a_cancel_is_asked() {
         loom::model(|| {

@@ -8,7 +8,7 @@ use std::alloc::System;
 use std::process::ExitCode;
 
 use openwork::memory::CountingAllocator;
-use openwork_bench::table::{self, Heading};
+use openwork_bench::table;
 use openwork_bench::{Machine, Plan, Session, Told, answer};
 
 /// As in the service: what is measured is measured as it is used.
@@ -38,15 +38,9 @@ fn carry_out(words: &[String]) -> Result<String, String> {
                 .map_err(|_| format!("rounds: `{rounds}` is no number"))?;
             let plan = Plan::new(names, &workers, &[], rounds, false).map_err(|e| e.to_string())?;
             let machine = Machine::here();
-            let heading = Heading {
-                machine: &machine,
-                commit: None,
-                rounds,
-                recorder: false,
-            };
-            println!("{heading}");
             let program = std::env::current_exe().map_err(|error| error.to_string())?;
             let session = Session::new(plan, program, &["measure"]);
+            println!("{}", session.heading(&machine, None));
             session
                 .left_out()
                 .iter()

@@ -40,15 +40,14 @@ pub(crate) const PROGRAMS: [&str; 24] = [
 
 /// The built program, in a directory that goes with this value.
 #[derive(Debug)]
-pub struct GoProgram {
+pub(crate) struct GoProgram {
     folder: TempDir,
     version: String,
 }
 
 /// Why there is no Go program.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum GoError {
+pub(crate) enum GoError {
     /// There is no `go`.
     #[error("there is no `go` on the path")]
     Missing,
@@ -65,7 +64,7 @@ impl GoProgram {
     ///
     /// # Errors
     /// See [`GoError`].
-    pub fn build() -> Result<GoProgram, GoError> {
+    pub(crate) fn build() -> Result<GoProgram, GoError> {
         let folder = TempDir::with_prefix("openwork-bench-")?;
         fs::write(folder.path().join("main.go"), SOURCE)?;
         fs::write(folder.path().join("go.mod"), MODULE)?;
@@ -96,7 +95,7 @@ impl GoProgram {
     }
 
     /// Of the toolchain, like `go1.27.3`.
-    pub fn version(&self) -> &str {
+    pub(crate) fn version(&self) -> &str {
         &self.version
     }
 

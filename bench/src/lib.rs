@@ -25,7 +25,6 @@ mod statistics;
 pub mod table;
 
 pub use catalogue::{Bench, CATALOGUE, Goal, Id, Limit, Workers, named};
-pub use go::{GoError, GoProgram};
 pub use host::Machine;
 pub use measure::{CPU, Figure, NoFigure, TIME};
 pub use peer::{Peer, Setup, UnknownPeer};

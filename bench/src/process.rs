@@ -46,6 +46,11 @@ impl Processes {
         peer != Peer::Go || self.go.is_some()
     }
 
+    /// Which Go.
+    pub(crate) fn go_version(&self) -> Option<&str> {
+        self.go.as_ref().map(GoProgram::version)
+    }
+
     /// Makes one measurement.
     ///
     /// # Errors

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use crate::catalogue::Bench;
 use crate::go::GoProgram;
-use crate::host;
+use crate::host::{self, Machine};
 use crate::peer::{Peer, Setup};
 use crate::plan::Plan;
 use crate::process::Processes;
 use crate::rounds::{self, Line};
-use crate::table;
+use crate::table::{self, Heading};
 
 /// What is told while a session runs.
 #[derive(Debug)]
@@ -59,6 +59,17 @@ impl Session {
     /// The peers that could be compared with and are not, each with the reason.
     pub fn left_out(&self) -> &[String] {
         &self.left_out
+    }
+
+    /// What the figures belong to.
+    pub fn heading<'a>(&'a self, machine: &'a Machine, commit: Option<&'a str>) -> Heading<'a> {
+        Heading {
+            machine,
+            commit,
+            go: self.processes.go_version(),
+            rounds: self.plan.rounds,
+            recorder: self.plan.recorder,
+        }
     }
 
     /// Measures. Benches that make no sense on so many workers are passed over.

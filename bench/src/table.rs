@@ -30,6 +30,8 @@ pub struct Heading<'a> {
     pub machine: &'a Machine,
     /// Of what.
     pub commit: Option<&'a str>,
+    /// Which Go they are compared with.
+    pub go: Option<&'a str>,
     /// How often.
     pub rounds: u32,
     /// Whether our workers recorded turns and thefts.
@@ -41,13 +43,16 @@ impl fmt::Display for Heading<'_> {
         let unknown = "unknown";
         write!(
             f,
-            "{}, {} cores, {}; commit {}; recorder {}; {} rounds",
+            "{}, {} cores, {}; commit {}{}; recorder {}; {} round{}",
             self.machine.cpu.as_deref().unwrap_or(unknown),
             self.machine.cores,
             self.machine.kernel.as_deref().unwrap_or(unknown),
             self.commit.unwrap_or(unknown),
+            self.go
+                .map_or(String::new(), |version| format!("; {version}")),
             if self.recorder { "on" } else { "off" },
             self.rounds,
+            if self.rounds == 1 { "" } else { "s" },
         )
     }
 }
@@ -74,9 +79,7 @@ pub fn line(line: &Line) -> String {
             row(&mut text, line, peer, name, with_cpu);
         }
     }
-    for peer in &line.peers {
-        remarks(&mut text, peer);
-    }
+    remarks(&mut text, &line.peers);
     for verdict in &line.verdicts {
         let _infallible = writeln!(text, "  {}", goal(verdict));
     }
@@ -133,18 +136,29 @@ fn row(text: &mut String, line: &Line, peer: &PeerLine, name: &str, with_cpu: bo
     text.push('\n');
 }
 
-fn remarks(text: &mut String, peer: &PeerLine) {
-    if let Some(why) = &peer.failed {
-        let _infallible = writeln!(text, "  {} failed: {why}", peer.peer);
+fn remarks(text: &mut String, peers: &[PeerLine]) {
+    for peer in peers {
+        if let Some(why) = &peer.failed {
+            let _infallible = writeln!(text, "  {} failed: {why}", peer.peer);
+        }
     }
-    if peer.disturbed > 0 {
-        let busy = peer.others.unwrap_or_default();
-        let _infallible = writeln!(
-            text,
-            "  {}: disturbed in {} rounds, others kept {busy:.1} processors busy",
-            peer.peer, peer.disturbed
-        );
+    let disturbed: Vec<_> = peers
+        .iter()
+        .filter(|peer| peer.disturbed > 0)
+        .map(|peer| format!("{} {}", peer.peer.name(), peer.disturbed))
+        .collect();
+    if disturbed.is_empty() {
+        return;
     }
+    let busy = peers
+        .iter()
+        .filter_map(|peer| peer.others)
+        .fold(0.0, f64::max);
+    let _infallible = writeln!(
+        text,
+        "  disturbed rounds: {}; others kept up to {busy:.1} processors busy: look at cpu first",
+        disturbed.join(", ")
+    );
 }
 
 /// A goal and what became of it, in a sentence.
@@ -276,7 +290,7 @@ mod tests {
             "openwork                      12.0      12.0      12.0      13.0\n",
             "48.0      49.0   openwork is 0.25 of it (0.25 to 0.25), 0.27 in cpu\n",
             "may failed: signal: 6",
-            "go: disturbed in 2 rounds, others kept 0.5 processors busy",
+            "disturbed rounds: go 2; others kept up to 0.5 processors busy",
             "goal: time at most 0.2 of go: 0.25, missed",
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use openwork_bench::table::{self, Heading};
+use openwork_bench::table;
 use openwork_bench::{Machine, Plan, Session, Told};
 
 use crate::fail;
@@ -44,13 +44,8 @@ pub(crate) fn run(plan: Plan, form: Form) -> ExitCode {
         Err(error) => return fail(&format!("the program's own path: {error}"), FAILED),
     };
     let machine = Machine::here();
-    let heading = Heading {
-        machine: &machine,
-        commit: openwork_web::COMMIT,
-        rounds: plan.rounds,
-        recorder: plan.recorder,
-    };
     let session = Session::new(plan, program, &["bench", "measure"]);
+    let heading = session.heading(&machine, openwork_web::COMMIT);
     if form == Form::Table {
         println!("{heading}");
         session

@@ -104,7 +104,7 @@ fn a_table_has_the_machine_the_figures_and_the_goals() {
     for part in [
         "cores",
         "recorder off",
-        "1 rounds",
+        "; 1 round\n",
         "create, 2 workers",
         "warm_p50",
         "goal:",

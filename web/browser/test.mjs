@@ -202,6 +202,36 @@ step('memory that is held is shown, and the run is listed', async ({ page }) => 
   await page.waitForFunction(() => /stress/.test(document.querySelector('#runs-table').textContent));
 });
 
+const WIDTHS = [['desktop', 1920, 1080], ['laptop', 1200, 800], ['phone', 390, 844]];
+
+step('nothing scrolls sideways at any width, in both themes', async ({ page }) => {
+  await page.fill('#search-text', '');
+  await page.evaluate(() => window.scrollTo(0, 0));
+  for (const scheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme: scheme });
+    for (const [name, width, height] of WIDTHS) {
+      await page.setViewportSize({ width, height });
+      await page.waitForFunction((w) => document.documentElement.clientWidth === w, width);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(wide <= width, `${name} is ${wide} px wide`);
+      await page.screenshot({ path: path.join(SHOTS, `${name}-${scheme}.png`) });
+      if (name === 'desktop') {
+        // The top of a 1080p screen answers all but the cost: rows 1 to 5 are there without scrolling.
+        const bottom = await page.evaluate(() => document.querySelector('#waiting').getBoundingClientRect().top);
+        assert.ok(bottom < 1080 - 150, `row 5 begins at ${bottom}`);
+      }
+    }
+  }
+  await page.setViewportSize({ width: 1600, height: 1000 });
+  await page.emulateMedia({ colorScheme: 'light' });
+});
+
+step('a run is cancelled from its card', async ({ page }) => {
+  const card = page.locator('#cards .card', { hasText: 'race' }).first();
+  await card.getByRole('button').click();
+  await page.waitForFunction(() => [...document.querySelectorAll('#cards .card')].some((c) => c.dataset.state === 'cancelled'));
+});
+
 step('a bench shows its bars, and stays in the history', async ({ page, expectErrors }) => {
   const bench = async (name, rounds) => {
     await page.selectOption('#bench-name', name);
@@ -241,36 +271,6 @@ step('a bench is cancelled at its progress', async ({ page }) => {
   assert.equal(await page.isVisible('#bench .trouble'), false);
   await page.selectOption('#bench-name', 'create');
   await page.waitForFunction(() => document.querySelectorAll('#bench-columns li').length === 2);
-});
-
-const WIDTHS = [['desktop', 1920, 1080], ['laptop', 1200, 800], ['phone', 390, 844]];
-
-step('nothing scrolls sideways at any width, in both themes', async ({ page }) => {
-  await page.fill('#search-text', '');
-  await page.evaluate(() => window.scrollTo(0, 0));
-  for (const scheme of ['light', 'dark']) {
-    await page.emulateMedia({ colorScheme: scheme });
-    for (const [name, width, height] of WIDTHS) {
-      await page.setViewportSize({ width, height });
-      await page.waitForFunction((w) => document.documentElement.clientWidth === w, width);
-      const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-      assert.ok(wide <= width, `${name} is ${wide} px wide`);
-      await page.screenshot({ path: path.join(SHOTS, `${name}-${scheme}.png`) });
-      if (name === 'desktop') {
-        // The top of a 1080p screen answers all but the cost: rows 1 to 5 are there without scrolling.
-        const bottom = await page.evaluate(() => document.querySelector('#waiting').getBoundingClientRect().top);
-        assert.ok(bottom < 1080 - 150, `row 5 begins at ${bottom}`);
-      }
-    }
-  }
-  await page.setViewportSize({ width: 1600, height: 1000 });
-  await page.emulateMedia({ colorScheme: 'light' });
-});
-
-step('a run is cancelled from its card', async ({ page }) => {
-  const card = page.locator('#cards .card', { hasText: 'race' }).first();
-  await card.getByRole('button').click();
-  await page.waitForFunction(() => [...document.querySelectorAll('#cards .card')].some((c) => c.dataset.state === 'cancelled'));
 });
 
 step('a hidden tab gives its stream back and catches up when it is seen again', async ({ page }) => {

@@ -25,6 +25,7 @@ async fn a_bench_is_a_run_and_stays_in_the_history() {
         (&json!("create"), &json!(2))
     );
     assert_eq!(result["recorder"], true);
+    assert_eq!(result["other_runs"], 0);
     assert!(result["machine"]["cores"].as_u64() > Some(0));
     let peers: Vec<_> = result["peers"].as_array().unwrap().iter().collect();
     assert_eq!(peers.len(), 2, "{result}");

@@ -244,6 +244,7 @@ const machineName = (machine) => [machine.cpu ?? 'unknown processor', plural(mac
 function about(past) {
   const { result } = past;
   const facts = [when(past), `commit ${visible(result.commit ?? 'unknown', 20)}`, plural(result.workers, 'worker'), `recorder ${result.recorder ? 'on' : 'off'}`, plural(result.rounds, 'round'), machineName(result.machine)];
+  if (result.other_runs > 0) facts.push(`${plural(result.other_runs, 'other run')} beside it`);
   const disturbed = result.peers.find((peer) => peer.disturbed_rounds > 0);
   if (disturbed) facts.push(`disturbed in ${plural(disturbed.disturbed_rounds, 'round')}: other programs kept ${short(disturbed.others_busy_cores)} cores busy`);
   return facts.join(' · ');

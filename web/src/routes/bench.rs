@@ -113,6 +113,8 @@ struct BenchAnswer {
     recorder: bool,
     /// Turns that each runtime had.
     rounds: u64,
+    /// Other runs of this service that were under way at its begin or at its end.
+    other_runs: usize,
     #[serde(flatten)]
     #[schema(inline)]
     result: BenchResult,
@@ -163,10 +165,22 @@ async fn run(
                 Progress::of(done, total, "turns")
             });
             let root = bridge::joined(root);
+            let runs = state.runs.clone();
+            // This one is among them.
+            let others = move || runs.under_way().saturating_sub(1);
+            let others_before = others();
             Ok(admitted.launch(meter, async move {
                 let line = root.await.map_err(|error| bridge::join_error(&error))?;
                 let machine = bridge::off_thread(Machine::here).await?;
-                measured(&line, &machine, rounds, runtime.records_turns())
+                let other_runs = others().max(others_before);
+                measured(&line, |result| BenchAnswer {
+                    machine: (&machine).into(),
+                    commit: COMMIT.map(str::to_owned),
+                    recorder: runtime.records_turns(),
+                    rounds,
+                    other_runs,
+                    result,
+                })
             }))
         })
         .await,
@@ -179,17 +193,11 @@ fn known(name: &str) -> Result<&'static Bench, ApiError> {
     found.ok_or_else(|| ApiError::unknown_value("bench", name, &names))
 }
 
-fn measured(line: &Line, machine: &Machine, rounds: u64, recorder: bool) -> Result<Json, Failure> {
-    if let Some(why) = line.peers.iter().find_map(|peer| peer.failed.as_ref()) {
-        return Err(ApiError::internal(why).into());
+fn measured(line: &Line, answer: impl FnOnce(BenchResult) -> BenchAnswer) -> Result<Json, Failure> {
+    match line.peers.iter().find_map(|peer| peer.failed.as_ref()) {
+        Some(why) => Err(ApiError::internal(why).into()),
+        None => Ok(Json::new(&answer(line.into()))),
     }
-    Ok(Json::new(&BenchAnswer {
-        machine: machine.into(),
-        commit: COMMIT.map(str::to_owned),
-        recorder,
-        rounds,
-        result: line.into(),
-    }))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -191,6 +191,7 @@ impl From<&Machine> for BenchMachine {
 struct Report<'a> {
     machine: BenchMachine,
     commit: Option<&'a str>,
+    go: Option<&'a str>,
     rounds: u32,
     recorder: bool,
     left_out: &'a [String],
@@ -203,6 +204,7 @@ pub fn bench_json(heading: &Heading<'_>, left_out: &[String], lines: &[Line]) ->
     let report = Report {
         machine: heading.machine.into(),
         commit: heading.commit,
+        go: heading.go,
         rounds: heading.rounds,
         recorder: heading.recorder,
         left_out,

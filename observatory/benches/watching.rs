@@ -91,6 +91,7 @@ fn measure(situation: &Situation) {
     } = situation;
     let runtime = Runtime::builder()
         .workers(WORKERS)
+        .record_turns(true)
         .build()
         .expect("a runtime");
     let observatory = Observatory::start(runtime.handle(), Extra::default).expect("a thread");

@@ -15,7 +15,11 @@ use openwork_observatory::{Extra, Observatory, Sample, catalogue};
 const WATCHDOG: Duration = Duration::from_secs(30);
 
 fn two_workers() -> (Runtime, Observatory) {
-    let runtime = Runtime::builder().workers(2).build().expect("a runtime");
+    let runtime = Runtime::builder()
+        .workers(2)
+        .record_turns(true)
+        .build()
+        .expect("a runtime");
     let observatory = Observatory::start(runtime.handle(), Extra::default).expect("a thread");
     (runtime, observatory)
 }

@@ -498,8 +498,8 @@ impl Handle {
     /// are kept.
     ///
     /// ```
-    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
-    /// use openwork::WorkerId;
+    /// use openwork::{Runtime, WorkerId};
+    /// let rt = Runtime::builder().workers(1).record_turns(true).build().unwrap();
     /// let id = rt.block_on(|| openwork::current().unwrap().routine);
     /// let mut turns = Vec::new();
     /// while turns.is_empty() {
@@ -555,7 +555,7 @@ impl Handle {
     ///
     /// ```
     /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
-    /// assert!(rt.handle().records_turns());
+    /// assert!(!rt.handle().records_turns(), "not unless asked for");
     /// ```
     pub fn records_turns(&self) -> bool {
         self.shared.record.load(Relaxed)
@@ -565,8 +565,8 @@ impl Handle {
     ///
     /// ```
     /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
-    /// rt.handle().record_turns(false);
-    /// assert!(!rt.handle().records_turns());
+    /// rt.handle().record_turns(true);
+    /// assert!(rt.handle().records_turns());
     /// ```
     pub fn record_turns(&self, on: bool) {
         self.shared.record.store(on, Relaxed);

@@ -129,6 +129,8 @@ fn grow(seed: u64, depth: u32, ledger: &Arc<Ledger>, spawned: &Arc<AtomicU64>) -
 fn churn(workers: usize, random: &mut Random, watchdog: &Watchdog) {
     let rt = runtime(workers);
     let handle = rt.handle();
+    // Before the first turn: the rings are compared with the counters.
+    handle.record_turns(true);
     watchdog.watch("churn", &handle);
     let ledger = Ledger::new();
     let workload = Workload::new("churn");

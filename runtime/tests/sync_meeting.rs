@@ -23,6 +23,15 @@ use support::{Gate, Random, Watchdog, poll_once, runtime, until};
 const LONG: Duration = Duration::from_secs(1000);
 const SHORT: Duration = Duration::from_millis(2);
 
+/// Calls the function where it is dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// Waits until so many routines wait for this reason.
 fn until_blocked(handle: &Handle, reason: WaitReason, count: u64) {
     until(reason.name(), || {
@@ -221,11 +230,15 @@ fn permits_are_conserved() {
                     };
                     let Some(mut permit) = permit else { continue };
                     assert!(out.fetch_add(count, SeqCst) + count <= PERMITS);
+                    // Given back before the permits, also by a routine that is aborted.
+                    let counted = OnDrop(|| {
+                        out.fetch_sub(count, SeqCst);
+                    });
                     let part = permit.split(random.below(2) as usize);
                     if random.below(3) == 0 {
                         yield_now();
                     }
-                    out.fetch_sub(count, SeqCst);
+                    drop(counted);
                     if index == 0 && random.below(50) == 0 {
                         std::panic::panic_any("on purpose");
                     }
@@ -571,13 +584,6 @@ fn an_initialisation_that_comes_back_panics() {
 /// In a destructor that a panic called, a wait that could last for ever is refused.
 #[test]
 fn a_panicking_routine_is_refused() {
-    struct InDrop<F: FnMut()>(F);
-    impl<F: FnMut()> Drop for InDrop<F> {
-        fn drop(&mut self) {
-            (self.0)();
-        }
-    }
-
     let watchdog = Watchdog::new("a_panicking_routine_is_refused");
     let rt = runtime(1);
     watchdog.watch("refused", &rt.handle());
@@ -587,7 +593,7 @@ fn a_panicking_routine_is_refused() {
         let none = Semaphore::new(0);
         let (lock, never) = (Mutex::new(()), Condvar::new());
         let latch = Latch::new(1);
-        let _late = InDrop(|| {
+        let _late = OnDrop(|| {
             let acquired = none.acquire().map(drop) == Err(AcquireError::Refused);
             let waited = matches!(never.wait(lock.lock().unwrap()), Err(LockError::Refused));
             let free = lock.try_lock().is_ok();

@@ -109,6 +109,18 @@ fn turn(word: u64) -> u32 {
     (word >> TURN_SHIFT) as u32
 }
 
+/// Apart, so that who is not asked pays for one test.
+#[cold]
+fn asked_level(flags: u32) -> CancelLevel {
+    if flags & SHIELDED != 0 {
+        CancelLevel::None
+    } else if flags & ABORT != 0 {
+        CancelLevel::Told
+    } else {
+        CancelLevel::Asked
+    }
+}
+
 impl Life {
     /// New, with no flags. Only for a block that nobody else can see yet.
     pub(crate) fn reset(&self) {
@@ -243,13 +255,9 @@ impl Life {
     pub(crate) fn cancel_level(&self) -> CancelLevel {
         // SeqCst: the worker asks after `block`, as the read of Dekker's pattern; for the routine
         // itself relaxed would do.
-        let flags = self.flags.load(SeqCst);
-        if flags & (ABORT | CANCEL) == 0 || flags & SHIELDED != 0 {
-            CancelLevel::None
-        } else if flags & ABORT != 0 {
-            CancelLevel::Told
-        } else {
-            CancelLevel::Asked
+        match self.flags.load(SeqCst) {
+            flags if flags & (ABORT | CANCEL) == 0 => CancelLevel::None,
+            flags => asked_level(flags),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::routine::life::{CancelLevel, Ticket, Wake};
 use crate::routine::{Held, RoutineRef};
+use crate::scheduler::Shared;
 use crate::scheduler::timers::Due;
 use crate::scheduler::worker::{self, WorkerCore};
 use crate::snapshot::{Source, WaitReason};
@@ -50,16 +51,19 @@ pub(crate) fn queue_woken(routine: RoutineRef, reason: WaitReason, source: Sourc
             core.stats().count_ready(reason);
             queue_on_worker(core, routine, source);
         }
-        None => {
-            shared.foreign.readies[reason as usize].fetch_add(1, Relaxed);
-            routine.header().touch(time::now_ns());
-            if is_bound(routine) {
-                to_home(routine, source);
-            } else {
-                shared.inject(routine);
-            }
-        }
+        None => queue_from_outside(shared, routine, reason, source),
     });
+}
+
+#[inline(never)]
+fn queue_from_outside(shared: &Shared, routine: RoutineRef, reason: WaitReason, source: Source) {
+    shared.foreign.readies[reason as usize].fetch_add(1, Relaxed);
+    routine.header().touch(time::now_ns());
+    if is_bound(routine) {
+        to_home(routine, source);
+    } else {
+        shared.inject(routine);
+    }
 }
 
 /// Whether the routine has a stack, and so a home.
@@ -71,16 +75,18 @@ fn is_bound(routine: RoutineRef) -> bool {
 fn queue_on_worker(core: &WorkerCore, routine: RoutineRef, source: Source) {
     let header = routine.header();
     header.touch(core.now.get());
-    let mine = is_bound(routine) && header.home.load(Relaxed) == core.index;
-    match (is_bound(routine), mine, source.is_urgent()) {
-        (true, true, true) => core.push_urgent(routine, source),
+    let bound = is_bound(routine);
+    let mine = bound && header.home.load(Relaxed) == core.index;
+    match (bound, mine, source.is_urgent()) {
         (true, true, false) => core.push_lifo(routine),
+        (true, true, true) => core.push_urgent(routine, source),
         (true, false, _) => to_home(routine, source),
         (false, _, true) if core.queue_len() < URGENT_MAX => core.push_urgent(routine, source),
         (false, ..) => core.push_local(routine, source),
     }
 }
 
+#[inline(never)]
 fn to_home(routine: RoutineRef, source: Source) {
     let shared = routine.shared();
     let header = routine.header();

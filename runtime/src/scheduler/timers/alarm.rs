@@ -33,6 +33,13 @@ impl Alarm {
     /// it.
     #[inline]
     pub(crate) fn clear(&self) {
+        if self.0.get().is_some() {
+            self.take_back();
+        }
+    }
+
+    #[inline(never)]
+    fn take_back(&self) {
         if let Some((home, key)) = self.0.take() {
             worker::with_core(|core| {
                 let core = core.expect("a routine waits on its home");
@@ -44,6 +51,7 @@ impl Alarm {
 
 impl Drop for Alarm {
     /// An entry of a frame that is gone would name a routine that may be gone.
+    #[inline]
     fn drop(&mut self) {
         self.clear();
     }

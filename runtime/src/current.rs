@@ -86,7 +86,7 @@ pub fn current_worker() -> Option<WorkerId> {
 pub fn yield_now() {
     if let Context::Routine(me) = block::context() {
         cancel::raise_if_told(me);
-        block::give_way();
+        block::give_way(me);
         cancel::raise_if_told(me);
     }
 }
@@ -116,7 +116,7 @@ pub fn checkpoint() {
             core.is_some_and(|core: &WorkerCore| core.others_wait() && core.slice_is_over(SLICE))
         });
         if over {
-            block::give_way();
+            block::give_way(me);
             cancel::raise_if_told(me);
         }
     }

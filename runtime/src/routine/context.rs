@@ -27,6 +27,7 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 use crate::prefetch::{CACHE_LINE, prefetch};
 use crate::routine::RoutineRef;
 use crate::routine::body::TurnEnd;
+use crate::scheduler::worker::Post;
 use crate::stack::Slot;
 
 /// Bytes kept at the top of each slot for [`StackPart`]. A multiple of the stack alignment.
@@ -45,20 +46,37 @@ pub(crate) struct StackPart {
     base: usize,
     low: usize,
     lowest_sp: usize,
+    /// What the routine asks its worker to do; of the last suspension.
+    post: *const Post,
 }
 
 /// A slot less its [`StackPart`].
-struct RoutineStack(Slot);
+struct RoutineStack {
+    slot: Slot,
+    /// Kept, because every resume asks for it.
+    base: StackPointer,
+}
+
+impl RoutineStack {
+    fn new(slot: Slot) -> RoutineStack {
+        let base = StackPointer::new(slot.high() - PART_BYTES);
+        RoutineStack {
+            slot,
+            base: base.expect("a slot is not at address 0"),
+        }
+    }
+}
 
 // SAFETY: `Slot` has a guard page below its usable bytes and at least 28 KiB of them; taking
 // `PART_BYTES` from the top keeps the base aligned and leaves far more than the minimum.
 unsafe impl Stack for RoutineStack {
+    #[inline]
     fn base(&self) -> StackPointer {
-        StackPointer::new(self.0.high() - PART_BYTES).expect("a slot is not at address 0")
+        self.base
     }
 
     fn limit(&self) -> StackPointer {
-        self.0.limit()
+        self.slot.limit()
     }
 }
 
@@ -102,7 +120,7 @@ pub(crate) unsafe fn prepare(routine: RoutineRef, slot: Slot) -> *mut StackPart 
         // SAFETY: the caller of `resume` runs the routine, so its body is ours.
         unsafe { (vtable.run)(routine) }
     };
-    let coroutine = Coroutine::with_stack(RoutineStack(slot), root);
+    let coroutine = Coroutine::with_stack(RoutineStack::new(slot), root);
     // SAFETY: the bytes from `part` to the slot's end are reserved for this value, mapped and
     // writable, and belong to the slot that we own; alignment: the end of a slot is page-aligned
     // and `PART_BYTES` a multiple of the alignment.
@@ -116,6 +134,7 @@ pub(crate) unsafe fn prepare(routine: RoutineRef, slot: Slot) -> *mut StackPart 
             base,
             low,
             lowest_sp: base,
+            post: std::ptr::null(),
         });
     }
     part
@@ -137,7 +156,7 @@ pub(crate) unsafe fn resume(part: *mut StackPart) -> Option<TurnEnd> {
     }
 }
 
-/// Switches from the running routine to its worker; returns when it is resumed.
+/// Switches from the running routine to its worker, which finds `post`; returns when it is resumed.
 ///
 /// Inlined, as far as the functions around it go: a processor predicts where a return goes by the
 /// calls it has seen, and each return between here and the frame that goes on is predicted wrong
@@ -148,7 +167,7 @@ pub(crate) unsafe fn resume(part: *mut StackPart) -> Option<TurnEnd> {
 /// 2. Unwinding: the caller is not panicking; a panic count is the thread's, and a suspended
 ///    panic would leak it to other routines.
 #[inline(always)]
-pub(crate) unsafe fn suspend(part: *mut StackPart) {
+pub(crate) unsafe fn suspend(part: *mut StackPart, post: &Post) {
     let (frame, sp, pc): (usize, usize, usize);
     #[cfg(target_arch = "x86_64")]
     // SAFETY: reads registers.
@@ -171,6 +190,7 @@ pub(crate) unsafe fn suspend(part: *mut StackPart) {
     // SAFETY: 1 by the caller: only this routine's thread touches its part; the yielder was set by
     // the root frame, which is below us on this stack and still live.
     unsafe {
+        (*part).post = post;
         (*part).saved_fp = frame;
         (*part).saved_pc = pc;
         // The switch itself adds some words.
@@ -178,6 +198,15 @@ pub(crate) unsafe fn suspend(part: *mut StackPart) {
         (*part).lowest_sp = (*part).lowest_sp.min(sp);
         (*(*part).yielder).suspend(());
     }
+}
+
+/// What the routine has asked for with its last suspension: lies in its frame.
+///
+/// # Safety
+/// 1. Exclusive: the caller runs the routine, which has suspended.
+pub(crate) unsafe fn post(part: *const StackPart) -> *const Post {
+    // SAFETY: 1 by the caller.
+    unsafe { (*part).post }
 }
 
 /// Takes the slot back after the body has returned.
@@ -190,7 +219,7 @@ pub(crate) unsafe fn dismantle(part: *mut StackPart) -> (Slot, usize) {
     unsafe {
         let lowest = (*part).lowest_sp;
         let coroutine = ManuallyDrop::into_inner(std::ptr::read(&raw const (*part).coroutine));
-        (coroutine.into_stack().0, lowest)
+        (coroutine.into_stack().slot, lowest)
     }
 }
 

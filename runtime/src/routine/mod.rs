@@ -464,6 +464,7 @@ impl Header {
 
     /// The routine, which runs, is about to wait at this thing. The link is free for it: a routine that
     /// runs or is blocked is in no list.
+    #[inline]
     pub(crate) fn set_waits_at(&self, object: *const ()) {
         self.next.store(object.cast_mut().cast(), Relaxed);
     }

@@ -63,19 +63,28 @@ pub(crate) type Commit<'a> = &'a mut dyn FnMut(RoutineRef, Ticket) -> bool;
 /// again at what it waits for.
 ///
 /// Only from [`Context::Routine`].
-#[inline]
 pub(crate) fn block(why: WaitReason, interrupt: Interrupt, commit: Commit<'_>) {
-    let me = switch_out(&Post::Block {
-        why,
-        interrupt,
-        // The worker calls it before this frame is resumed, so the lifetime may be forgotten.
-        // SAFETY: only the lifetime of the pointee changes.
-        commit: unsafe {
-            std::mem::transmute::<Commit<'_>, *mut (dyn FnMut(RoutineRef, Ticket) -> bool + 'static)>(
-                commit,
-            )
+    block_me(running(), why, interrupt, commit);
+}
+
+/// As [`block`], for a caller that knows itself to be the running routine `me`.
+#[inline]
+pub(crate) fn block_me(me: RoutineRef, why: WaitReason, interrupt: Interrupt, commit: Commit<'_>) {
+    switch_out(
+        me,
+        &Post::Block {
+            why,
+            interrupt,
+            // The worker calls it before this frame is resumed, so the lifetime may be forgotten.
+            // SAFETY: only the lifetime of the pointee changes.
+            commit: unsafe {
+                std::mem::transmute::<
+                    Commit<'_>,
+                    *mut (dyn FnMut(RoutineRef, Ticket) -> bool + 'static),
+                >(commit)
+            },
         },
-    });
+    );
     if explore::is_live() {
         explore::tell_where(why);
     }
@@ -93,35 +102,36 @@ pub(crate) fn block(why: WaitReason, interrupt: Interrupt, commit: Commit<'_>) {
 pub(crate) fn sleep_until_cancelled(why: WaitReason) {
     let mut stay = |_: RoutineRef, _: Ticket| true;
     let commit: &mut (dyn FnMut(RoutineRef, Ticket) -> bool + 'static) = &mut stay;
-    switch_out(&Post::Block {
-        why,
-        interrupt: Interrupt::ByCancel,
-        commit,
-    });
+    switch_out(
+        running(),
+        &Post::Block {
+            why,
+            interrupt: Interrupt::ByCancel,
+            commit,
+        },
+    );
 }
 
-/// Gives way: the routine goes to the end of its home's queue.
+/// Gives way: the running routine `me` goes to the end of its home's queue.
 ///
 /// Only from [`Context::Routine`].
 #[inline]
-pub(crate) fn give_way() {
-    switch_out(&Post::Yield);
+pub(crate) fn give_way(me: RoutineRef) {
+    switch_out(me, &Post::Yield);
 }
 
-/// Leaves a wish with the worker and suspends the calling routine, which it returns when it is
-/// resumed.
+/// The routine that runs. Only from [`Context::Routine`].
+fn running() -> RoutineRef {
+    let (_, routine) = thread_state::running();
+    // SAFETY: the worker stores the routine that it runs, and our caller is that routine.
+    unsafe { RoutineRef::from_ptr(routine) }
+}
+
+/// Leaves a wish with the worker and suspends the running routine `me` until it is resumed.
 #[inline(always)]
-fn switch_out(post: &Post) -> RoutineRef {
-    let (core, routine) = thread_state::running();
-    // SAFETY: the worker stores its own address and the routine that it runs, and our caller is
-    // that routine.
-    let routine = unsafe {
-        (*core).post.set(post);
-        RoutineRef::from_ptr(routine)
-    };
-    // SAFETY: we are the routine that runs, on its stack; `Context::Routine` excludes panicking.
-    unsafe { context::suspend(routine.header().stack.load(Relaxed)) };
-    routine
+fn switch_out(me: RoutineRef, post: &Post) {
+    // SAFETY: `me` is the routine that runs, on its stack; `Context::Routine` excludes panicking.
+    unsafe { context::suspend(me.header().stack.load(Relaxed), post) };
 }
 
 /// Whether `target` can only run on the thread that `me` runs on.

@@ -101,7 +101,7 @@ fn point_explored() {
         return;
     };
     if with(|core, exploration| core.is_to_give_way(exploration, me)) == Some(true) {
-        block::give_way();
+        block::give_way(me);
     }
 }
 

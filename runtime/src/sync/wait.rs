@@ -66,6 +66,7 @@ impl Sleeper {
 /// The routine may end before it is readied: then the ticket finds nothing, or something that looks
 /// again. But the block must still be there: a worker of the same runtime keeps it mapped, others hold
 /// it.
+#[inline]
 fn hold_if_needed(routine: RoutineRef) -> Option<Held> {
     let kept = worker::with_core_of(routine.shared(), |core| core.is_some());
     (!kept).then(|| Held::new(routine))
@@ -462,14 +463,14 @@ fn sleep_in_routine<A: Arm + ?Sized, const N: usize>(
         let due = Cell::new(deadline);
         header.set_waits_at(object.unwrap_or(std::ptr::null()));
         if group.entered.get() {
-            enter_again(group, &alarm, why, deadline, &due);
+            enter_again(group, me, &alarm, why, deadline, &due);
         } else {
             if !std::mem::take(&mut held)
                 && let Some(arm) = try_arms(group)
             {
                 return Woken::Done(arm);
             }
-            block::block(why, Interrupt::ByCancel, &mut |routine, ticket| {
+            block::block_me(me, why, Interrupt::ByCancel, &mut |routine, ticket| {
                 // SAFETY: 1: the locks were taken before the switch, by us or our caller, and all
                 // arms were tried in vain; the waiter is suspended, and we act for it.
                 let at = unsafe {
@@ -526,12 +527,13 @@ fn try_arms<A: Arm + ?Sized, const N: usize>(group: &Group<'_, A, N>) -> Option<
 #[cold]
 fn enter_again<A: Arm + ?Sized, const N: usize>(
     group: &Group<'_, A, N>,
+    me: RoutineRef,
     alarm: &Alarm,
     why: WaitReason,
     deadline: u64,
     due: &Cell<u64>,
 ) {
-    block::block(why, Interrupt::ByCancel, &mut |routine, ticket| {
+    block::block_me(me, why, Interrupt::ByCancel, &mut |routine, ticket| {
         group.acquire();
         // SAFETY: 1: taken on the line above; the waiter is suspended, and we act for it. Spare
         // sleepers are routines, which dropping does nothing to.

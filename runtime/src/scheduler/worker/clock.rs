@@ -24,10 +24,10 @@ use crate::scheduler::stats;
 use crate::time;
 
 impl WorkerCore {
-    /// A turn has ended. Reads the clock if that is due.
+    /// A turn has ended that is not recorded. Reads the clock if that is due.
     #[inline]
-    pub(super) fn note_turn_end(&self, record: bool) {
-        if record || self.tick.get() != self.ticks.now() {
+    pub(super) fn note_turn_end(&self) {
+        if self.tick.get() != self.ticks.now() {
             self.read_clock();
         } else {
             self.undated.set(true);

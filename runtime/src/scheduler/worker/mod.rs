@@ -61,7 +61,6 @@ pub(crate) struct WorkerCore {
     tick: Cell<u64>,
     /// There was a turn since `now`.
     undated: Cell<bool>,
-    pub(crate) post: Cell<*const Post>,
     pub(crate) blocks: BlockCache,
     /// What a pending future says it waits for.
     pub(crate) wait_reason: Cell<WaitReason>,
@@ -155,7 +154,6 @@ impl WorkerCore {
             ticks: clock::Ticks::new(),
             tick: Cell::new(0),
             undated: Cell::new(false),
-            post: Cell::new(std::ptr::null()),
             blocks: BlockCache::new(),
             wait_reason: Cell::new(WaitReason::Future),
             again: Cell::new(false),

@@ -40,7 +40,6 @@ impl WorkerCore {
         }
         let first = header.life.start_turn();
         let began = self.now.get();
-        let dated = !self.undated.get();
         let stats = self.stats();
         if first {
             stats::add(&stats.started, 1);
@@ -55,11 +54,10 @@ impl WorkerCore {
         // worker's thread, because only that home's queues hold it.
         let end = unsafe { context::resume(part) };
         self.leave_routine();
-        let record = self.shared.record.load(Relaxed);
-        self.note_turn_end(record);
-        // When recording has just been switched on, the turn's start is not known.
-        if record && dated {
-            self.record_turn(routine, began, source);
+        if self.shared.record.load(Relaxed) {
+            self.record_turn(routine);
+        } else {
+            self.note_turn_end();
         }
         match end {
             Some(TurnEnd::Ended) => self.after_end(routine, part),
@@ -68,16 +66,24 @@ impl WorkerCore {
         }
     }
 
-    /// The id and site are read before the routine is given away.
+    /// The id and site are read before the routine is given away. What the turn began with is read where it
+    /// stands, so that turns that are not recorded need not keep it.
     #[inline(never)]
-    fn record_turn(&self, routine: RoutineRef, began: u64, source: Source) {
+    fn record_turn(&self, routine: RoutineRef) {
+        // When recording has just been switched on, the turn's start is not known.
+        let dated = !self.undated.get();
+        self.read_clock();
+        if !dated {
+            return;
+        }
         let header = routine.header();
+        let began = self.stats().turn_started.load(Relaxed);
         self.mine().recorder.turn(&TurnRecord {
             start_ns: began,
             length_ns: self.now.get() - began,
             routine: header.routine_id(),
             site: header.site(),
-            source,
+            source: header.source(),
             workload: header.workload().map(|w| w.id),
         });
     }
@@ -224,6 +230,8 @@ impl WorkerCore {
         }
     }
 
+    /// Inlined into the turn, as that is into the loop: it comes with each of them.
+    #[inline(always)]
     fn after_suspension(&self, routine: RoutineRef, part: *mut StackPart) {
         let header = routine.header();
         // SAFETY: we run the routine.
@@ -231,9 +239,9 @@ impl WorkerCore {
         if let Some((from, to)) = context::observe_depth(routine, depth) {
             self.stats().count_growth(from, to);
         }
-        // SAFETY: the routine suspended, and set this before: it lies in its frame, which lives until
+        // SAFETY: we run the routine, which suspended; the post lies in its frame, which lives until
         // it is resumed, which only this thread can do.
-        match unsafe { &*self.post.get() } {
+        match unsafe { &*context::post(part) } {
             Post::Yield => {
                 self.count_yield(header);
                 header.touch(self.now.get());

@@ -325,7 +325,7 @@ fn routines_end_while_tokio_still_drives() {
         });
         until("it waits", || waits_for_future(pair.bridge(), sleeper.id()));
         let id = sleeper.id();
-        // A task that awaits a routine is told of its end.
+        // A task that awaits a routine is told of its end, if tokio still polls it before its own.
         let (tell, told) = mpsc::channel();
         pair.bridge()
             .spawn_task(async move { tell.send(sleeper.await).unwrap() });
@@ -339,7 +339,10 @@ fn routines_end_while_tokio_still_drives() {
         pair.shutdown(Duration::from_millis(200)).unwrap();
         assert!(dropped.load(SeqCst));
         assert!(bridge.routines().routine(id).is_none());
-        assert!(matches!(told.recv().unwrap(), Err(JoinError::Cancelled)));
+        assert!(matches!(
+            told.recv(),
+            Ok(Err(JoinError::Cancelled)) | Err(mpsc::RecvError)
+        ));
         assert!(short.join().is_ok());
     }
 }

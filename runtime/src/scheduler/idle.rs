@@ -22,6 +22,10 @@ pub(crate) struct Idle {
     parked: [AtomicU64; WORDS],
     /// The worker that sleeps in the poller, or [`NOBODY`]. A hint.
     seated: AtomicU32,
+    /// The worker that naps, or [`NOBODY`].
+    napper: AtomicU32,
+    /// Not 0 if a submitter relied on the one that naps. A hint.
+    relied: AtomicU32,
     workers: u32,
 }
 
@@ -42,6 +46,8 @@ impl Idle {
             searching: AtomicU32::new(0),
             parked: std::array::from_fn(|_| AtomicU64::new(0)),
             seated: AtomicU32::new(NOBODY),
+            napper: AtomicU32::new(NOBODY),
+            relied: AtomicU32::new(0),
             workers: workers as u32,
         }
     }
@@ -63,7 +69,11 @@ impl Idle {
         // Step E2: a submitter whose look at the count (S3) still found us has passed its fence
         // (S2) before this one, so our look at the queues (E3) finds what it had pushed (S1).
         fence(SeqCst);
-        if was == 1 { Last::Yes } else { Last::No }
+        if was == 1 || self.napper().is_some() {
+            Last::Yes
+        } else {
+            Last::No
+        }
     }
 
     /// Announces that `worker` goes to sleep (steps P1 and P2). The caller must look at every queue
@@ -77,6 +87,49 @@ impl Idle {
         // Step P2: between the announcement and the look at the queues; partners are the fences in
         // `submitted` (S2) and in `claim`.
         fence(SeqCst);
+    }
+
+    /// Announces that `worker`, which searches, takes a nap: it sleeps for a bounded time, counts as
+    /// searching all the while, and must search again afterwards. False if another one naps. As
+    /// with [`prepare_park`](Self::prepare_park), the caller looks once more afterwards.
+    pub(crate) fn prepare_nap(&self, worker: usize) -> bool {
+        let free = self
+            .napper
+            .compare_exchange(NOBODY, worker as u32, Relaxed, Relaxed);
+        if free.is_err() {
+            return false;
+        }
+        self.relied.store(0, Relaxed);
+        // Steps P1 and P2, but for the count.
+        self.prepare_park(worker, false);
+        true
+    }
+
+    /// The nap is over, and the bit is cleared; `to_search` says that a submitter did that. Returns
+    /// whether any relied on the nap.
+    pub(crate) fn end_nap(&self, to_search: bool) -> bool {
+        self.napper.store(NOBODY, Relaxed);
+        if to_search {
+            // Somebody looked at the count before the napper was in it, and at the bits when its bit
+            // was there, so that step S4 has counted it a second time.
+            self.searching.fetch_sub(1, SeqCst);
+        }
+        self.relied.load(Relaxed) != 0
+    }
+
+    /// The worker that naps.
+    #[inline]
+    pub(crate) fn napper(&self) -> Option<usize> {
+        let napper = self.napper.load(Relaxed);
+        (napper != NOBODY).then_some(napper as usize)
+    }
+
+    /// A submitter relies on the worker that naps.
+    #[inline]
+    pub(crate) fn rely_on_napper(&self) {
+        if self.relied.load(Relaxed) == 0 {
+            self.relied.store(1, Relaxed);
+        }
     }
 
     /// Takes the announcement back. False if somebody has claimed the worker already: its wake is
@@ -221,10 +274,20 @@ mod model {
         }
 
         fn start(world: &Arc<World>, workers: usize) -> Vec<thread::JoinHandle<()>> {
+            World::start_with_naps(world, workers, 0)
+        }
+
+        /// Worker 0 takes so many naps before it sleeps in earnest.
+        fn start_with_naps(
+            world: &Arc<World>,
+            workers: usize,
+            naps: usize,
+        ) -> Vec<thread::JoinHandle<()>> {
             (0..workers)
                 .map(|me| {
                     let world = world.clone();
-                    thread::spawn(move || world.run_one(me))
+                    let naps = if me == 0 { naps } else { 0 };
+                    thread::spawn(move || world.run_one(me, naps))
                 })
                 .collect()
         }
@@ -275,8 +338,15 @@ mod model {
             }
         }
 
+        /// A nap of worker 0, which is over at once unless the token has come already.
+        fn nap(&self) {
+            assert!(self.idle.prepare_nap(0));
+            let to_search = !self.idle.cancel_park(0) && self.beds[0].sleep();
+            self.idle.end_nap(to_search);
+        }
+
         /// A worker until it has taken a piece of work; the shape of `WorkerCore::run` and `park`.
-        fn run_one(&self, me: usize) {
+        fn run_one(&self, me: usize, mut naps: usize) {
             let mut searching = false;
             loop {
                 if self.take(me) {
@@ -293,6 +363,11 @@ mod model {
                     if searching {
                         continue;
                     }
+                }
+                if searching && naps > 0 {
+                    naps -= 1;
+                    self.nap();
+                    continue;
                 }
                 self.idle.prepare_park(me, searching);
                 let own = me == 0 && self.inbox.load(Relaxed) > 0;
@@ -353,6 +428,23 @@ mod model {
             let workers = World::start(&world, 1);
             world.submit_to_worker_0();
             workers.into_iter().for_each(|w| w.join().unwrap());
+        });
+    }
+
+    /// As before, with a worker that naps before it sleeps. Breaks if a napper that was claimed to search
+    /// is left in the count twice, or if a nap takes it out of the count.
+    #[test]
+    fn a_nap_keeps_the_promise_of_a_search() {
+        check(|| {
+            let world = World::new(2);
+            let workers = World::start_with_naps(&world, 2, 1);
+            // Not this thread: what must come between costs it one preemption more.
+            let submitter = {
+                let world = world.clone();
+                thread::spawn(move || (0..2).for_each(|_| world.submit()))
+            };
+            workers.into_iter().for_each(|w| w.join().unwrap());
+            submitter.join().unwrap();
         });
     }
 

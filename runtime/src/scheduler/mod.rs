@@ -110,21 +110,40 @@ impl Shared {
 
     /// Work was pushed where any worker can take it: wakes one, if that is needed.
     pub(crate) fn notify_work(&self) {
-        self.wake_claimed(self.idle.submitted());
+        match self.idle.submitted() {
+            Some(worker) => self.wake_claimed(worker),
+            None => self.rouse_napper(),
+        }
     }
 
-    /// The same for a caller that has passed step S2, a sequentially consistent fence, since the push.
-    pub(crate) fn notify_work_after_fence(&self) {
-        self.wake_claimed(self.idle.look_for_sleeper());
+    /// The same for work in the deque of the calling worker, which has passed step S2, a sequentially
+    /// consistent fence, since the push. If `is_alone`, it relies on a worker that naps.
+    #[inline]
+    pub(crate) fn notify_work_after_fence(&self, is_alone: impl FnOnce() -> bool) {
+        if let Some(worker) = self.idle.look_for_sleeper() {
+            self.wake_claimed(worker);
+        } else if self.idle.napper().is_some() {
+            if is_alone() {
+                self.idle.rely_on_napper();
+            } else {
+                self.rouse_napper();
+            }
+        }
     }
 
     #[inline]
-    fn wake_claimed(&self, worker: Option<usize>) {
-        if let Some(worker) = worker {
-            self.count_wake();
-            self.workers[worker]
-                .parker
-                .wake(true, || self.ring_poller());
+    fn wake_claimed(&self, worker: usize) {
+        self.count_wake();
+        self.workers[worker]
+            .parker
+            .wake(true, || self.ring_poller());
+    }
+
+    /// Ends the nap of the worker that others take for a searcher.
+    #[inline]
+    fn rouse_napper(&self) {
+        if let Some(worker) = self.idle.napper() {
+            self.wake_worker(worker);
         }
     }
 

@@ -49,8 +49,16 @@ impl WorkerCore {
         };
         self.push_common(routine, source);
         if self.shared.workers.len() > 1 {
-            self.shared.notify_work();
+            // Step S2.
+            fence(SeqCst);
+            self.shared
+                .notify_work_after_fence(|| self.is_alone(routine));
         }
+    }
+
+    /// Whether this worker has no other common work than `routine`, which it was given last.
+    fn is_alone(&self, routine: RoutineRef) -> bool {
+        routine.header().is_normal() && self.local.len() <= 1
     }
 
     #[inline]
@@ -71,7 +79,8 @@ impl WorkerCore {
         fence(SeqCst);
         look();
         if self.shared.workers.len() > 1 {
-            self.shared.notify_work_after_fence();
+            self.shared
+                .notify_work_after_fence(|| self.is_alone(routine));
         }
     }
 

@@ -44,7 +44,7 @@ impl WorkerCore {
             if self.take_held(held) {
                 return;
             }
-            if self.park(false) {
+            if self.park(false, None) {
                 self.stop_searching();
             }
         }

@@ -6,6 +6,7 @@ pub(crate) mod explored;
 mod find;
 mod held;
 mod levels;
+mod nap;
 mod turn;
 
 use std::cell::{Cell, RefCell};
@@ -89,6 +90,7 @@ pub(crate) struct WorkerCore {
     /// When a busy worker looks into the poller again.
     look_at: Cell<u64>,
     random: Cell<u64>,
+    naps: nap::Naps,
     /// When a routine that the system refused a stack may try again here.
     stack_retry_at: Cell<u64>,
     pool: RefCell<StackPool>,
@@ -173,6 +175,7 @@ impl WorkerCore {
             rotate: Cell::new(false),
             look_at: Cell::new(0),
             random: Cell::new(0x9E37_79B9_7F4A_7C15 ^ u64::from(index + 1)),
+            naps: nap::Naps::new(),
             stack_retry_at: Cell::new(0),
             pool: RefCell::new(pool),
             exploration: None,
@@ -286,7 +289,11 @@ impl WorkerCore {
             }
             if searching {
                 self.stats().set_state(WorkerState::Searching);
-                let found = self.search();
+                let found = if self.nothing_stayed() {
+                    None
+                } else {
+                    self.search()
+                };
                 let (began, now) = (self.now.get(), time::now_ns());
                 self.set_clock(now);
                 stats::add(&self.stats().searching_ns, now - began);
@@ -298,7 +305,8 @@ impl WorkerCore {
                     continue;
                 }
             }
-            searching = self.park(searching);
+            let nap = if searching { self.next_nap() } else { None };
+            searching = self.park(searching, nap);
         }
         if searching {
             self.stop_searching();
@@ -313,13 +321,18 @@ impl WorkerCore {
         }
     }
 
-    /// Sleeps until there is work. Returns whether the worker counts as searching afterwards.
-    fn park(&self, searching: bool) -> bool {
+    /// Sleeps until there is work, or for a nap of so many ns at most (see [`nap`]). Returns whether the
+    /// worker counts as searching afterwards.
+    fn park(&self, searching: bool, nap: Option<u64>) -> bool {
         let me = self.index as usize;
         let mine = self.mine();
         self.shared.end.note_idle(&self.shared);
         self.stats().set_state(WorkerState::Parked);
-        self.shared.idle.prepare_park(me, searching);
+        // Another one may have begun a nap first.
+        let nap = nap.filter(|_| self.shared.idle.prepare_nap(me));
+        if nap.is_none() {
+            self.shared.idle.prepare_park(me, searching);
+        }
         // Step P3: the last look, after the announcement.
         let mut deadline = mine.timers.next();
         let must_stay = if let Some(held) = self.held() {
@@ -328,13 +341,20 @@ impl WorkerCore {
             if self.shared.stack_waiters.wait_for_system() {
                 deadline = deadline.min(self.stack_retry_at.get());
             }
-            self.shared.has_stealable_work()
+            let work_is_left = match nap {
+                None => self.shared.has_stealable_work(),
+                Some(_) => self.work_stays(),
+            };
+            work_is_left
                 || !mine.inbox.is_empty()
                 || !self.lifo.get().is_null()
                 || self.queue_len() > 0
                 || self.shared.may_leave()
         };
         let now = time::now_ns();
+        if let Some(length) = nap {
+            deadline = deadline.min(now + length);
+        }
         // Whoever has the seat is awake, or sleeps there; so the last one to fall asleep gets it.
         // After the announcement: see `Shared::poller_or_make`.
         let mut seat = None;
@@ -356,24 +376,33 @@ impl WorkerCore {
         };
         let woken = match woken {
             Some(Woken::TimedOut) | None => {
-                if !self.shared.idle.cancel_park(me) {
+                if self.shared.idle.cancel_park(me) {
+                    Woken::TimedOut
+                } else {
                     // Somebody has claimed us: the token is on its way.
                     mine.parker.take_token()
-                } else if must_stay && searching {
-                    // Submitters of what we found may have relied on us.
-                    self.shared.idle.resume_searching();
-                    Woken::ToSearch
-                } else {
-                    Woken::TimedOut
                 }
             }
             Some(woken) => woken,
         };
+        let to_search = woken == Woken::ToSearch;
+        let searches = if nap.is_some() {
+            let relied = self.shared.idle.end_nap(to_search);
+            self.note_nap(relied, woken == Woken::TimedOut && !must_stay);
+            true
+        } else if woken == Woken::TimedOut && must_stay && searching {
+            // Submitters of what we found may have relied on us.
+            self.shared.idle.resume_searching();
+            true
+        } else {
+            to_search
+        };
         self.set_clock(time::now_ns());
+        self.note_sleep(nap.unwrap_or(0), self.now.get() - now);
         self.stats().set_state(WorkerState::Running);
         if let Some(seat) = seat {
             seat.serve();
         }
-        woken == Woken::ToSearch
+        searches
     }
 }

@@ -69,7 +69,9 @@ impl<T> Receiver<T> {
         }
     }
 
-    #[inline(never)]
+    /// Inlined: the return from a frame of its own would be predicted wrong after each switch, see
+    /// [`suspend`](crate::routine::context::suspend).
+    #[inline(always)]
     fn recv_slowly(&self, state: Guard<'_, State<T>>) -> Result<T, RecvError> {
         let mut op = RecvOp::new(&self.0);
         state.keep();

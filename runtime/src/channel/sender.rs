@@ -67,7 +67,9 @@ impl<T> Sender<T> {
         }
     }
 
-    #[inline(never)]
+    /// Inlined: the return from a frame of its own would be predicted wrong after each switch, see
+    /// [`suspend`](crate::routine::context::suspend).
+    #[inline(always)]
     fn send_slowly(
         &self,
         value: T,

@@ -157,7 +157,8 @@ fn a_cancel_ends_the_wait_and_orphans_nobody() {
     let cancelled = waiter.join().unwrap();
     assert!(cancelled.get_ref().unwrap().is::<Cancelled>());
     let mut child = told.recv().unwrap();
-    assert!(is_running(child.id()));
+    // Between two programs a process has no command line; one that was killed never has one again.
+    until("it runs", || is_running(child.id()));
     child.kill().unwrap();
     child.wait().unwrap();
 
@@ -178,7 +179,6 @@ fn a_cancel_ends_the_wait_and_orphans_nobody() {
             pid.is_some()
         });
         let pid: u32 = pid.unwrap();
-        // Between two programs a process has no command line.
         until("it runs", || is_running(pid));
         if with_output {
             // Asked, and not told: then it is an error first.

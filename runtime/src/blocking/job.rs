@@ -49,7 +49,8 @@ pub(super) enum Offered {
     Done,
 }
 
-fn lock<X>(mutex: &Mutex<X>) -> MutexGuard<'_, X> {
+/// Takes a lock of a job or of the pool.
+pub(super) fn lock<X>(mutex: &Mutex<X>) -> MutexGuard<'_, X> {
     // Nothing that could panic runs under these locks.
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }

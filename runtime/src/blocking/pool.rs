@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use super::job::Run;
+use super::job::{Run, lock};
 use crate::snapshot::BlockingFigures;
 use crate::time;
 
@@ -83,11 +83,6 @@ enum Order {
     Wait,
     Run(Queued),
     Leave,
-}
-
-fn lock<X>(mutex: &Mutex<X>) -> MutexGuard<'_, X> {
-    // Nothing that could panic runs under these locks.
-    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 impl Pool {

@@ -5,35 +5,77 @@ use std::fmt;
 use std::ptr::NonNull;
 
 use crate::channel::error::{RecvError, SendError};
-use crate::channel::state::{Chan, Nothing, Refusal, Slot};
+use crate::channel::state::{Chan, Nothing, Refusal, Slot, State};
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::WaitReason;
 use crate::sync::wait::{self, Arm, Attempt, Group, Sleeper, Wait, Woken};
-use crate::sync::wait_queue::Node;
+use crate::sync::wait_queue::{Node, Queue};
+
+/// What both operations have: the channel, where the value lies, and a place in one of its queues.
+struct Entry<'a, T> {
+    chan: &'a Chan<T>,
+    slot: UnsafeCell<Option<T>>,
+    node: Node<Slot<T>, Sleeper>,
+}
 
 /// Sends what is in the slot. Afterwards an empty slot says that it was sent, a full one that the
 /// channel is closed.
 pub(crate) struct SendOp<'a, T> {
-    chan: &'a Chan<T>,
-    slot: UnsafeCell<Option<T>>,
-    node: Node<Slot<T>, Sleeper>,
+    entry: Entry<'a, T>,
     /// Waits at a soft limit too.
     paced: bool,
 }
 
 /// Receives into the slot. Afterwards an empty slot says that the channel is closed and drained.
 pub(crate) struct RecvOp<'a, T> {
-    chan: &'a Chan<T>,
-    slot: UnsafeCell<Option<T>>,
-    node: Node<Slot<T>, Sleeper>,
+    entry: Entry<'a, T>,
 }
 
-// SAFETY: the node's pointers block the automatic ones. An operation that is entered is pinned, so it is
+// SAFETY: the node's pointers block the automatic one. An operation that is entered is pinned, so it is
 // not sent but with all of the future around it, whose other fields it shares no thread with; the
 // pointers are followed under the channel's lock.
-unsafe impl<T: Send> Send for SendOp<'_, T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Send for RecvOp<'_, T> {}
+unsafe impl<T: Send> Send for Entry<'_, T> {}
+
+impl<'a, T> Entry<'a, T> {
+    fn new(chan: &'a Chan<T>, value: Option<T>) -> Entry<'a, T> {
+        Entry {
+            chan,
+            slot: UnsafeCell::new(value),
+            node: Node::new(),
+        }
+    }
+
+    /// Names the channel's lock; see [`Arm::lock_address`].
+    fn lock_address(&self) -> *const () {
+        std::ptr::from_ref(self.chan.raw()).cast()
+    }
+
+    /// See [`Arm::enter`].
+    ///
+    /// # Safety
+    /// 1. and 2. as there; `queue` gives a queue of the channel.
+    #[inline(always)]
+    unsafe fn enter(&self, queue: Which<T>, wait: &Wait, number: u32) {
+        // SAFETY: 1, 2 by the caller.
+        unsafe {
+            let (node, slot) = (NonNull::from(&self.node), NonNull::from(&self.slot));
+            queue(self.chan.raw().get()).push(node, wait, number, slot);
+        }
+    }
+
+    /// See [`Arm::leave`].
+    ///
+    /// # Safety
+    /// 1. as there; `queue` gives the queue that was entered, if any was.
+    #[inline(always)]
+    unsafe fn leave(&self, queue: Which<T>) {
+        // SAFETY: 1 by the caller; the node is in this queue or in none.
+        unsafe { queue(self.chan.raw().get()).remove(NonNull::from(&self.node)) };
+    }
+}
+
+/// One of a channel's two queues.
+type Which<T> = fn(&mut State<T>) -> &mut Queue<Slot<T>, Sleeper>;
 
 impl<T> fmt::Debug for SendOp<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,9 +92,7 @@ impl<T> fmt::Debug for RecvOp<'_, T> {
 impl<'a, T> SendOp<'a, T> {
     pub(crate) fn new(chan: &'a Chan<T>, value: T) -> SendOp<'a, T> {
         SendOp {
-            chan,
-            slot: UnsafeCell::new(Some(value)),
-            node: Node::new(),
+            entry: Entry::new(chan, Some(value)),
             paced: false,
         }
     }
@@ -65,7 +105,7 @@ impl<'a, T> SendOp<'a, T> {
 
     /// What was not sent.
     pub(crate) fn take(&mut self) -> Option<T> {
-        self.slot.get_mut().take()
+        self.entry.slot.get_mut().take()
     }
 
     /// Of an operation that is done.
@@ -80,15 +120,13 @@ impl<'a, T> SendOp<'a, T> {
 impl<'a, T> RecvOp<'a, T> {
     pub(crate) fn new(chan: &'a Chan<T>) -> RecvOp<'a, T> {
         RecvOp {
-            chan,
-            slot: UnsafeCell::new(None),
-            node: Node::new(),
+            entry: Entry::new(chan, None),
         }
     }
 
     /// What was received.
     pub(crate) fn take(&mut self) -> Option<T> {
-        self.slot.get_mut().take()
+        self.entry.slot.get_mut().take()
     }
 
     /// Of an operation that is done.
@@ -97,7 +135,7 @@ impl<'a, T> RecvOp<'a, T> {
     }
 
     pub(crate) fn chan(&self) -> &'a Chan<T> {
-        self.chan
+        self.entry.chan
     }
 }
 
@@ -136,27 +174,24 @@ pub(crate) unsafe fn poll(
 
 impl<T> Arm for SendOp<'_, T> {
     fn lock_address(&self) -> *const () {
-        std::ptr::from_ref(self.chan.raw()).cast()
+        self.entry.lock_address()
     }
 
     fn acquire(&self) {
-        self.chan.raw().acquire();
+        self.entry.chan.raw().acquire();
     }
 
     unsafe fn release(&self) {
         // SAFETY: 1 by the caller; our references of `get` are temporaries.
-        unsafe { self.chan.raw().release() };
+        unsafe { self.entry.chan.raw().release() };
     }
 
     unsafe fn attempt(&self) -> Attempt {
+        let Entry { chan, slot, .. } = &self.entry;
         // SAFETY: the lock is the caller's, and an operation that is not entered has its slot to itself.
-        let (state, slot) = unsafe { (self.chan.raw().get(), &mut *self.slot.get()) };
+        let (state, slot) = unsafe { (chan.raw().get(), &mut *slot.get()) };
         let value = slot.take().expect("a value to send");
-        let sent = match self.paced {
-            false => state.send(value),
-            true => state.send_paced(value),
-        };
-        match sent {
+        match state.send(value, self.paced) {
             Ok(rouse) => Attempt::Done(rouse),
             Err(Refusal::Closed(value)) => {
                 *slot = Some(value);
@@ -171,22 +206,12 @@ impl<T> Arm for SendOp<'_, T> {
 
     unsafe fn enter(&self, wait: &Wait, number: u32) {
         // SAFETY: 1, 2 by the caller.
-        unsafe {
-            let state = self.chan.raw().get();
-            let (node, slot) = (NonNull::from(&self.node), NonNull::from(&self.slot));
-            state.senders.push(node, wait, number, slot);
-        }
+        unsafe { self.entry.enter(|state| &mut state.senders, wait, number) };
     }
 
     unsafe fn leave(&self) {
-        // SAFETY: 1 by the caller; the node is in this queue or in none.
-        unsafe {
-            self.chan
-                .raw()
-                .get()
-                .senders
-                .remove(NonNull::from(&self.node));
-        }
+        // SAFETY: 1 by the caller; it is the queue of `enter`.
+        unsafe { self.entry.leave(|state| &mut state.senders) };
     }
 
     unsafe fn due(&self) -> u64 {
@@ -196,21 +221,22 @@ impl<T> Arm for SendOp<'_, T> {
 
 impl<T> Arm for RecvOp<'_, T> {
     fn lock_address(&self) -> *const () {
-        std::ptr::from_ref(self.chan.raw()).cast()
+        self.entry.lock_address()
     }
 
     fn acquire(&self) {
-        self.chan.raw().acquire();
+        self.entry.chan.raw().acquire();
     }
 
     unsafe fn release(&self) {
         // SAFETY: 1 by the caller; our references of `get` are temporaries.
-        unsafe { self.chan.raw().release() };
+        unsafe { self.entry.chan.raw().release() };
     }
 
     unsafe fn attempt(&self) -> Attempt {
+        let Entry { chan, slot, .. } = &self.entry;
         // SAFETY: the lock is the caller's, and an operation that is not entered has its slot to itself.
-        let (state, slot) = unsafe { (self.chan.raw().get(), &mut *self.slot.get()) };
+        let (state, slot) = unsafe { (chan.raw().get(), &mut *slot.get()) };
         match state.recv() {
             Ok((value, rouse)) => {
                 *slot = Some(value);
@@ -223,26 +249,16 @@ impl<T> Arm for RecvOp<'_, T> {
 
     unsafe fn enter(&self, wait: &Wait, number: u32) {
         // SAFETY: 1, 2 by the caller.
-        unsafe {
-            let state = self.chan.raw().get();
-            let (node, slot) = (NonNull::from(&self.node), NonNull::from(&self.slot));
-            state.receivers.push(node, wait, number, slot);
-        }
+        unsafe { self.entry.enter(|state| &mut state.receivers, wait, number) };
     }
 
     unsafe fn leave(&self) {
-        // SAFETY: 1 by the caller; the node is in this queue or in none.
-        unsafe {
-            self.chan
-                .raw()
-                .get()
-                .receivers
-                .remove(NonNull::from(&self.node));
-        }
+        // SAFETY: 1 by the caller; it is the queue of `enter`.
+        unsafe { self.entry.leave(|state| &mut state.receivers) };
     }
 
     unsafe fn due(&self) -> u64 {
         // SAFETY: 1 by the caller.
-        unsafe { self.chan.raw().get().due() }
+        unsafe { self.entry.chan.raw().get().due() }
     }
 }

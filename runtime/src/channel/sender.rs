@@ -49,12 +49,17 @@ impl<T> Sender<T> {
     /// If it would have to wait in a destructor that the scheduler itself runs.
     #[inline]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
+        self.send_or_wait(value, false)
+    }
+
+    #[inline(always)]
+    fn send_or_wait(&self, value: T, paced: bool) -> Result<(), SendError<T>> {
         explore::point();
         if let Err(Cancelled) = report_cancel() {
             return Err(SendError::Cancelled(value));
         }
         let mut state = self.0.lock();
-        match state.send(value) {
+        match state.send(value, paced) {
             Ok(rouse) => {
                 drop(state);
                 if let Some(rouse) = rouse {
@@ -63,7 +68,7 @@ impl<T> Sender<T> {
                 Ok(())
             }
             Err(Refusal::Closed(value)) => Err(SendError::Disconnected(value)),
-            Err(Refusal::Full(value)) => self.send_slowly(value, false, state),
+            Err(Refusal::Full(value)) => self.send_slowly(value, paced, state),
         }
     }
 
@@ -106,7 +111,7 @@ impl<T> Sender<T> {
     /// See [`TrySendError`]; each gives the value back.
     #[inline]
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        self.0.send(value).map_err(|refusal| match refusal {
+        self.0.send(value, false).map_err(|refusal| match refusal {
             Refusal::Full(value) => TrySendError::Full(value),
             Refusal::Closed(value) => TrySendError::Disconnected(value),
         })
@@ -159,11 +164,7 @@ impl<T> Sender<T> {
         if let Err(Cancelled) = report_cancel() {
             return Err(SendTimeoutError::Cancelled(value));
         }
-        let sent = match paced {
-            false => self.0.send(value),
-            true => self.0.send_paced(value),
-        };
-        let value = match sent {
+        let value = match self.0.send(value, paced) {
             Ok(()) => return Ok(()),
             Err(Refusal::Closed(value)) => return Err(SendTimeoutError::Disconnected(value)),
             Err(Refusal::Full(value)) => value,
@@ -293,22 +294,7 @@ impl<T> Sender<T> {
     /// # Panics
     /// As [`send`](Self::send).
     pub fn send_paced(&self, value: T) -> Result<(), SendError<T>> {
-        if let Err(Cancelled) = report_cancel() {
-            return Err(SendError::Cancelled(value));
-        }
-        explore::point();
-        let mut state = self.0.lock();
-        match state.send_paced(value) {
-            Ok(rouse) => {
-                drop(state);
-                if let Some(rouse) = rouse {
-                    rouse.rouse();
-                }
-                Ok(())
-            }
-            Err(Refusal::Closed(value)) => Err(SendError::Disconnected(value)),
-            Err(Refusal::Full(value)) => self.send_slowly(value, true, state),
-        }
+        self.send_or_wait(value, true)
     }
 
     /// As [`send_paced`](Self::send_paced), but waits no longer than `timeout`.

@@ -60,8 +60,9 @@ pub(crate) enum Nothing {
 }
 
 impl<T> State<T> {
+    /// If `paced`, the soft limit counts as full.
     #[inline(always)]
-    pub(crate) fn send(&mut self, value: T) -> Result<Option<Rouse>, Refusal<T>> {
+    pub(crate) fn send(&mut self, value: T, paced: bool) -> Result<Option<Rouse>, Refusal<T>> {
         if self.closed {
             return Err(Refusal::Closed(value));
         }
@@ -71,15 +72,10 @@ impl<T> State<T> {
                 Err(value) => return self.store(value),
             }
         }
-        self.store(value)
-    }
-
-    /// As [`send`](Self::send), but the soft limit counts as full.
-    pub(crate) fn send_paced(&mut self, value: T) -> Result<Option<Rouse>, Refusal<T>> {
-        if !self.closed && self.receivers.is_empty() && !self.buffer.has_soft_room() {
+        if paced && !self.buffer.has_soft_room() {
             return Err(Refusal::Full(value));
         }
-        self.send(value)
+        self.store(value)
     }
 
     #[inline]
@@ -177,18 +173,9 @@ impl<T> Chan<T> {
     }
 
     #[inline]
-    pub(crate) fn send(&self, value: T) -> Result<(), Refusal<T>> {
+    pub(crate) fn send(&self, value: T, paced: bool) -> Result<(), Refusal<T>> {
         explore::point();
-        let rouse = self.lock().send(value)?;
-        if let Some(rouse) = rouse {
-            rouse.rouse();
-        }
-        Ok(())
-    }
-
-    pub(crate) fn send_paced(&self, value: T) -> Result<(), Refusal<T>> {
-        explore::point();
-        let rouse = self.lock().send_paced(value)?;
+        let rouse = self.lock().send(value, paced)?;
         if let Some(rouse) = rouse {
             rouse.rouse();
         }

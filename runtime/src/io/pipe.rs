@@ -1,6 +1,6 @@
 //! Pipes that wait by the poller.
 
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::Stdio;
 use std::task::{Context, Poll};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
+use crate::net::shared_methods::{read_when_ready, write_when_ready};
 use crate::net::socket::Socket;
 use crate::poller::Direction;
 
@@ -218,61 +219,5 @@ impl PipeWriter {
     }
 }
 
-impl Read for &PipeReader {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.run(Direction::Read, "PipeReader::read", |mut pipe| {
-            pipe.read(buf)
-        })
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.0.run(Direction::Read, "PipeReader::read", |mut pipe| {
-            pipe.read_vectored(bufs)
-        })
-    }
-}
-
-impl Write for &PipeWriter {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0
-            .run(Direction::Write, "PipeWriter::write", |mut pipe| {
-                pipe.write(buf)
-            })
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0
-            .run(Direction::Write, "PipeWriter::write", |mut pipe| {
-                pipe.write_vectored(bufs)
-            })
-    }
-
-    /// There is nothing to flush.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Read for PipeReader {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buf)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(bufs)
-    }
-}
-
-impl Write for PipeWriter {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+read_when_ready!(PipeReader, "PipeReader::read");
+write_when_ready!(PipeWriter, "PipeWriter::write");

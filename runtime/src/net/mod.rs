@@ -44,7 +44,7 @@
 //!
 pub(crate) mod error;
 mod resolve;
-mod shared_methods;
+pub(crate) mod shared_methods;
 pub(crate) mod socket;
 mod tcp_listener;
 mod tcp_stream;

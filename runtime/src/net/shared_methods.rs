@@ -156,19 +156,48 @@ macro_rules! socket_limits {
     };
 }
 
-/// Reading and writing for a stream whose borrow can do both.
-macro_rules! read_and_write_by_borrow {
-    ($stream:ident) => {
-        impl std::io::Read for $stream {
+/// Reading by a borrow, and by the value as by its borrow, once the socket has something. `$call` is what
+/// a refusal names.
+macro_rules! read_when_ready {
+    ($stream:ident, $call:literal) => {
+        impl std::io::Read for &$stream {
             fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-                (&*self).read(buf)
+                let read = $crate::poller::Direction::Read;
+                self.0.run(read, $call, |mut stream| stream.read(buf))
             }
 
             fn read_vectored(
                 &mut self,
                 bufs: &mut [std::io::IoSliceMut<'_>],
             ) -> std::io::Result<usize> {
-                (&*self).read_vectored(bufs)
+                let read = $crate::poller::Direction::Read;
+                self.0
+                    .run(read, $call, |mut stream| stream.read_vectored(bufs))
+            }
+        }
+
+        $crate::net::shared_methods::read_by_borrow!($stream);
+    };
+}
+
+/// Writing by a borrow, and by the value as by its borrow, once the socket has room. There is nothing to
+/// flush. `$call` is what a refusal names.
+macro_rules! write_when_ready {
+    ($stream:ident, $call:literal) => {
+        impl std::io::Write for &$stream {
+            fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+                let write = $crate::poller::Direction::Write;
+                self.0.run(write, $call, |mut stream| stream.write(buf))
+            }
+
+            fn write_vectored(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+                let write = $crate::poller::Direction::Write;
+                self.0
+                    .run(write, $call, |mut stream| stream.write_vectored(bufs))
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
             }
         }
 
@@ -188,4 +217,24 @@ macro_rules! read_and_write_by_borrow {
     };
 }
 
-pub(super) use {read_and_write_by_borrow, socket_common, socket_limits};
+/// Reading for a stream whose borrow can read.
+macro_rules! read_by_borrow {
+    ($stream:ident) => {
+        impl std::io::Read for $stream {
+            fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+                (&*self).read(buf)
+            }
+
+            fn read_vectored(
+                &mut self,
+                bufs: &mut [std::io::IoSliceMut<'_>],
+            ) -> std::io::Result<usize> {
+                (&*self).read_vectored(bufs)
+            }
+        }
+    };
+}
+
+pub(super) use {socket_common, socket_limits};
+// Pipes read and write in the same way.
+pub(crate) use {read_by_borrow, read_when_ready, write_when_ready};

@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use crate::net::error;
 use crate::net::resolve::{ToSocketAddrs, each_address};
-use crate::net::shared_methods::{read_and_write_by_borrow, socket_common, socket_limits};
+use crate::net::shared_methods::{read_by_borrow, socket_common, socket_limits, write_when_ready};
 use crate::net::socket::{Socket, Tried, deadline_in};
 use crate::poller::Direction;
 use crate::scheduler::timers::NEVER;
@@ -264,27 +264,8 @@ impl Read for &TcpStream {
     }
 }
 
-impl Write for &TcpStream {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0
-            .run(Direction::Write, "TcpStream::write", |mut stream| {
-                stream.write(buf)
-            })
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0
-            .run(Direction::Write, "TcpStream::write", |mut stream| {
-                stream.write_vectored(bufs)
-            })
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-read_and_write_by_borrow!(TcpStream);
+read_by_borrow!(TcpStream);
+write_when_ready!(TcpStream, "TcpStream::write");
 
 /// The receiving half of a [`TcpStream`]; see [`TcpStream::split`].
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Unix stream sockets.
 
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{self as std_net, SocketAddr};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Type};
 
-use crate::net::shared_methods::{read_and_write_by_borrow, socket_common, socket_limits};
+use crate::net::shared_methods::{read_when_ready, socket_common, socket_limits, write_when_ready};
 use crate::net::socket::{Socket, deadline_at, deadline_in, insist};
 use crate::poller::Direction;
 use crate::scheduler::timers::NEVER;
@@ -120,43 +120,8 @@ impl UnixStream {
     }
 }
 
-impl Read for &UnixStream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0
-            .run(Direction::Read, "UnixStream::read", |mut stream| {
-                stream.read(buf)
-            })
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.0
-            .run(Direction::Read, "UnixStream::read", |mut stream| {
-                stream.read_vectored(bufs)
-            })
-    }
-}
-
-impl Write for &UnixStream {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0
-            .run(Direction::Write, "UnixStream::write", |mut stream| {
-                stream.write(buf)
-            })
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0
-            .run(Direction::Write, "UnixStream::write", |mut stream| {
-                stream.write_vectored(bufs)
-            })
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-read_and_write_by_borrow!(UnixStream);
+read_when_ready!(UnixStream, "UnixStream::read");
+write_when_ready!(UnixStream, "UnixStream::write");
 
 impl UnixListener {
     /// Listens at a path, where nothing may be yet.

@@ -176,6 +176,28 @@ impl<P: Copy, W> Queue<P, W> {
         self.first.is_none()
     }
 
+    /// Writes what a node says but for its neighbours, and gives its links.
+    ///
+    /// # Safety
+    /// 1., 2. As for [`push`](Self::push).
+    #[inline(always)]
+    unsafe fn fill<'a>(
+        node: NonNull<Node<P, W>>,
+        wait: &Wait<W>,
+        arm: u32,
+        payload: P,
+    ) -> &'a mut Links<P, W> {
+        // SAFETY: the node is alive by 2; its links are ours by 1.
+        let links = unsafe {
+            node.as_ref().arm.set(arm);
+            node.as_ref().payload.set(Some(payload));
+            &mut *node.as_ref().links.get()
+        };
+        debug_assert!(links.wait.is_none());
+        links.wait = Some(NonNull::from(wait));
+        links
+    }
+
     /// Puts the node at the end.
     ///
     /// # Safety
@@ -191,14 +213,8 @@ impl<P: Copy, W> Queue<P, W> {
         arm: u32,
         payload: P,
     ) {
-        // SAFETY: the node is alive by 2; its links are ours by 1.
-        let links = unsafe {
-            node.as_ref().arm.set(arm);
-            node.as_ref().payload.set(Some(payload));
-            &mut *node.as_ref().links.get()
-        };
-        debug_assert!(links.wait.is_none());
-        links.wait = Some(NonNull::from(wait));
+        // SAFETY: 1 and 2 by the caller.
+        let links = unsafe { Queue::fill(node, wait, arm, payload) };
         links.prev = self.last;
         links.next = None;
         match self.last {
@@ -240,14 +256,8 @@ impl<P: Copy, W> Queue<P, W> {
         arm: u32,
         payload: P,
     ) {
-        // SAFETY: the node is alive by 2; its links are ours by 1.
-        let links = unsafe {
-            node.as_ref().arm.set(arm);
-            node.as_ref().payload.set(Some(payload));
-            &mut *node.as_ref().links.get()
-        };
-        debug_assert!(links.wait.is_none());
-        links.wait = Some(NonNull::from(wait));
+        // SAFETY: 1 and 2 by the caller.
+        let links = unsafe { Queue::fill(node, wait, arm, payload) };
         links.prev = None;
         links.next = self.first;
         match self.first {

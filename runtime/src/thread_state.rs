@@ -81,7 +81,7 @@ impl ThreadState {
         // the turn, and this thread is in that turn.
         unsafe {
             let routine = self.routine.load(Relaxed).as_ref()?;
-            Some(context::bounds(routine.stack.load(Relaxed)))
+            context::bounds(routine.stack.load(Relaxed))
         }
     }
 }

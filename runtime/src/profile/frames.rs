@@ -1,8 +1,8 @@
 //! Walking a stack by its frame pointers: the one walker of heap samples, CPU samples and stack
 //! dumps.
 //!
-//! A frame record is two words: the caller's frame pointer and the return address. The walk reads
-//! nothing outside the bounds it was given and only ever goes up, so a register that holds no frame
+//! A frame record is two words: the caller's frame pointer and the return address. A frame pointer points to
+//! it, or on RISC-V to the end of it. The walk reads nothing outside the bounds it was given and only ever goes up, so a register that holds no frame
 //! pointer (code built without them, a function's first instruction) ends the walk early or yields a
 //! wrong address; it cannot fault and cannot loop.
 //!
@@ -15,6 +15,13 @@ pub(crate) const MAX_FRAMES: usize = 128;
 
 /// Bytes of a frame record.
 const RECORD: usize = 2 * size_of::<usize>();
+
+/// From where a frame pointer points down to its record.
+const DOWN_TO_RECORD: usize = if cfg!(target_arch = "riscv64") {
+    RECORD
+} else {
+    0
+};
 
 /// Lowest value taken for a return address: nothing is mapped below.
 const LOWEST_CODE: usize = 4096;
@@ -74,14 +81,14 @@ impl Bounds {
 #[inline]
 pub(crate) unsafe fn walk(frame: usize, bounds: Bounds, mut visit: impl FnMut(usize) -> bool) {
     let mut frame = frame;
-    while bounds.holds_record(frame) {
+    while bounds.holds_record(frame.wrapping_sub(DOWN_TO_RECORD)) {
         // SAFETY: aligned and inside the bounds, as just checked; mapped by 2. Volatile, because the
         // words belong to other functions' frames, of which the compiler knows nothing here.
         let (caller, returns_to) = unsafe {
-            let record = frame as *const usize;
+            let record = (frame - DOWN_TO_RECORD) as *const usize;
             (record.read_volatile(), record.add(1).read_volatile())
         };
-        let is_root = bounds.rooted && !bounds.contains(caller);
+        let is_root = bounds.rooted && !bounds.contains(caller.wrapping_sub(DOWN_TO_RECORD));
         if is_root || returns_to < LOWEST_CODE || !visit(returns_to - 1) {
             return;
         }
@@ -122,7 +129,22 @@ pub(crate) fn frame_pointer<T>(local: &T) -> usize {
             options(nomem, nostack, preserves_flags),
         );
     }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    #[cfg(target_arch = "riscv64")]
+    // SAFETY: copies a register; touches neither memory, stack nor flags.
+    unsafe {
+        std::arch::asm!(
+            "mv {}, s0",
+            "/* {} */",
+            lateout(reg) frame,
+            in(reg) local,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    #[cfg(not(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )))]
     {
         _ = local;
         frame = 0;

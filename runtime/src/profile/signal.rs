@@ -31,7 +31,11 @@ pub(super) const STATIONS: usize = 1024;
 /// Whether [`registers`] knows this machine.
 pub(super) const SUPPORTED: bool = cfg!(all(
     target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )
 ));
 
 /// Where a thread's samples go.
@@ -336,11 +340,33 @@ unsafe fn registers(context: *mut libc::c_void) -> Registers {
     }
 }
 
+/// The registers of the interrupted code.
+///
+/// # Safety
+/// 1. Alive: `context` is what the kernel passed to a handler that is still running.
+#[cfg(target_arch = "riscv64")]
+unsafe fn registers(context: *mut libc::c_void) -> Registers {
+    // The first place has the program counter, which is no general register.
+    const SP: usize = 2;
+    const S0: usize = 8;
+    // SAFETY: 1; with SA_SIGINFO it is a `ucontext_t`.
+    let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.__gregs };
+    Registers {
+        pc: registers[0] as usize,
+        sp: registers[SP] as usize,
+        frame: registers[S0] as usize,
+    }
+}
+
 /// Nothing is known of this machine; [`SUPPORTED`] keeps timers from being started.
 ///
 /// # Safety
 /// None.
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+)))]
 unsafe fn registers(_: *mut libc::c_void) -> Registers {
     Registers {
         pc: 0,

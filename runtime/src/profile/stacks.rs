@@ -53,6 +53,9 @@ pub enum NoStack {
     BetweenTurns,
     /// It changed its state while it was looked at, or another dump is looking at it.
     Busy,
+    /// It has an OS thread of its own, whose stack is not walked from outside: so in builds with the
+    /// feature `portable` and on systems that need it.
+    Elsewhere,
 }
 
 impl fmt::Display for NoStack {
@@ -63,6 +66,7 @@ impl fmt::Display for NoStack {
             NoStack::Runnable => "waits for its worker",
             NoStack::BetweenTurns => "between turns, no stack",
             NoStack::Busy => "changed while it was looked at",
+            NoStack::Elsewhere => "on a thread of its own, which is not walked",
         })
     }
 }
@@ -95,7 +99,14 @@ fn look_at(header: &Header) -> Option<RoutineStack> {
             frames: Err(why),
         });
     };
-    let stack = claim.facts;
+    let Some(stack) = claim.facts else {
+        let view = header.view();
+        drop(claim);
+        return Some(RoutineStack {
+            view: view?,
+            frames: Err(NoStack::Elsewhere),
+        });
+    };
     if let Some(bounds) = Bounds::routine(stack.low, stack.base) {
         walked[0] = stack.saved_pc;
         depth = 1;

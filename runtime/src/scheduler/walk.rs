@@ -300,7 +300,10 @@ impl Shared {
             let Some(guard) = InspectGuard::take(header) else {
                 return;
             };
-            match residency::resident_bytes(guard.facts.low, guard.facts.base) {
+            let resident = guard
+                .facts
+                .and_then(|stack| residency::resident_bytes(stack.low, stack.base));
+            match resident {
                 Some(bytes) => {
                     sample.sampled += 1;
                     sample.resident_bytes += bytes as u64;
@@ -325,10 +328,10 @@ impl Shared {
             let Some(guard) = InspectGuard::take(header) else {
                 return;
             };
-            let sp = guard.facts.saved_sp;
+            let Some(stack) = guard.facts else { return };
             // SAFETY: the routine is held inspected, so nobody uses its stack below the frame it
             // suspended in; `saved_sp` lies in that frame, and `trim` keeps a page below it.
-            unsafe { residency::trim(guard.facts.low, sp) };
+            unsafe { residency::trim(stack.low, stack.saved_sp) };
             header.set_trimmed(true);
             trimmed += 1;
         });
@@ -366,7 +369,8 @@ fn running_turn(
 /// the guard goes.
 pub(crate) struct InspectGuard {
     routine: Held,
-    pub(crate) facts: StackFacts,
+    /// `None` where stacks cannot be looked at.
+    pub(crate) facts: Option<StackFacts>,
 }
 
 impl InspectGuard {

@@ -235,7 +235,7 @@ impl WorkerCore {
     fn after_suspension(&self, routine: RoutineRef, part: *mut StackPart) {
         let header = routine.header();
         // SAFETY: we run the routine.
-        let depth = unsafe { context::facts(part) }.depth;
+        let depth = unsafe { context::depth(part) };
         if let Some((from, to)) = context::observe_depth(routine, depth) {
             self.stats().count_growth(from, to);
         }

@@ -1,4 +1,5 @@
-//! The stack switch: the only place that resumes and suspends coroutines.
+//! The stack switch by corosensei: each routine has a slot of its own, and worker and routine take turns on
+//! one thread.
 //!
 //! ```text
 //!   high  ┌──────────────────────────────┐ end of the slot
@@ -11,19 +12,14 @@
 //!         │ guard page                   │
 //!         └──────────────────────────────┘
 //! ```
-//!
-//! The contract of the switch: a routine is resumed on its home's thread only; nothing of the
-//! scheduler is borrowed over the switch; the body catches every panic, so `resume` never unwinds;
-//! and whatever must happen to a suspended routine (queueing it, putting it on a wait list) is done
-//! by the worker after the switch, because until then its stack is in use.
 
 use std::arch::asm;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::Ordering::Relaxed;
 
 use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
+use super::StackFacts;
 use crate::prefetch::{CACHE_LINE, prefetch};
 use crate::routine::RoutineRef;
 use crate::routine::body::TurnEnd;
@@ -187,6 +183,15 @@ pub(crate) unsafe fn suspend(part: *mut StackPart, post: &Post) {
             options(nomem, nostack, preserves_flags)
         );
     }
+    #[cfg(target_arch = "riscv64")]
+    // SAFETY: reads registers.
+    unsafe {
+        asm!(
+            "mv {}, s0", "mv {}, sp", "auipc {}, 0",
+            out(reg) frame, out(reg) sp, out(reg) pc,
+            options(nomem, nostack, preserves_flags)
+        );
+    }
     // SAFETY: 1 by the caller: only this routine's thread touches its part; the yielder was set by
     // the root frame, which is below us on this stack and still live.
     unsafe {
@@ -223,84 +228,37 @@ pub(crate) unsafe fn dismantle(part: *mut StackPart) -> (Slot, usize) {
     }
 }
 
-/// Bounds and suspension point of a stack.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StackFacts {
-    pub(crate) low: usize,
-    pub(crate) base: usize,
-    pub(crate) saved_fp: usize,
-    pub(crate) saved_pc: usize,
-    pub(crate) saved_sp: usize,
-    pub(crate) depth: usize,
-}
-
 /// What is known of a stack.
 ///
 /// # Safety
 /// 1. Exclusive: the caller runs the routine, or holds it inspected.
-pub(crate) unsafe fn facts(part: *mut StackPart) -> StackFacts {
+pub(crate) unsafe fn facts(part: *mut StackPart) -> Option<StackFacts> {
     // SAFETY: 1 by the caller; the fields are written by the routine's thread only while it runs.
     unsafe {
-        StackFacts {
+        Some(StackFacts {
             low: (*part).low,
             base: (*part).base,
             saved_fp: (*part).saved_fp,
             saved_pc: (*part).saved_pc,
             saved_sp: (*part).saved_sp,
-            depth: (*part).base + PART_BYTES - (*part).saved_sp,
-        }
+        })
     }
 }
 
-/// Bounds of the usable bytes for whoever runs the routine.
+/// Bytes of its stack that a suspended routine uses.
+///
+/// # Safety
+/// 1. Exclusive: the caller runs the routine, which has suspended.
+pub(crate) unsafe fn depth(part: *const StackPart) -> usize {
+    // SAFETY: 1 by the caller.
+    unsafe { (*part).base + PART_BYTES - (*part).saved_sp }
+}
+
+/// Bounds of the usable bytes for whoever runs the routine. Async-signal-safe.
 ///
 /// # Safety
 /// 1. Exclusive: the caller runs the routine.
-pub(crate) unsafe fn bounds(part: *mut StackPart) -> (usize, usize) {
+pub(crate) unsafe fn bounds(part: *mut StackPart) -> Option<(usize, usize)> {
     // SAFETY: 1 by the caller.
-    unsafe { ((*part).low, (*part).base) }
-}
-
-/// Stores the stack's depth and, if it grew past a power of two, says so.
-///
-/// Returns the bucket that the routine was in and the one it is in now, `None` for not measured
-/// before; see [`crate::snapshot::StackFigures::high_water`].
-pub(crate) fn observe_depth(routine: RoutineRef, depth: usize) -> Option<(Option<usize>, usize)> {
-    let header = routine.header();
-    let depth = u32::try_from(depth).unwrap_or(u32::MAX);
-    header.depth.store(depth, Relaxed);
-    let before = header.high_water.load(Relaxed);
-    if depth <= before {
-        return None;
-    }
-    header.high_water.store(depth, Relaxed);
-    let old = (before != 0).then(|| depth_bucket(before));
-    let new = depth_bucket(depth);
-    (old != Some(new)).then_some((old, new))
-}
-
-/// 0 for up to 4 KiB, one more for each doubling, 15 at most.
-fn depth_bucket(bytes: u32) -> usize {
-    let pages = u64::from(bytes).div_ceil(4096).max(1);
-    (pages.next_power_of_two().trailing_zeros() as usize).min(15)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::depth_bucket;
-
-    #[test]
-    fn depths_fall_into_powers_of_two() {
-        for (bytes, bucket) in [
-            (1, 0),
-            (4096, 0),
-            (4097, 1),
-            (8192, 1),
-            (8193, 2),
-            (65536, 4),
-        ] {
-            assert_eq!(depth_bucket(bytes), bucket, "{bytes} bytes");
-        }
-        assert_eq!(depth_bucket(u32::MAX), 15);
-    }
+    unsafe { Some(((*part).low, (*part).base)) }
 }

@@ -1,0 +1,72 @@
+//! The switch between a worker and the routine that it runs: all that a build knows of how routines come to
+//! their stacks.
+//!
+//! The contract of the switch: a routine is resumed by its home only; nothing of the
+//! scheduler is borrowed over the switch; the body catches every panic, so `resume` never unwinds;
+//! and whatever must happen to a suspended routine (queueing it, putting it on a wait list) is done
+//! by the worker after the switch, because until then its stack is in use.
+
+mod coroutine;
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::routine::RoutineRef;
+
+pub(crate) use coroutine::{
+    StackPart, bounds, depth, dismantle, facts, post, prefetch_frames, prefetch_part, prepare,
+    resume, suspend,
+};
+
+/// Bounds and suspension point of a stack, where others may look at it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StackFacts {
+    pub(crate) low: usize,
+    pub(crate) base: usize,
+    pub(crate) saved_fp: usize,
+    pub(crate) saved_pc: usize,
+    pub(crate) saved_sp: usize,
+}
+
+/// Stores the stack's depth and, if it grew past a power of two, says so.
+///
+/// Returns the bucket that the routine was in and the one it is in now, `None` for not measured
+/// before; see [`crate::snapshot::StackFigures::high_water`].
+pub(crate) fn observe_depth(routine: RoutineRef, depth: usize) -> Option<(Option<usize>, usize)> {
+    let header = routine.header();
+    let depth = u32::try_from(depth).unwrap_or(u32::MAX);
+    header.depth.store(depth, Relaxed);
+    let before = header.high_water.load(Relaxed);
+    if depth <= before {
+        return None;
+    }
+    header.high_water.store(depth, Relaxed);
+    let old = (before != 0).then(|| depth_bucket(before));
+    let new = depth_bucket(depth);
+    (old != Some(new)).then_some((old, new))
+}
+
+/// 0 for up to 4 KiB, one more for each doubling, 15 at most.
+fn depth_bucket(bytes: u32) -> usize {
+    let pages = u64::from(bytes).div_ceil(4096).max(1);
+    (pages.next_power_of_two().trailing_zeros() as usize).min(15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::depth_bucket;
+
+    #[test]
+    fn depths_fall_into_powers_of_two() {
+        for (bytes, bucket) in [
+            (1, 0),
+            (4096, 0),
+            (4097, 1),
+            (8192, 1),
+            (8193, 2),
+            (65536, 4),
+        ] {
+            assert_eq!(depth_bucket(bytes), bucket, "{bytes} bytes");
+        }
+        assert_eq!(depth_bucket(u32::MAX), 15);
+    }
+}

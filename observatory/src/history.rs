@@ -125,6 +125,7 @@ mod tests {
                 panics: 0,
                 io: None,
                 rings_on: true,
+                config: Default::default(),
             },
             memory: None,
             rss_bytes: None,

@@ -11,6 +11,10 @@ use std::time::Duration;
 use crossbeam_deque::{Injector, Worker as LocalQueue};
 
 use crate::blocking::pool::{self, Pool, PoolConfig};
+use crate::config::{
+    ConfigChange, ConfigError, Placement, Preemption, RuntimeConfig, StealAmount, Tunables,
+    VictimOrder,
+};
 use crate::current;
 use crate::routine::RoutineRef;
 use crate::routine::slab::Slabs;
@@ -53,6 +57,7 @@ pub struct RuntimeBuilder {
     record_turns: bool,
     io_backend: IoBackend,
     pool: PoolConfig,
+    config: ConfigChange,
 }
 
 /// Why a runtime could not be started.
@@ -83,6 +88,9 @@ pub enum BuildError {
     /// The blocking pool must be allowed a thread.
     #[error("blocking_threads: 0 is out of range, from 1 are possible")]
     BlockingThreads,
+    /// Part of the configuration is not possible.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// Stacks cannot be made as asked.
     #[error("stacks: {0}")]
     Stacks(#[source] io::Error),
@@ -105,6 +113,7 @@ impl RuntimeBuilder {
                 keep_alive: pool::KEEP_ALIVE,
                 stack_bytes: None,
             },
+            config: ConfigChange::default(),
         }
     }
 
@@ -237,6 +246,68 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Where fresh routines are queued; see [`Placement`]. Default: [`Placement::Local`].
+    ///
+    /// ```
+    /// use openwork::config::Placement;
+    /// let rt = openwork::Runtime::builder().placement(Placement::Local).build().unwrap();
+    /// assert_eq!(rt.handle().config().placement, Placement::Local);
+    /// ```
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.config.placement = Some(placement);
+        self
+    }
+
+    /// Whom idle workers steal from first; see [`VictimOrder`]. Default: [`VictimOrder::Random`].
+    ///
+    /// ```
+    /// use openwork::config::VictimOrder;
+    /// let rt = openwork::Runtime::builder().victims(VictimOrder::Random).build().unwrap();
+    /// assert_eq!(rt.handle().config().victims, VictimOrder::Random);
+    /// ```
+    pub fn victims(mut self, order: VictimOrder) -> Self {
+        self.config.victims = Some(order);
+        self
+    }
+
+    /// How much they take; see [`StealAmount`]. Default: [`StealAmount::Half`].
+    ///
+    /// ```
+    /// use openwork::config::StealAmount;
+    /// let rt = openwork::Runtime::builder().steal(StealAmount::Half).build().unwrap();
+    /// assert_eq!(rt.handle().config().steal, StealAmount::Half);
+    /// ```
+    pub fn steal(mut self, amount: StealAmount) -> Self {
+        self.config.steal = Some(amount);
+        self
+    }
+
+    /// What happens to routines that run on while others wait; see [`Preemption`]. Default:
+    /// [`Preemption::Cooperative`].
+    ///
+    /// ```
+    /// use openwork::config::Preemption;
+    /// let rt = openwork::Runtime::builder().preemption(Preemption::Off).build().unwrap();
+    /// assert_eq!(rt.handle().config().preemption, Preemption::Off);
+    /// ```
+    pub fn preemption(mut self, preemption: Preemption) -> Self {
+        self.config.preemption = Some(preemption);
+        self
+    }
+
+    /// How long a routine may run while others wait, 1 to 100 ms. Default: 10 ms.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let slice = Duration::from_millis(2);
+    /// let rt = openwork::Runtime::builder().slice(slice).build().unwrap();
+    /// assert_eq!(rt.handle().config().slice, slice);
+    /// ```
+    pub fn slice(mut self, slice: Duration) -> Self {
+        self.config.slice = Some(slice);
+        self
+    }
+
     /// Starts the runtime: its workers' threads run when this returns.
     ///
     /// ```
@@ -278,7 +349,13 @@ impl RuntimeBuilder {
         if self.pool.limit == 0 {
             return Err(BuildError::BlockingThreads);
         }
-        let config = StackConfig {
+        let start = RuntimeConfig {
+            workers: count,
+            max_workers: count,
+            ..RuntimeConfig::default()
+        };
+        let config = start.with(&self.config)?;
+        let stacks = StackConfig {
             default_class,
             guard: self.guard,
             max_stacks: self.max_stacks,
@@ -289,7 +366,7 @@ impl RuntimeBuilder {
         };
         let arena = match arena {
             Some(arena) => arena,
-            None => StackArena::new(config).map_err(BuildError::Stacks)?,
+            None => StackArena::new(stacks).map_err(BuildError::Stacks)?,
         };
         overflow::install(current::overflow_facts);
         let queues: Vec<_> = (0..count).map(|_| LocalQueue::new_fifo()).collect();
@@ -320,6 +397,7 @@ impl RuntimeBuilder {
             pool: Pool::new(self.pool),
             end: End::new(),
             io_backend: self.io_backend,
+            tunables: Tunables::new(&config),
             poller: OnceLock::new(),
         });
         shared.slabs.keep(shared.clone());

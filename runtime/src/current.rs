@@ -1,7 +1,6 @@
 //! What a routine can ask and do about itself.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use crate::cancel;
 use crate::id::{RoutineId, WorkerId};
@@ -11,9 +10,6 @@ use crate::scheduler::worker::{self, WorkerCore};
 use crate::stack::overflow::RoutineFacts;
 use crate::thread_state::{self, NO_WORKER};
 use crate::workload::Workload;
-
-/// How long a routine may run while others wait before [`checkpoint`] gives way: Go's 10 ms.
-const SLICE: Duration = Duration::from_millis(10);
 
 /// Who runs here now; see [`current`].
 ///
@@ -91,8 +87,9 @@ pub fn yield_now() {
     }
 }
 
-/// A good place to stop: a cancelled routine unwinds, and one that has run for more than 10 ms
-/// while others wait gives way. Otherwise costs a few nanoseconds. For long loops that make no
+/// A good place to stop: a cancelled routine unwinds, and one that has run for longer than its
+/// slice (10 ms, or [`RuntimeConfig::slice`](crate::config::RuntimeConfig::slice)) while others wait gives
+/// way, unless [preemption](crate::config::Preemption) is off. Otherwise costs a few nanoseconds. For long loops that make no
 /// other call into this crate.
 ///
 /// ```
@@ -113,7 +110,7 @@ pub fn checkpoint() {
         explore::point();
         cancel::raise_if_told(me);
         let over = worker::with_core(|core| {
-            core.is_some_and(|core: &WorkerCore| core.others_wait() && core.slice_is_over(SLICE))
+            core.is_some_and(|core: &WorkerCore| core.others_wait() && core.must_give_way())
         });
         if over {
             block::give_way(me);

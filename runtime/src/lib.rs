@@ -33,6 +33,7 @@ mod blocking;
 mod builder;
 mod cancel;
 pub mod channel;
+pub mod config;
 mod current;
 pub mod deterministic;
 pub mod fs;

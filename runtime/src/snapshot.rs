@@ -5,6 +5,7 @@
 
 use std::panic::Location;
 
+use crate::config::RuntimeConfig;
 pub use crate::id::{ObjectId, RoutineId, WorkerId, WorkloadId};
 pub use crate::priority::Priority;
 pub use crate::sync::Owner;
@@ -258,6 +259,8 @@ pub struct Snapshot {
     pub io: Option<IoFigures>,
     /// Whether turns and steals are being recorded.
     pub rings_on: bool,
+    /// What the runtime does by choice.
+    pub config: RuntimeConfig,
 }
 
 /// One worker at one moment.

@@ -32,6 +32,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use crossbeam_deque::{Injector, Stealer};
 
 use crate::blocking::pool::Pool;
+use crate::config::Tunables;
 use crate::poller::Poller;
 use crate::routine::RoutineRef;
 use crate::routine::slab::Slabs;
@@ -69,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) pool: Arc<Pool>,
     pub(crate) end: shutdown::End,
     pub(crate) io_backend: IoBackend,
+    pub(crate) tunables: Tunables,
     pub(crate) poller: OnceLock<Arc<Poller>>,
 }
 

@@ -47,6 +47,7 @@ impl Shared {
             panics: self.panics_made(),
             io: self.poller().map(|poller| poller.figures()),
             rings_on: self.record.load(Relaxed),
+            config: self.config(),
         }
     }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use crossbeam_deque::Worker as LocalQueue;
 
+use crate::config::Preemption;
 use crate::profile::frames;
 use crate::routine::slab::BlockCache;
 use crate::routine::{Header, RoutineRef};
@@ -248,10 +249,13 @@ impl WorkerCore {
         next
     }
 
-    /// Whether the turn has lasted longer than `slice`.
-    pub(crate) fn slice_is_over(&self, slice: Duration) -> bool {
+    /// Whether the running routine is to give way to those that wait: its turn has lasted longer than a
+    /// slice.
+    pub(crate) fn must_give_way(&self) -> bool {
+        let tunables = &self.shared.tunables;
         let began = self.stats().turn_started.load(Relaxed);
-        time::now_ns().saturating_sub(began) > slice.as_nanos() as u64
+        tunables.preemption() != Preemption::Off
+            && time::now_ns().saturating_sub(began) > tunables.slice_ns()
     }
 
     /// The routine that runs.

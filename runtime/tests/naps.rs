@@ -82,3 +82,40 @@ fn naps_end_when_nobody_spawns() {
         assert!(quiet, "somebody naps all the time: {:?}", figures());
     }
 }
+
+/// A crowd that has ended leaves stacks behind that stay warm for a while. Workers that have nothing to do
+/// give their memory back, all but a few, and then sleep for good.
+#[test]
+fn idle_workers_give_the_stacks_of_a_crowd_back() {
+    const CROWD: usize = 3_000;
+    const KEPT: u64 = 64;
+    let watchdog = Watchdog::new("crowd");
+    for workers in [1, 2] {
+        let rt = runtime(workers);
+        watchdog.watch("crowd", &rt.handle());
+        let (opened, gate) = openwork::channel::rendezvous::<()>();
+        let crowd: Vec<_> = (0..CROWD)
+            .map(|_| {
+                let gate = gate.clone();
+                rt.spawn(move || gate.recv())
+            })
+            .collect();
+        until("all have a stack", || {
+            rt.snapshot().stacks.in_use == CROWD as u64
+        });
+        drop(opened);
+        for one in crowd {
+            assert!(one.join().unwrap().is_err());
+        }
+        until("the stacks are given back", || {
+            let stacks = rt.snapshot().stacks;
+            stacks.in_use == 0 && stacks.pooled <= KEPT * workers as u64
+        });
+        let parks = || -> u64 { rt.snapshot().workers.iter().map(|w| w.parks).sum() };
+        until("the workers sleep for good", || {
+            let before = parks();
+            std::thread::sleep(Duration::from_millis(50));
+            parks() == before
+        });
+    }
+}

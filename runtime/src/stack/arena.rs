@@ -243,20 +243,26 @@ impl StackArena {
     ///
     /// # Safety
     ///
-    /// The slot is this arena's, and nothing on it is used any more: [`residency::trim`]'s contract
+    /// The slot is this arena's, and nothing on it is used any more: [`residency::discard`]'s contract
     /// for all of it.
     pub(super) unsafe fn give_back(&self, slot: Slot) {
         // SAFETY: `residency::discard` 1 and 2: we own the slot, and the caller says that nothing
         // on it is used any more.
         unsafe { residency::discard(slot.low(), slot.high()) };
+        self.ledger().put_back(slot);
+    }
+
+    /// As [`give_back`](Self::give_back) for the first `count` of `slots`. Changes their order.
+    ///
+    /// # Safety
+    ///
+    /// As there, for each of them.
+    pub(super) unsafe fn give_back_first(&self, slots: &mut Vec<Slot>, count: usize) {
+        // SAFETY: `residency::discard_all` 1 and 2: we own the slots, and the caller says that nothing
+        // on them is used any more.
+        unsafe { residency::discard_all(&mut slots[..count]) };
         let mut ledger = self.ledger();
-        debug_assert!(
-            ledger.segments.iter().any(|(s, _)| s.class == slot.class()
-                && (s.start.get()..s.start.get() + s.bytes()).contains(&slot.start())),
-            "the slot belongs to another arena",
-        );
-        ledger.out -= 1;
-        ledger.shelves[slot.class().index()].free.push(slot);
+        slots.drain(..count).for_each(|slot| ledger.put_back(slot));
     }
 
     pub(super) fn add_pool(&self) -> Arc<WarmCount> {
@@ -313,6 +319,17 @@ impl Shelf {
 }
 
 impl Ledger {
+    /// Takes back a slot that holds no memory.
+    fn put_back(&mut self, slot: Slot) {
+        debug_assert!(
+            self.segments.iter().any(|(s, _)| s.class == slot.class()
+                && (s.start.get()..s.start.get() + s.bytes()).contains(&slot.start())),
+            "the slot belongs to another arena",
+        );
+        self.out -= 1;
+        self.shelves[slot.class().index()].free.push(slot);
+    }
+
     /// Adds a segment of slots of `class`. Half the size is tried where the kernel refuses, down to
     /// one slot: under a limit on address space (`ulimit -v`, strict overcommit) the usual segment
     /// may be too much where some stacks still fit.

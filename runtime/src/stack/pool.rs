@@ -1,17 +1,35 @@
 //! A worker's own stacks: the last ones used, still in its cache and backed by memory.
+//!
+//! A slot that ends is kept warm, because to give its memory back and fault it in again costs some
+//! microseconds, and an interrupt on each processor that runs a worker. A crowd that ends leaves many,
+//! so what lay unused for a while goes back in batches ([`residency::discard_all`]): a batch at a time,
+//! lest anybody waits for it. The pool keeps what it always keeps, [`CAPACITY`].
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::arena::WarmCount;
+use super::residency::BATCH;
 use super::{OutOfStacks, Slot, StackArena, StackClass, residency};
+use crate::scheduler::timers::NEVER;
+use crate::snapshot::GuardMode;
 
-/// Most slots that a pool keeps. With [`KEPT_BYTES`] each that is 1 MiB of memory that nobody uses,
-/// however large the burst was.
+/// Slots that a pool keeps for good. With [`KEPT_BYTES`] each that is 1 MiB of memory that nobody
+/// uses, however large the burst was.
 const CAPACITY: usize = 64;
-/// Most bytes of address space that a pool keeps, and so of memory if every slot was used deeper
-/// than anybody saw. Lowers [`CAPACITY`] where the default stack is larger than 256 KiB.
+/// Bytes of address space of the slots that a pool keeps for good, and so of memory if every slot was
+/// used deeper than anybody saw. Lowers [`CAPACITY`] where the default stack is larger than 256 KiB.
 const WARM_BYTES: usize = 16 << 20;
+/// Most slots that a pool holds at any time: 16 MiB if each had used one page, as most do. All of them
+/// were in use at one time, so this never raises the most memory that a process takes.
+const CROWD: usize = 4096;
+/// Most bytes of address space that a pool holds at any time. Lowers [`CROWD`] as [`WARM_BYTES`] does
+/// [`CAPACITY`].
+const CROWD_BYTES: usize = 256 << 20;
+/// Time between two batches that a busy worker gives back: they take up to 3 % of its time.
+const BUSY_NS: u64 = 5_000_000;
+/// The same for one that sleeps.
+const IDLE_NS: u64 = 1_000_000;
 /// Bytes at the top of a warm slot that stay resident: what routines commonly touch.
 const KEPT_BYTES: usize = 16 << 10;
 
@@ -24,18 +42,33 @@ pub(crate) struct StackPool {
     /// Last in, first out: the slot used last is the one still in the cache.
     warm: Vec<Slot>,
     /// Most slots in `warm`, which never grows beyond it.
+    most: usize,
+    /// Slots that stay in `warm` for good.
     capacity: usize,
+    /// Fewest slots in `warm` since [`cool`](Self::cool) was last called: so many nobody has needed.
+    unused: usize,
+    /// When that was, in nanoseconds since process start.
+    cooled_at: u64,
     count: Arc<WarmCount>,
 }
 
 impl StackPool {
     pub(crate) fn new(arena: Arc<StackArena>) -> StackPool {
         let count = arena.add_pool();
-        let capacity = (WARM_BYTES / arena.default_class().bytes()).clamp(1, CAPACITY);
+        let bytes = arena.default_class().bytes();
+        let capacity = (WARM_BYTES / bytes).clamp(1, CAPACITY);
+        let most = match arena.mode() {
+            // Their guards are few, and those in a pool are of no use to others.
+            GuardMode::Mprotect => capacity,
+            _ => (CROWD_BYTES / bytes).clamp(capacity, CROWD),
+        };
         StackPool {
             arena,
-            warm: Vec::with_capacity(capacity),
+            warm: Vec::with_capacity(most),
+            most,
             capacity,
+            unused: 0,
+            cooled_at: 0,
             count,
         }
     }
@@ -51,6 +84,7 @@ impl StackPool {
         if class == self.arena.default_class()
             && let Some(slot) = self.warm.pop()
         {
+            self.unused = self.unused.min(self.warm.len());
             self.publish();
             return Ok(slot);
         }
@@ -58,8 +92,8 @@ impl StackPool {
     }
 
     /// Takes back a slot of this pool's arena. `lowest_sp` is the lowest stack pointer seen while it
-    /// was in use: a slot that was used deep, or that the pool has no room for, gives its memory
-    /// back to the kernel.
+    /// was in use: a slot that was used deep gives its memory back to the kernel. If the pool has no
+    /// room, those do that have been in it for longest.
     ///
     /// A depth that nobody saw (reached and left between two suspensions) stays resident while the
     /// slot is warm.
@@ -70,12 +104,15 @@ impl StackPool {
     ///    (Otherwise drop the slot, which leaks it.)
     /// 2. Alive: the slot came from a pool of the same arena.
     pub(crate) unsafe fn give_back(&mut self, slot: Slot, lowest_sp: usize) {
-        if slot.class() == self.arena.default_class() && self.warm.len() < self.capacity {
+        if slot.class() == self.arena.default_class() {
             let kept = slot.high() - KEPT_BYTES;
             if lowest_sp < kept {
                 // SAFETY: `residency::discard` 1 and 2: the slot is owned, mapped, and by the
                 // caller's 1 nothing on it is used any more.
                 unsafe { residency::discard(slot.low(), kept) };
+            }
+            if self.warm.len() == self.most {
+                self.give_oldest(self.most.div_ceil(2).min(BATCH));
             }
             self.warm.push(slot);
             self.publish();
@@ -87,6 +124,54 @@ impl StackPool {
         self.arena.release();
     }
 
+    /// Cools the pool if that is due. For a busy worker, who takes a batch's time from others.
+    pub(crate) fn cool_between_turns(&mut self, now: u64) {
+        if self.is_crowded() && now.saturating_sub(self.cooled_at) >= BUSY_NS {
+            self.cool(now);
+        }
+    }
+
+    /// When a worker that falls asleep now wants to be woken, to cool the pool.
+    pub(crate) fn cools_at(&self, now: u64) -> u64 {
+        if self.is_crowded() {
+            now + IDLE_NS
+        } else {
+            NEVER
+        }
+    }
+
+    /// Cools the pool of a worker that slept since `asleep`, if nobody wanted it for long enough.
+    pub(crate) fn cool_after_sleep(&mut self, asleep: u64, now: u64) {
+        if self.is_crowded() && now.saturating_sub(asleep) >= IDLE_NS {
+            self.cool(now);
+        }
+    }
+
+    /// Whether there is more than the pool keeps for good.
+    fn is_crowded(&self) -> bool {
+        self.warm.len() > self.capacity
+    }
+
+    /// Gives back a batch of what nobody has needed since the last call, the oldest ones, unless it is
+    /// what the pool keeps for good.
+    #[inline(never)]
+    fn cool(&mut self, now: u64) {
+        let surplus = self.unused.saturating_sub(self.capacity);
+        if surplus > 0 {
+            self.give_oldest(surplus.min(BATCH));
+            self.publish();
+        }
+        self.unused = self.warm.len();
+        self.cooled_at = now;
+    }
+
+    /// Gives the first so many to the arena.
+    fn give_oldest(&mut self, count: usize) {
+        // SAFETY: a warm slot carries no routine and is this arena's, both by the contract of the
+        // `give_back` that put it here.
+        unsafe { self.arena.give_back_first(&mut self.warm, count) };
+    }
+
     fn publish(&self) {
         self.count.0.store(self.warm.len() as u64, Relaxed);
     }
@@ -95,11 +180,7 @@ impl StackPool {
 impl Drop for StackPool {
     fn drop(&mut self) {
         self.arena.remove_pool(&self.count);
-        for slot in self.warm.drain(..) {
-            // SAFETY: a warm slot carries no routine and is this arena's, both by the contract of
-            // the `give_back` that put it here.
-            unsafe { self.arena.give_back(slot) };
-        }
+        self.give_oldest(self.warm.len());
     }
 }
 
@@ -204,7 +285,22 @@ mod tests {
         give_back(&mut pool, again, deepest);
     }
 
-    /// 100,000 sleepers that wake and end must not leave 400 MB behind: only what the pool keeps.
+    /// Until the pool has only what it keeps for good. Returns how many batches that took.
+    fn cool_down(pool: &mut StackPool) -> usize {
+        let mut now = 0;
+        let mut batches = 0;
+        while pool.cools_at(now) != NEVER {
+            let asleep = now;
+            now = pool.cools_at(now);
+            pool.cool_after_sleep(asleep, now);
+            batches += 1;
+            assert!(batches <= 2 + CROWD.div_ceil(BATCH), "it never cools");
+        }
+        batches
+    }
+
+    /// 100,000 sleepers that wake and end must not leave 400 MB behind: only what the pool holds for a
+    /// while, and then what it keeps.
     #[test]
     fn a_burst_of_100_000_stacks_gives_its_memory_back() {
         const BURST: usize = 100_000;
@@ -231,6 +327,10 @@ mod tests {
             let lowest_sp = slot.high() - page_bytes();
             give_back(&mut pool, slot, lowest_sp);
         }
+        let held = arena.figures().pooled as usize;
+        assert!((CAPACITY..=pool.most).contains(&held), "{held}");
+        assert_eq!(total(), held * page_bytes());
+        cool_down(&mut pool);
         assert_eq!(total(), CAPACITY * page_bytes());
         let figures = arena.figures();
         assert_eq!((figures.in_use, figures.pooled), (0, CAPACITY as u64));
@@ -238,6 +338,38 @@ mod tests {
         drop(pool);
         assert_eq!(total(), 0);
         assert_eq!(arena.figures().free, burst as u64);
+    }
+
+    /// What is in use again and again is not given back in between.
+    #[test]
+    fn only_what_was_not_needed_since_the_last_time_goes_back() {
+        const CROWD: usize = 500;
+        let arena = arena(GuardMode::Auto, None);
+        if arena.mode() == GuardMode::Mprotect {
+            return; // its pools hold no crowd
+        }
+        let mut pool = StackPool::new(Arc::clone(&arena));
+        let mut now = 0;
+        for needed in [CROWD, CROWD, CROWD, 0] {
+            let slots: Vec<Slot> = (0..needed)
+                .map(|_| pool.take(class(SMALL)).unwrap())
+                .collect();
+            for slot in slots {
+                let high = slot.high();
+                give_back(&mut pool, slot, high);
+            }
+            // Not so soon again.
+            for wait in [BUSY_NS, 0, BUSY_NS - 1] {
+                now += wait;
+                pool.cool_between_turns(now);
+            }
+            let gone = if needed == 0 { BATCH } else { 0 };
+            let figures = arena.figures();
+            assert_eq!(
+                (figures.pooled, figures.free),
+                ((CROWD - gone) as u64, gone as u64)
+            );
+        }
     }
 
     #[test]
@@ -255,6 +387,7 @@ mod tests {
             let high = slot.high();
             give_back(&mut pool, slot, high);
         }
+        cool_down(&mut pool);
         assert_eq!(arena.figures().pooled as usize, WARM_BYTES / large.bytes());
     }
 
@@ -342,6 +475,8 @@ mod tests {
                 let slot = held.swap_remove(random(held.len()));
                 let high = slot.high();
                 give_back(pool, slot, high);
+            } else {
+                cool_down(pool);
             }
             let figures = arena.figures();
             assert_eq!(figures.in_use, held.len() as u64);

@@ -258,6 +258,7 @@ impl WorkerCore {
         self.fair_in.set(FAIR_TURNS);
         self.put_off_look_round();
         self.serve_timers();
+        self.pool.borrow_mut().cool_between_turns(self.now.get());
         if self.now.get() >= self.look_at.get() {
             self.look_at.set(self.now.get() + LOOK_NS);
             self.look_into_poller();

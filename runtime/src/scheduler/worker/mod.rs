@@ -359,6 +359,7 @@ impl WorkerCore {
         if let Some(length) = nap {
             deadline = deadline.min(now + length);
         }
+        deadline = deadline.min(self.pool.borrow().cools_at(now));
         // Whoever has the seat is awake, or sleeps there; so the last one to fall asleep gets it.
         // After the announcement: see `Shared::poller_or_make`.
         let mut seat = None;
@@ -406,6 +407,9 @@ impl WorkerCore {
         self.stats().set_state(WorkerState::Running);
         if let Some(seat) = seat {
             seat.serve();
+        }
+        if !searches {
+            self.pool.borrow_mut().cool_after_sleep(now, self.now.get());
         }
         searches
     }

@@ -11,11 +11,21 @@ macro_rules! id {
 
         impl $name {
             /// Wraps a number read back from text.
+            ///
+            /// ```
+            #[doc = concat!("use openwork::snapshot::", stringify!($name), ";")]
+            #[doc = concat!("let id = \"7\".parse().map(", stringify!($name), "::new);")]
+            #[doc = concat!("assert_eq!(id, Ok(", stringify!($name), "::new(7)));")]
+            /// ```
             pub const fn new(raw: $repr) -> Self {
                 Self(raw)
             }
 
             /// The bare number.
+            ///
+            /// ```
+            #[doc = concat!("assert_eq!(openwork::snapshot::", stringify!($name), "::new(7).get(), 7);")]
+            /// ```
             pub const fn get(self) -> $repr {
                 self.0
             }
@@ -37,20 +47,43 @@ macro_rules! id {
 
 id! {
     /// A routine, unique within its runtime and never given out twice. The first one is 1.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let (one, other) = (rt.spawn(|| ()), rt.spawn(|| ()));
+    /// assert_ne!(one.id(), other.id());
+    /// ```
     RoutineId(u64)
 }
 id! {
     /// A worker of a runtime, counted from 0.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let worker = rt.block_on(|| openwork::current().unwrap().worker);
+    /// assert_eq!(worker, openwork::WorkerId::new(0));
+    /// ```
     WorkerId(u32)
 }
 id! {
     /// A [`Workload`](crate::Workload), unique in the process. The first one is 1.
+    ///
+    /// ```
+    /// use openwork::Workload;
+    /// assert_ne!(Workload::new("one").id(), Workload::new("other").id());
+    /// ```
     WorkloadId(u64)
 }
 
 id! {
     /// Something that routines wait at: a lock, a channel, a barrier. Two routines that wait at the same
     /// thing name the same number, which is its address; it is given to others once the thing is gone.
+    ///
+    /// ```
+    /// use openwork::sync::Mutex;
+    /// let (one, other) = (Mutex::new(()), Mutex::new(()));
+    /// assert_ne!(one.id(), other.id());
+    /// ```
     ObjectId(u64)
 }
 

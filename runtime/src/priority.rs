@@ -49,6 +49,10 @@ pub enum Priority {
 
 impl Priority {
     /// The word shown to people and programs.
+    ///
+    /// ```
+    /// assert_eq!(openwork::Priority::High.name(), "high");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             Priority::High => "high",

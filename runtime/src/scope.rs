@@ -97,6 +97,19 @@ impl<W> Children<W> {
 }
 
 /// Where routines that borrow are spawned; given to the closure of [`scope`].
+///
+/// ```
+/// use openwork::{Runtime, Scope, scope};
+///
+/// fn count_down<'scope>(s: &'scope Scope<'scope, '_>, n: u32) {
+///     if n > 0 {
+///         s.spawn(move || count_down(s, n - 1));
+///     }
+/// }
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// rt.block_on(|| scope(|s| count_down(s, 3)));
+/// ```
 pub struct Scope<'scope, 'env: 'scope> {
     data: Arc<ScopeData>,
     /// The routine that waits; its runtime is where the scope's routines run.
@@ -108,6 +121,15 @@ pub struct Scope<'scope, 'env: 'scope> {
 }
 
 /// The end of a routine of a scope; see [`JoinHandle`].
+///
+/// ```
+/// use openwork::{Runtime, scope};
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let text = String::from("lent");
+/// let length = rt.block_on(|| scope(|s| s.spawn(|| text.len()).join().unwrap()));
+/// assert_eq!(length, 4);
+/// ```
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<T>,
     data: Arc<ScopeData>,
@@ -196,6 +218,21 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// Spawns a routine that may borrow what outlives the scope. It inherits the workload.
+    ///
+    /// ```
+    /// use openwork::{Runtime, scope};
+    ///
+    /// let rt = Runtime::builder().workers(2).build().unwrap();
+    /// let mut halves = [1, 2];
+    /// rt.block_on(|| {
+    ///     scope(|s| {
+    ///         for half in &mut halves {
+    ///             s.spawn(|| *half *= 10);
+    ///         }
+    ///     });
+    /// });
+    /// assert_eq!(halves, [10, 20]);
+    /// ```
     #[track_caller]
     pub fn spawn<F, T>(&'scope self, f: F) -> ScopedJoinHandle<'scope, T>
     where
@@ -365,11 +402,32 @@ impl ScopeData {
 
 impl<T> ScopedJoinHandle<'_, T> {
     /// The routine's number.
+    ///
+    /// ```
+    /// use openwork::{Runtime, current, scope};
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// rt.block_on(|| {
+    ///     scope(|s| {
+    ///         let routine = s.spawn(|| current().unwrap().routine);
+    ///         let id = routine.id();
+    ///         assert_eq!(routine.join().unwrap(), id);
+    ///     });
+    /// });
+    /// ```
     pub fn id(&self) -> RoutineId {
         self.handle.id()
     }
 
     /// Waits for the routine's end and returns its result; see [`JoinHandle::join`].
+    ///
+    /// ```
+    /// use openwork::{Runtime, scope};
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// let answer = rt.block_on(|| scope(|s| s.spawn(|| 6 * 7).join()));
+    /// assert_eq!(answer.unwrap(), 42);
+    /// ```
     ///
     /// # Errors
     /// As [`JoinHandle::join`].
@@ -384,11 +442,39 @@ impl<T> ScopedJoinHandle<'_, T> {
     }
 
     /// Whether the routine has ended.
+    ///
+    /// ```
+    /// use openwork::{Runtime, scope, yield_now};
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// rt.block_on(|| {
+    ///     scope(|s| {
+    ///         let routine = s.spawn(|| ());
+    ///         while !routine.is_finished() {
+    ///             yield_now();
+    ///         }
+    ///     });
+    /// });
+    /// ```
     pub fn is_finished(&self) -> bool {
         self.handle.is_finished()
     }
 
     /// Ends the routine; see [`JoinHandle::abort`].
+    ///
+    /// ```
+    /// use openwork::{JoinError, Runtime, scope, time};
+    /// use std::time::Duration;
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// rt.block_on(|| {
+    ///     scope(|s| {
+    ///         let sleeper = s.spawn(|| time::sleep(Duration::from_secs(3600)));
+    ///         sleeper.abort();
+    ///         assert!(matches!(sleeper.join(), Err(JoinError::Cancelled)));
+    ///     });
+    /// });
+    /// ```
     pub fn abort(&self) {
         self.handle.abort();
     }

@@ -11,6 +11,13 @@ pub use crate::priority::Priority;
 pub use crate::sync::Owner;
 
 /// How the guard page at the foot of each stack is made.
+///
+/// ```
+/// use openwork::{Runtime, snapshot::GuardMode};
+///
+/// let rt = Runtime::builder().workers(1).guard(GuardMode::Mprotect).build().unwrap();
+/// assert_eq!(rt.snapshot().stacks.mode, GuardMode::Mprotect);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GuardMode {
     /// Let the runtime choose: [`Light`](Self::Light) where the kernel has it.
@@ -23,6 +30,10 @@ pub enum GuardMode {
 
 impl GuardMode {
     /// The word shown to people and programs.
+    ///
+    /// ```
+    /// assert_eq!(openwork::snapshot::GuardMode::Mprotect.name(), "mprotect");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             GuardMode::Auto => "auto",
@@ -33,6 +44,15 @@ impl GuardMode {
 }
 
 /// Where a worker found the routine whose turn it ran. Each turn has exactly one source.
+///
+/// ```
+/// use openwork::{Runtime, snapshot::Source};
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// rt.spawn(|| ()).join().unwrap();
+/// let worker = &rt.snapshot().workers[0];
+/// assert_eq!(worker.turns_by_source[Source::Injector as usize], 1, "from outside");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Source {
@@ -68,6 +88,10 @@ impl Source {
     pub const COUNT: usize = 7;
 
     /// The word shown to people and programs.
+    ///
+    /// ```
+    /// assert_eq!(openwork::snapshot::Source::Stolen.name(), "stolen");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             Source::Lifo => "lifo",
@@ -92,6 +116,18 @@ impl Source {
 }
 
 /// What a blocked routine waits for.
+///
+/// ```
+/// use openwork::{Runtime, snapshot::WaitReason, time};
+/// use std::time::Duration;
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let sleeper = rt.spawn(|| time::sleep(Duration::from_secs(3600)));
+/// while rt.snapshot().routines.blocked_by[WaitReason::Sleep as usize] == 0 {
+///     std::thread::yield_now();
+/// }
+/// sleeper.abort();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum WaitReason {
@@ -145,6 +181,10 @@ impl WaitReason {
     ];
 
     /// The word shown to people and programs.
+    ///
+    /// ```
+    /// assert_eq!(openwork::snapshot::WaitReason::Barrier.name(), "barrier");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             WaitReason::Sleep => "sleep",
@@ -169,6 +209,18 @@ impl WaitReason {
 }
 
 /// Where a routine is in its life.
+///
+/// ```
+/// use openwork::{Runtime, snapshot::{RoutineState, WaitReason}, time};
+/// use std::time::Duration;
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let sleeper = rt.spawn(|| time::sleep(Duration::from_secs(3600)));
+/// let state = || rt.handle().routine(sleeper.id()).unwrap().state;
+/// while state() != RoutineState::Blocked(WaitReason::Sleep) {
+///     std::thread::yield_now();
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RoutineState {
     /// Spawned, not started: it has no stack and any worker may take it.
@@ -185,6 +237,10 @@ pub enum RoutineState {
 
 impl RoutineState {
     /// The word shown to people and programs, without the reason.
+    ///
+    /// ```
+    /// assert_eq!(openwork::snapshot::RoutineState::Runnable.name(), "runnable");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             RoutineState::New => "new",
@@ -197,6 +253,14 @@ impl RoutineState {
 }
 
 /// How a routine is run.
+///
+/// ```
+/// use openwork::{Runtime, snapshot::RoutineKind};
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let future = rt.spawn_future(std::future::pending::<()>());
+/// assert_eq!(rt.handle().routine(future.id()).unwrap().kind, RoutineKind::Turns);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RoutineKind {
     /// A closure with a stack of its own, bound to its home from its first turn on.
@@ -207,6 +271,10 @@ pub enum RoutineKind {
 
 impl RoutineKind {
     /// The word shown to people and programs.
+    ///
+    /// ```
+    /// assert_eq!(openwork::snapshot::RoutineKind::Stackful.name(), "stackful");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             RoutineKind::Stackful => "stackful",
@@ -216,6 +284,15 @@ impl RoutineKind {
 }
 
 /// What a worker does.
+///
+/// ```
+/// use openwork::{Runtime, snapshot::WorkerState};
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// while rt.snapshot().workers[0].state != WorkerState::Parked {
+///     std::thread::yield_now(); // until it has found out that there is nothing to do
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum WorkerState {
@@ -229,6 +306,10 @@ pub enum WorkerState {
 
 impl WorkerState {
     /// The word shown to people and programs.
+    ///
+    /// ```
+    /// assert_eq!(openwork::snapshot::WorkerState::Searching.name(), "searching");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             WorkerState::Running => "running",
@@ -239,6 +320,15 @@ impl WorkerState {
 }
 
 /// A whole runtime at one moment.
+///
+/// ```
+/// use openwork::{Runtime, snapshot::Snapshot};
+///
+/// let rt = Runtime::builder().workers(2).build().unwrap();
+/// let now: Snapshot = rt.snapshot();
+/// println!("{} live, {} waiting in the injector", now.routines.live(), now.injector_depth);
+/// assert_eq!(now.workers.len(), 2);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// When, in nanoseconds since process start.
@@ -264,6 +354,14 @@ pub struct Snapshot {
 }
 
 /// One worker at one moment.
+///
+/// ```
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// rt.spawn(|| ()).join().unwrap();
+/// for worker in &rt.snapshot().workers {
+///     println!("worker {}: {}, {} turns, {} parks", worker.id, worker.state.name(), worker.turns(), worker.parks);
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct WorkerSnapshot {
     /// Its number.
@@ -323,6 +421,16 @@ pub struct WorkerSnapshot {
 }
 
 /// Deadlines that a worker keeps. Added since the start: `pending + served + cancelled`.
+///
+/// ```
+/// use openwork::{Runtime, time};
+/// use std::time::Duration;
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// rt.block_on(|| time::sleep(Duration::from_millis(1)));
+/// let timers = rt.snapshot().workers[0].timers;
+/// assert_eq!((timers.served, timers.pending), (1, 0));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimerFigures {
     /// Not yet due, or not yet served.
@@ -338,17 +446,40 @@ pub struct TimerFigures {
 
 impl WorkerSnapshot {
     /// Routines ready to run here, without the one that runs.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let worker = &rt.snapshot().workers[0];
+    /// assert_eq!(worker.queue_depth(), worker.lifo + worker.local + worker.inbox);
+    /// ```
     pub fn queue_depth(&self) -> u64 {
         self.lifo + self.local + self.inbox
     }
 
     /// Turns run.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// rt.spawn(|| ()).join().unwrap();
+    /// assert_eq!(rt.snapshot().workers[0].turns(), 1);
+    /// ```
     pub fn turns(&self) -> u64 {
         self.turns_by_source.iter().sum()
     }
 }
 
 /// The turn that a worker runs now: what its [`TurnRecord`] will say once it is over.
+///
+/// ```
+/// use openwork::Runtime;
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let handle = rt.handle();
+/// rt.block_on(|| {
+///     let turn = handle.snapshot().workers[0].turn.expect("it runs");
+///     println!("routine {} of {}, from the {}", turn.routine, turn.site, turn.source.name());
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunningTurn {
     /// When it began, in nanoseconds since process start.
@@ -364,6 +495,13 @@ pub struct RunningTurn {
 }
 
 /// Routines by state. `new + runnable + running + blocked + ended = spawned`.
+///
+/// ```
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// rt.spawn(|| ()).join().unwrap();
+/// let counts = rt.snapshot().routines;
+/// assert_eq!((counts.spawned, counts.ended, counts.panicked), (1, 1, 0));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoutineCounts {
     /// Spawned since the start.
@@ -389,12 +527,25 @@ pub struct RoutineCounts {
 
 impl RoutineCounts {
     /// All but the ended ones.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let waits = rt.spawn_future(std::future::pending::<()>());
+    /// assert_eq!(rt.snapshot().routines.live(), 1);
+    /// # drop(waits);
+    /// ```
     pub fn live(&self) -> u64 {
         self.spawned - self.ended
     }
 }
 
 /// Stacks of a runtime.
+///
+/// ```
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let stacks = rt.snapshot().stacks;
+/// println!("{} in use of {} bytes each, guards by {}", stacks.in_use, stacks.slot_bytes, stacks.mode.name());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackFigures {
     /// How guards are made here; never [`GuardMode::Auto`].
@@ -422,6 +573,13 @@ pub struct StackFigures {
 /// The pool that runs [`blocking`](crate::blocking) calls. A call or a
 /// [`spawn_blocking`](crate::spawn_blocking) is one job.
 /// `submitted = queued + running + done + withdrawn`.
+///
+/// ```
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// rt.block_on(|| openwork::blocking(|| ()));
+/// let pool = rt.snapshot().blocking;
+/// assert_eq!(pool.submitted, pool.queued + pool.running + pool.done + pool.withdrawn);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BlockingFigures {
     /// Most threads there may be.
@@ -452,6 +610,13 @@ pub struct BlockingFigures {
 }
 
 /// How the kernel tells a runtime that sockets have something.
+///
+/// ```
+/// use openwork::{Runtime, snapshot::IoBackend};
+///
+/// let rt = Runtime::builder().workers(1).io_backend(IoBackend::Uring).build().unwrap();
+/// rt.block_on(|| drop(openwork::net::UdpSocket::bind("127.0.0.1:0").unwrap()));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IoBackend {
     /// Let the runtime choose: [`Epoll`](Self::Epoll), which was measured to cost as much CPU time for a
@@ -465,6 +630,10 @@ pub enum IoBackend {
 
 impl IoBackend {
     /// The word shown to people and programs.
+    ///
+    /// ```
+    /// assert_eq!(openwork::snapshot::IoBackend::Epoll.name(), "epoll");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             IoBackend::Auto => "auto",
@@ -475,6 +644,19 @@ impl IoBackend {
 }
 
 /// Why a runtime has the [`IoBackend`] that it has.
+///
+/// ```
+/// use openwork::{Runtime, net::UdpSocket, snapshot::{IoBackend, IoReason}};
+/// use std::time::Duration;
+///
+/// let rt = Runtime::builder().workers(1).io_backend(IoBackend::Epoll).build().unwrap();
+/// rt.block_on(|| {
+///     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+///     socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+///     socket.recv(&mut [0]).unwrap_err(); // waits, so there is a poller now
+/// });
+/// assert_eq!(rt.snapshot().io.unwrap().reason, IoReason::Asked);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IoReason {
@@ -503,6 +685,14 @@ impl std::fmt::Display for IoReason {
 }
 
 /// What a runtime's poller does.
+///
+/// ```
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// match rt.snapshot().io {
+///     Some(io) => println!("{} sockets watched by {}", io.sockets, io.backend.name()),
+///     None => println!("no routine has waited for a socket yet"),
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IoFigures {
     /// How it asks the kernel; never [`IoBackend::Auto`].
@@ -524,6 +714,14 @@ pub struct IoFigures {
 }
 
 /// One routine at one moment.
+///
+/// ```
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let waits = rt.spawn_future(std::future::pending::<()>());
+/// let view = rt.handle().routine(waits.id()).unwrap();
+/// println!("routine {}, {}, spawned at {}", view.id, view.state.name(), view.site);
+/// assert_eq!(view.parent, None);
+/// ```
 #[derive(Clone, Debug)]
 pub struct RoutineView {
     /// Its number.
@@ -569,6 +767,21 @@ pub struct RoutineView {
 }
 
 /// One routine that waits for a thing that somebody may hold; see [`Handle::waits`](crate::Handle::waits).
+///
+/// ```
+/// use openwork::{Runtime, channel, snapshot::WaitReason};
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let (tx, rx) = channel::rendezvous();
+/// let waits = rt.spawn(move || rx.recv());
+/// let mut found = None;
+/// while found.is_none() {
+///     rt.handle().waits(&mut |wait| found = Some(*wait));
+/// }
+/// let wait = found.unwrap();
+/// assert_eq!((wait.routine, wait.reason, wait.owner), (waits.id(), WaitReason::Channel, None));
+/// # tx.send(()).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitView {
     /// Who waits.
@@ -584,6 +797,17 @@ pub struct WaitView {
 
 impl RoutineView {
     /// What the routine waits for: set for the blocked ones, and for new ones without a stack.
+    ///
+    /// ```
+    /// use openwork::{Runtime, snapshot::WaitReason};
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// let waits = rt.spawn_future(std::future::pending::<()>());
+    /// let reason = || rt.handle().routine(waits.id()).unwrap().wait_reason();
+    /// while reason() != Some(WaitReason::Future) {
+    ///     std::thread::yield_now();
+    /// }
+    /// ```
     pub fn wait_reason(&self) -> Option<WaitReason> {
         match self.state {
             RoutineState::Blocked(reason) => Some(reason),
@@ -594,6 +818,19 @@ impl RoutineView {
 }
 
 /// The stack of one routine, as seen at its last suspension.
+///
+/// ```
+/// use openwork::{Runtime, time};
+/// use std::time::Duration;
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let sleeper = rt.spawn(|| time::sleep(Duration::from_secs(3600)));
+/// let depth = || rt.handle().routine(sleeper.id())?.stack?.depth_bytes;
+/// while depth().is_none() {
+///     std::thread::yield_now(); // until it has suspended
+/// }
+/// assert!(depth() <= rt.handle().routine(sleeper.id()).unwrap().stack.unwrap().high_water_bytes);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackView {
     /// Size of the slot with its guard, in bytes.
@@ -605,6 +842,18 @@ pub struct StackView {
 }
 
 /// One turn that a worker ran.
+///
+/// ```
+/// use openwork::{Runtime, WorkerId};
+///
+/// let rt = Runtime::builder().workers(1).record_turns(true).build().unwrap();
+/// rt.spawn(|| ()).join().unwrap();
+/// let mut turns = Vec::new();
+/// while turns.is_empty() {
+///     rt.handle().turns(WorkerId::new(0), 0, &mut turns);
+/// }
+/// println!("{} ns at {}", turns[0].length_ns, turns[0].site);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TurnRecord {
     /// When it began, in nanoseconds since process start.
@@ -622,6 +871,17 @@ pub struct TurnRecord {
 }
 
 /// One theft that took something.
+///
+/// ```
+/// use openwork::{Runtime, WorkerId, snapshot::StealRecord};
+///
+/// let rt = Runtime::builder().workers(2).record_turns(true).build().unwrap();
+/// let mut thefts: Vec<StealRecord> = Vec::new();
+/// rt.handle().steals(WorkerId::new(1), 0, &mut thefts);
+/// for theft in thefts {
+///     println!("worker {} took {} from worker {}", theft.thief, theft.moved, theft.victim);
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StealRecord {
     /// When, in nanoseconds since process start.
@@ -637,6 +897,17 @@ pub struct StealRecord {
 }
 
 /// One panic that ended a routine.
+///
+/// ```
+/// # std::panic::set_hook(Box::new(|_| {}));
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let routine = rt.spawn(|| panic!("out of paper"));
+/// let id = routine.id();
+/// assert!(routine.join().is_err());
+/// let mut panics = Vec::new();
+/// rt.handle().panics(0, &mut panics);
+/// assert_eq!((panics[0].routine, panics[0].message.as_str()), (id, "out of paper"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct PanicRecord {
     /// When, in nanoseconds since process start.
@@ -654,6 +925,18 @@ pub struct PanicRecord {
 }
 
 /// What reading a bounded ring gave.
+///
+/// ```
+/// use openwork::{Runtime, WorkerId};
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let (mut cursor, mut turns) = (0, Vec::new());
+/// for _ in 0..3 {
+///     let read = rt.handle().turns(WorkerId::new(0), cursor, &mut turns);
+///     cursor = read.next;
+///     assert_eq!(read.lost, 0);
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingRead {
     /// The cursor to read from next time.
@@ -663,6 +946,13 @@ pub struct RingRead {
 }
 
 /// Memory that sampled routines' stacks occupy.
+///
+/// ```
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// if let Some(sample) = rt.handle().sample_residency(100) {
+///     assert_eq!((sample.sampled, sample.resident_bytes), (0, 0), "no routine has a stack");
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResidencySample {
     /// Routines that have a stack.

@@ -23,6 +23,23 @@ use crate::token::{CancelCause, CancelToken};
 
 /// Where routines that borrow and may fail are spawned; given to the closure of [`try_scope`]. A clone is
 /// the same scope, for a routine that spawns into it.
+///
+/// ```
+/// use openwork::{Runtime, TryScope, try_scope};
+///
+/// fn visit<'scope>(s: TryScope<'scope, '_, String>, depth: u32) {
+///     let below = s.clone();
+///     s.spawn(move || {
+///         if depth > 0 {
+///             visit(below, depth - 1);
+///         }
+///         Ok(())
+///     });
+/// }
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// rt.block_on(|| try_scope(|s| Ok(visit(s.clone(), 3)))).unwrap();
+/// ```
 // By value, and without a reference to anything with an `E` in it: such a reference would say that `E`
 // outlives 'scope, and where a closure of an `E` with a lifetime in it (a boxed error) is checked, the
 // compiler would then ask everything that is lent to outlive that lifetime as well.
@@ -32,6 +49,19 @@ pub struct TryScope<'scope, 'env: 'scope, E> {
 }
 
 /// The end of a routine of a [`TryScope`].
+///
+/// ```
+/// use openwork::{Runtime, try_scope};
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let sum = rt.block_on(|| {
+///     try_scope::<_, _, ()>(|s| {
+///         let (one, other) = (s.spawn(|| Ok(1)), s.spawn(|| Ok(2)));
+///         Ok(one.join().unwrap() + other.join().unwrap())
+///     })
+/// });
+/// assert_eq!(sum.unwrap(), 3);
+/// ```
 pub struct TryScopedJoinHandle<'scope, T>(ScopedJoinHandle<'scope, Option<T>>);
 
 /// What a scope's routines share.
@@ -183,6 +213,19 @@ impl<'scope, E: Send + 'scope> TryScope<'scope, '_, E> {
     /// As [`spawn`](Self::spawn), with a name, a stack size, a workload or a token. The runtime is the
     /// scope's.
     ///
+    /// ```
+    /// use openwork::{Builder, Runtime, current, try_scope};
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// let ran = rt.block_on(|| {
+    ///     try_scope::<_, _, ()>(|s| {
+    ///         let named = s.spawn_as(Builder::new().name("reader"), || Ok(current().is_some()));
+    ///         Ok(named.unwrap().join().unwrap())
+    ///     })
+    /// });
+    /// assert!(ran.unwrap());
+    /// ```
+    ///
     /// # Errors
     /// See [`SpawnError`].
     #[track_caller]
@@ -244,6 +287,22 @@ impl<'scope, E: Send + 'scope> TryScope<'scope, '_, E> {
 
     /// The token that the scope's routines are bound to; the first failure cancels it. See
     /// [`Scope::token`].
+    ///
+    /// ```
+    /// use openwork::{Runtime, try_scope};
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// rt.block_on(|| {
+    ///     try_scope::<_, (), &str>(|s| {
+    ///         let token = s.token();
+    ///         let waits = s.spawn(move || Ok(token.wait().is_ok()));
+    ///         s.spawn(|| Err::<(), _>("out of paper"));
+    ///         assert!(waits.join().is_ok(), "told of the other's failure");
+    ///         Ok(())
+    ///     })
+    ///     .unwrap_err()
+    /// });
+    /// ```
     pub fn token(&self) -> CancelToken {
         self.scope.token()
     }
@@ -379,17 +438,64 @@ impl<T> TryScopedJoinHandle<'_, T> {
     }
 
     /// The routine's number.
+    ///
+    /// ```
+    /// use openwork::{Runtime, current, try_scope};
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// rt.block_on(|| {
+    ///     try_scope::<_, _, ()>(|s| {
+    ///         let routine = s.spawn(|| Ok(current().unwrap().routine));
+    ///         let id = routine.id();
+    ///         assert_eq!(routine.join().unwrap(), id);
+    ///         Ok(())
+    ///     })
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn id(&self) -> RoutineId {
         self.0.id()
     }
 
     /// Whether the routine has ended.
+    ///
+    /// ```
+    /// use openwork::{Runtime, try_scope, yield_now};
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// rt.block_on(|| {
+    ///     try_scope::<_, _, ()>(|s| {
+    ///         let routine = s.spawn(|| Ok(()));
+    ///         while !routine.is_finished() {
+    ///             yield_now();
+    ///         }
+    ///         Ok(())
+    ///     })
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()
     }
 
     /// Ends the routine; see [`JoinHandle::abort`](crate::JoinHandle::abort). The scope does not fail by
     /// that.
+    ///
+    /// ```
+    /// use openwork::{Runtime, TryJoinError, time, try_scope};
+    /// use std::time::Duration;
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// rt.block_on(|| {
+    ///     try_scope::<_, _, ()>(|s| {
+    ///         let sleeper = s.spawn(|| Ok(time::sleep(Duration::from_secs(3600))));
+    ///         sleeper.abort();
+    ///         assert_eq!(sleeper.join(), Err(TryJoinError::Cancelled));
+    ///         Ok(())
+    ///     })
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn abort(&self) {
         self.0.abort();
     }

@@ -21,6 +21,18 @@ use crate::sync::wait::Sleeper;
 use crate::time;
 
 /// Why [`blocking_timeout`] gave no value.
+///
+/// ```
+/// use openwork::{BlockingTimeoutError, Runtime, blocking_timeout};
+/// use std::time::Duration;
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let late = rt.block_on(|| {
+///     let slow = || std::thread::sleep(Duration::from_millis(50));
+///     blocking_timeout(Duration::from_millis(1), slow)
+/// });
+/// assert_eq!(late, Err(BlockingTimeoutError::Timeout));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockingTimeoutError {

@@ -19,6 +19,26 @@ use crate::channel::receiver::Receiver;
 /// Ends when the channel is closed and drained. A value that waits in the channel is taken as by
 /// [`try_recv`](Receiver::try_recv); a wait allocates. Dropping the stream loses nothing: what it was given but
 /// has not looked at goes back.
+///
+/// ```
+/// use openwork::{Runtime, channel};
+/// use std::pin::pin;
+/// use futures_core::Stream;
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let (tx, rx) = channel::bounded(2);
+/// tx.send(1).unwrap();
+/// drop(tx);
+/// let all = rt.spawn_future(async move {
+///     let mut all = Vec::new();
+///     let mut values = pin!(rx.stream());
+///     while let Some(value) = std::future::poll_fn(|cx| values.as_mut().poll_next(cx)).await {
+///         all.push(value);
+///     }
+///     all
+/// });
+/// assert_eq!(all.join().unwrap(), [1]);
+/// ```
 pub struct RecvStream<'a, T> {
     /// Before the receiver, which keeps alive the channel that it names.
     wait: Option<Pin<Box<RecvFuture<'a, T>>>>,

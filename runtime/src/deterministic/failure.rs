@@ -12,6 +12,14 @@ use crate::scheduler::worker::explored::Inside;
 use crate::snapshot::WaitReason;
 
 /// A run that failed. Its text says how, and how to run it again.
+///
+/// ```
+/// use openwork::deterministic::Config;
+///
+/// # std::panic::set_hook(Box::new(|_| {}));
+/// let failure = Config::new().run(4, || panic!("out of paper")).map(|_| ()).unwrap_err();
+/// assert!(failure.to_string().starts_with("seed 4: panic: out of paper"));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Failure {
@@ -31,6 +39,16 @@ pub struct Failure {
 }
 
 /// What went wrong in a run.
+///
+/// ```
+/// use openwork::{channel, deterministic::{Config, FailureKind}};
+///
+/// let alone = || { let (_tx, rx) = channel::rendezvous::<()>(); rx.recv().is_err() };
+/// match Config::new().run(0, alone).unwrap_err().kind {
+///     FailureKind::Deadlock(deadlock) => assert_eq!(deadlock.routines.len(), 1),
+///     other => panic!("{other}"),
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum FailureKind {
@@ -51,6 +69,20 @@ pub enum FailureKind {
 }
 
 /// Routines that wait for each other, or for nobody.
+///
+/// ```
+/// use openwork::{channel, deterministic::{Granularity, Stepper}};
+///
+/// let mut stepper = Stepper::new(0, Granularity::Turn, || {
+///     let (_tx, rx) = channel::rendezvous::<()>();
+///     rx.recv().is_ok()
+/// });
+/// while let Some(&next) = stepper.runnable().first() {
+///     stepper.step(next);
+/// }
+/// let deadlock = stepper.deadlock().unwrap();
+/// assert!(deadlock.to_string().starts_with("deadlock: 1 routines wait"));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Deadlock {
@@ -59,6 +91,20 @@ pub struct Deadlock {
 }
 
 /// One routine of a [`Deadlock`].
+///
+/// ```
+/// use openwork::{channel, deterministic::{Granularity, Stepper}, snapshot::WaitReason};
+///
+/// let mut stepper = Stepper::new(0, Granularity::Turn, || {
+///     let (_tx, rx) = channel::rendezvous::<()>();
+///     rx.recv().is_ok()
+/// });
+/// while let Some(&next) = stepper.runnable().first() {
+///     stepper.step(next);
+/// }
+/// let stuck = &stepper.deadlock().unwrap().routines[0];
+/// assert_eq!(stuck.waits_for, Some(WaitReason::Channel));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Stuck {
@@ -103,6 +149,12 @@ impl Failure {
     }
 
     /// The seed that failed.
+    ///
+    /// ```
+    /// # std::panic::set_hook(Box::new(|_| {}));
+    /// let failed = openwork::deterministic::Config::new().run(4, || panic!("no")).map(|_| ());
+    /// assert_eq!(failed.unwrap_err().seed(), 4);
+    /// ```
     pub fn seed(&self) -> u64 {
         self.schedule.seed
     }

@@ -113,6 +113,14 @@ pub struct Config {
 }
 
 /// One run that ended well.
+///
+/// ```
+/// use openwork::deterministic::Config;
+///
+/// let run = Config::new().run(1, || "done").unwrap();
+/// assert_eq!((run.value, run.schedule.seed), ("done", 1));
+/// println!("{} steps, {:?} of virtual time", run.steps, run.took);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Run<T> {
@@ -127,6 +135,13 @@ pub struct Run<T> {
 }
 
 /// Many runs that ended well.
+///
+/// ```
+/// use openwork::deterministic::Config;
+///
+/// let summary = Config::new().explore(0..10, || ()).unwrap();
+/// assert_eq!((summary.runs, summary.distinct), (10, 1), "nothing to choose");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
@@ -146,6 +161,11 @@ impl Default for Config {
 
 impl Config {
     /// [`Strategy::Mixed`], up to 10 us for a step, a million steps, no wakes for no reason.
+    ///
+    /// ```
+    /// use openwork::deterministic::Config;
+    /// assert_eq!(Config::new().run(0, || 6 * 7).unwrap().value, 42);
+    /// ```
     pub fn new() -> Config {
         Config {
             strategy: Strategy::Mixed,
@@ -158,6 +178,12 @@ impl Config {
     }
 
     /// How the next routine is chosen.
+    ///
+    /// ```
+    /// use openwork::deterministic::{Config, Strategy};
+    /// let config = Config::new().strategy(Strategy::Priorities { depth: 2 });
+    /// assert!(config.explore(0..10, || openwork::spawn(|| ()).join().unwrap()).is_ok());
+    /// ```
     pub fn strategy(mut self, strategy: Strategy) -> Config {
         self.strategy = strategy;
         self
@@ -165,12 +191,26 @@ impl Config {
 
     /// Most virtual time that a step takes: each takes a random part of it. With zero, time stands still
     /// while somebody can run.
+    ///
+    /// ```
+    /// use openwork::{deterministic::Config, yield_now};
+    /// use std::time::Duration;
+    /// let still = Config::new().step_time(Duration::ZERO);
+    /// assert_eq!(still.run(0, yield_now).unwrap().took, Duration::ZERO);
+    /// ```
     pub fn step_time(mut self, longest: Duration) -> Config {
         self.step_time = longest;
         self
     }
 
     /// Turns and exploration points after which a run has failed: its routines go round in circles.
+    ///
+    /// ```
+    /// use openwork::deterministic::{Config, FailureKind};
+    /// let busy = || loop { openwork::yield_now() };
+    /// let failure = Config::new().steps_max(100).run(0, busy).map(|_: openwork::deterministic::Run<()>| ());
+    /// assert!(matches!(failure.unwrap_err().kind, FailureKind::Steps));
+    /// ```
     pub fn steps_max(mut self, steps: u64) -> Config {
         self.steps_max = steps;
         self
@@ -178,6 +218,17 @@ impl Config {
 
     /// Whether blocked routines are woken for no reason now and then, which everything that blocks must
     /// put up with.
+    ///
+    /// ```
+    /// use openwork::{channel, deterministic::Config, spawn};
+    /// let config = Config::new().spurious_wakes(true);
+    /// let run = config.run(5, || {
+    ///     let (tx, rx) = channel::rendezvous();
+    ///     spawn(move || tx.send(1).unwrap());
+    ///     rx.recv().unwrap()
+    /// });
+    /// assert_eq!(run.unwrap().value, 1);
+    /// ```
     pub fn spurious_wakes(mut self, on: bool) -> Config {
         self.spurious_wakes = on;
         self
@@ -185,6 +236,16 @@ impl Config {
 
     /// Whether a run ends when its first routine has ended: the others are cancelled then, for programs
     /// with routines that serve for ever. Otherwise a run ends when all have ended.
+    ///
+    /// ```
+    /// use openwork::{channel, deterministic::Config, spawn};
+    /// let served = Config::new().cancel_rest(true).run(0, || {
+    ///     let (tx, rx) = channel::rendezvous();
+    ///     spawn(move || while tx.send("again").is_ok() {}); // serves for ever
+    ///     rx.recv().unwrap()
+    /// });
+    /// assert_eq!(served.unwrap().value, "again");
+    /// ```
     pub fn cancel_rest(mut self, on: bool) -> Config {
         self.cancel_rest = on;
         self
@@ -193,12 +254,25 @@ impl Config {
     /// Size of a routine's stack unless it asks for another, in bytes; as
     /// [`RuntimeBuilder::stack_size`](crate::RuntimeBuilder::stack_size). Default: 256 KiB, because
     /// [`blocking`](crate::blocking()) calls run on it.
+    ///
+    /// ```
+    /// use openwork::deterministic::Config;
+    /// let small = Config::new().stack_size(64 << 10);
+    /// assert!(small.run(0, || ()).is_ok());
+    /// ```
     pub fn stack_size(mut self, bytes: usize) -> Config {
         self.stack_bytes = bytes;
         self
     }
 
     /// Runs `f` as the first routine, on the calling thread, until all routines have ended.
+    ///
+    /// ```
+    /// use openwork::{deterministic::Config, time};
+    /// use std::time::Duration;
+    /// let run = Config::new().run(3, || time::sleep(Duration::from_secs(60))).unwrap();
+    /// assert!(run.took >= Duration::from_secs(60));
+    /// ```
     ///
     /// # Errors
     /// See [`FailureKind`].
@@ -219,6 +293,18 @@ impl Config {
     /// Runs `f` again as it was run before: under the same configuration but for the strategy, a
     /// program that is repeatable makes the same decisions.
     ///
+    /// ```
+    /// use openwork::{deterministic::Config, spawn, yield_now};
+    /// let program = || {
+    ///     let child = spawn(yield_now);
+    ///     yield_now();
+    ///     child.join().unwrap();
+    /// };
+    /// let first = Config::new().run(9, program).unwrap();
+    /// let again = Config::new().replay(&first.schedule, program).unwrap();
+    /// assert_eq!(again.schedule, first.schedule);
+    /// ```
+    ///
     /// # Errors
     /// See [`FailureKind`]; [`FailureKind::Diverged`] if the program did not follow the schedule.
     ///
@@ -238,6 +324,29 @@ impl Config {
 
     /// Runs `f` once for each seed, up to the first that fails. With `OPENWORK_SEED` in the environment,
     /// for that seed alone.
+    ///
+    /// ```
+    /// use openwork::deterministic::{Config, FailureKind};
+    /// use openwork::sync::Mutex;
+    /// use openwork::{spawn, yield_now};
+    /// use std::sync::Arc;
+    ///
+    /// // Takes two locks in two orders: some seeds show the deadlock.
+    /// let failure = Config::new().explore(0..1000, || {
+    ///     let locks = Arc::new((Mutex::new(()), Mutex::new(())));
+    ///     let other = locks.clone();
+    ///     let child = spawn(move || {
+    ///         let _second = other.1.lock().unwrap();
+    ///         yield_now();
+    ///         let _first = other.0.lock().unwrap();
+    ///     });
+    ///     let first = locks.0.lock().unwrap();
+    ///     let second = locks.1.lock().unwrap();
+    ///     drop((first, second));
+    ///     child.join().unwrap();
+    /// });
+    /// assert!(matches!(failure.unwrap_err().kind, FailureKind::Deadlock(_)));
+    /// ```
     ///
     /// # Errors
     /// See [`FailureKind`].

@@ -4,6 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 
 /// One choice.
+///
+/// ```
+/// use openwork::deterministic::{Decision, Schedule};
+/// let schedule: Schedule = "17: 1 2 w3".parse().unwrap();
+/// assert_eq!(schedule.decisions, [Decision::Run(1), Decision::Run(2), Decision::Wake(3)]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
     /// Of several routines that could run, this one went next. At an exploration point it may be the
@@ -40,6 +46,12 @@ pub struct Schedule {
 }
 
 /// Why a text is no [`Schedule`].
+///
+/// ```
+/// use openwork::deterministic::Schedule;
+/// let error = "17: 1 two".parse::<Schedule>().unwrap_err();
+/// assert_eq!(error.word, "two");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a schedule, which reads like `17: 1 2 2 w3`: {word:?}")]
 pub struct ScheduleParseError {

@@ -14,6 +14,23 @@ use crate::snapshot::RoutineView;
 use crate::stack::overflow;
 
 /// How far a step goes.
+///
+/// ```
+/// use openwork::deterministic::{Granularity, Stepper};
+///
+/// let steps = |granularity| {
+///     let mut stepper = Stepper::new(0, granularity, || {
+///         let (tx, rx) = openwork::channel::bounded(1);
+///         tx.send(1).unwrap();
+///         rx.recv().unwrap()
+///     });
+///     while let Some(&next) = stepper.runnable().first() {
+///         stepper.step(next);
+///     }
+///     stepper.schedule().decisions.len()
+/// };
+/// assert!(steps(Granularity::Turn) < steps(Granularity::Point));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Granularity {
     /// To where the routine blocks, gives way or ends.
@@ -55,6 +72,12 @@ pub struct Stepper<T> {
 impl<T: Send + 'static> Stepper<T> {
     /// Spawns `f` as the first routine. The seed is that of whatever is drawn and not chosen.
     ///
+    /// ```
+    /// use openwork::deterministic::{Granularity, Stepper};
+    /// let stepper = Stepper::new(0, Granularity::Turn, || 5);
+    /// assert_eq!(stepper.runnable().len(), 1);
+    /// ```
+    ///
     /// # Panics
     /// As [`Config::run`].
     #[track_caller]
@@ -77,6 +100,18 @@ impl<T: Send + 'static> Stepper<T> {
     /// The routines that can run, by number. If there is none, but a deadline, time has passed until then.
     /// Empty at the end, and in a deadlock.
     ///
+    /// ```
+    /// use openwork::deterministic::{Granularity, Stepper};
+    /// use openwork::time;
+    /// use std::time::Duration;
+    ///
+    /// let mut stepper = Stepper::new(0, Granularity::Turn, || time::sleep(Duration::from_secs(1)));
+    /// let first = stepper.runnable()[0];
+    /// stepper.step(first);
+    /// assert_eq!(stepper.runnable(), [first], "the clock has jumped");
+    /// assert!(stepper.now() >= Duration::from_secs(1));
+    /// ```
+    ///
     /// # Panics
     /// This and all other methods: if called by a routine.
     pub fn runnable(&self) -> Vec<RoutineId> {
@@ -89,6 +124,12 @@ impl<T: Send + 'static> Stepper<T> {
     }
 
     /// All routines that have not ended, by number.
+    ///
+    /// ```
+    /// use openwork::deterministic::{Granularity, Stepper};
+    /// let stepper = Stepper::new(0, Granularity::Turn, || 5);
+    /// assert_eq!(stepper.routines()[0].id, stepper.runnable()[0]);
+    /// ```
     pub fn routines(&self) -> Vec<RoutineView> {
         let mut views = Vec::new();
         let inside = self.machine.enter();
@@ -98,6 +139,14 @@ impl<T: Send + 'static> Stepper<T> {
     }
 
     /// Runs one step of a routine. False if it cannot run.
+    ///
+    /// ```
+    /// use openwork::deterministic::{Granularity, Stepper};
+    /// let mut stepper = Stepper::new(0, Granularity::Turn, || 5);
+    /// let first = stepper.runnable()[0];
+    /// assert!(stepper.step(first));
+    /// assert!(!stepper.step(first), "it has ended");
+    /// ```
     pub fn step(&mut self, routine: RoutineId) -> bool {
         if self.over {
             return false;
@@ -113,6 +162,18 @@ impl<T: Send + 'static> Stepper<T> {
     }
 
     /// Wakes a blocked routine for no reason. False if it does not wait.
+    ///
+    /// ```
+    /// use openwork::deterministic::{Granularity, Stepper};
+    /// let mut stepper = Stepper::new(0, Granularity::Turn, || {
+    ///     let (_tx, rx) = openwork::channel::rendezvous::<()>();
+    ///     rx.recv().is_ok()
+    /// });
+    /// let first = stepper.runnable()[0];
+    /// stepper.step(first);
+    /// assert!(stepper.wake(first), "it waits");
+    /// assert_eq!(stepper.runnable(), [first], "it will look again, and wait on");
+    /// ```
     pub fn wake(&mut self, routine: RoutineId) -> bool {
         let inside = self.machine.enter();
         let waits = !self.over && inside.blocked().contains(&routine.get());
@@ -124,11 +185,25 @@ impl<T: Send + 'static> Stepper<T> {
     }
 
     /// Virtual time since the beginning.
+    ///
+    /// ```
+    /// use openwork::deterministic::{Granularity, Stepper};
+    /// let stepper = Stepper::new(0, Granularity::Turn, || ());
+    /// assert_eq!(stepper.now(), std::time::Duration::ZERO);
+    /// ```
     pub fn now(&self) -> Duration {
         Duration::from_nanos(self.machine.enter().now_ns())
     }
 
     /// What was chosen so far. Unlike a run's, it has every step, not only those with a choice.
+    ///
+    /// ```
+    /// use openwork::deterministic::{Granularity, Stepper};
+    /// let mut stepper = Stepper::new(3, Granularity::Turn, || ());
+    /// let first = stepper.runnable()[0];
+    /// stepper.step(first);
+    /// assert_eq!(stepper.schedule().to_string(), "3: 1");
+    /// ```
     pub fn schedule(&self) -> Schedule {
         Schedule {
             seed: self.seed,
@@ -137,6 +212,18 @@ impl<T: Send + 'static> Stepper<T> {
     }
 
     /// Everybody who waits, if nobody can run and nothing will change that. The run is over then.
+    ///
+    /// ```
+    /// use openwork::deterministic::{Granularity, Stepper};
+    /// let mut stepper = Stepper::new(0, Granularity::Turn, || {
+    ///     let (_tx, rx) = openwork::channel::rendezvous::<()>();
+    ///     rx.recv().is_ok()
+    /// });
+    /// assert!(stepper.deadlock().is_none(), "it can run");
+    /// let first = stepper.runnable()[0];
+    /// stepper.step(first);
+    /// assert_eq!(stepper.deadlock().unwrap().routines[0].id, first);
+    /// ```
     pub fn deadlock(&mut self) -> Option<Deadlock> {
         if self.over {
             return None;
@@ -152,6 +239,15 @@ impl<T: Send + 'static> Stepper<T> {
     }
 
     /// What the first routine returned, if it has; `None` also if it panicked.
+    ///
+    /// ```
+    /// use openwork::deterministic::{Granularity, Stepper};
+    /// let mut stepper = Stepper::new(0, Granularity::Turn, || 5);
+    /// assert_eq!(stepper.take_value(), None);
+    /// let first = stepper.runnable()[0];
+    /// stepper.step(first);
+    /// assert_eq!(stepper.take_value(), Some(5));
+    /// ```
     pub fn take_value(&mut self) -> Option<T> {
         let first = self.first.take_if(|first| first.is_finished())?;
         first.join().ok()

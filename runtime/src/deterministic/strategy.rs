@@ -5,6 +5,15 @@ use std::collections::BTreeMap;
 use crate::deterministic::schedule::Decision;
 
 /// How the next routine is chosen where several can run.
+///
+/// ```
+/// use openwork::deterministic::{Config, Strategy};
+///
+/// for strategy in [Strategy::Uniform, Strategy::Sticky, Strategy::Mixed] {
+///     let config = Config::new().strategy(strategy);
+///     assert!(config.run(1, || openwork::spawn(|| ()).join().unwrap()).is_ok());
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Strategy {
@@ -104,6 +113,20 @@ struct Replay {
 }
 
 /// Where a program left the schedule that it was to repeat.
+///
+/// ```
+/// use openwork::deterministic::{Config, FailureKind, Schedule};
+///
+/// let elsewhere: Schedule = "0: 1 7".parse().unwrap();
+/// let program = || {
+///     let child = openwork::spawn(|| ());
+///     openwork::yield_now();
+///     child.join().unwrap();
+/// };
+/// let failure = Config::new().replay(&elsewhere, program).unwrap_err();
+/// let FailureKind::Diverged(divergence) = failure.kind else { panic!("{failure}") };
+/// println!("at decision {}, where {:?} could run", divergence.decision, divergence.runnable);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Divergence {
     /// The decision's number, from 0.

@@ -32,6 +32,17 @@ pub fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
 }
 
 /// Iterates over a directory's entries; made by [`read_dir`]. Reads some ahead.
+///
+/// ```
+/// use openwork::fs;
+///
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let names = rt.block_on(|| {
+///     let entries: fs::ReadDir = fs::read_dir("src")?;
+///     entries.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>()
+/// });
+/// assert!(names.unwrap().iter().any(|name| name == "lib.rs"));
+/// ```
 #[derive(Debug)]
 pub struct ReadDir {
     entries: std_fs::ReadDir,
@@ -40,6 +51,18 @@ pub struct ReadDir {
 }
 
 /// One entry of a directory.
+///
+/// ```
+/// use openwork::fs::{self, DirEntry};
+///
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// rt.block_on(|| {
+///     for entry in fs::read_dir("src").unwrap() {
+///         let entry: DirEntry = entry.unwrap();
+///         assert!(entry.path().starts_with("src"));
+///     }
+/// });
+/// ```
 #[derive(Debug)]
 pub struct DirEntry {
     entry: std_fs::DirEntry,

@@ -62,6 +62,19 @@ pub fn watch(path: impl AsRef<Path>) -> io::Result<Watcher> {
 /// Tells of changes as they happen; made by [`watch`]. Waits by the poller, like a socket.
 ///
 /// Iterating gives each change, without end.
+///
+/// ```
+/// use openwork::fs::{self, Watcher};
+/// use std::time::Duration;
+///
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// rt.block_on(|| {
+///     let mut watcher: Watcher = fs::watch("src").unwrap();
+///     watcher.add("tests").unwrap();
+///     let nothing = watcher.next_change_timeout(Duration::from_millis(1));
+///     assert_eq!(nothing.unwrap(), None);
+/// });
+/// ```
 #[derive(Debug)]
 pub struct Watcher {
     events: Socket<std_fs::File>,
@@ -71,6 +84,21 @@ pub struct Watcher {
 }
 
 /// One change.
+///
+/// ```
+/// use openwork::fs;
+///
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let folder = std::env::temp_dir().join(format!("openwork-doc-change-{}", std::process::id()));
+/// rt.block_on(|| {
+///     fs::create_dir(&folder)?;
+///     let mut watcher = fs::watch(&folder)?;
+///     fs::create_dir(folder.join("below"))?;
+///     let change = watcher.next_change()?;
+///     assert!(change.is_dir && change.path.ends_with("below") && change.moved.is_none());
+///     fs::remove_dir_all(&folder)
+/// }).unwrap();
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Change {
@@ -86,6 +114,22 @@ pub struct Change {
 }
 
 /// See [`Change`].
+///
+/// ```
+/// use openwork::fs::{self, ChangeKind};
+///
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let folder = std::env::temp_dir().join(format!("openwork-doc-kind-{}", std::process::id()));
+/// rt.block_on(|| {
+///     fs::create_dir(&folder)?;
+///     fs::write(folder.join("old"), "text")?;
+///     let mut watcher = fs::watch(&folder)?;
+///     fs::rename(folder.join("old"), folder.join("new"))?;
+///     assert_eq!(watcher.next_change()?.kind, ChangeKind::MovedFrom);
+///     assert_eq!(watcher.next_change()?.kind, ChangeKind::MovedTo);
+///     fs::remove_dir_all(&folder)
+/// }).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChangeKind {
@@ -155,6 +199,20 @@ impl Watcher {
     }
 
     /// Waits for the next change.
+    ///
+    /// ```
+    /// use openwork::fs;
+    ///
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let folder = std::env::temp_dir().join(format!("openwork-doc-next-{}", std::process::id()));
+    /// rt.block_on(|| {
+    ///     fs::create_dir(&folder)?;
+    ///     let mut watcher = fs::watch(&folder)?;
+    ///     fs::write(folder.join("new"), "text")?;
+    ///     assert_eq!(watcher.next_change()?.path, folder.join("new"));
+    ///     fs::remove_dir_all(&folder)
+    /// }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// Those of the system call; or as [sockets](crate::net) say that the routine was asked to end.

@@ -26,10 +26,24 @@ pub fn stderr() -> Stderr {
 
 /// See [`stdout`]. Each call is a job of the blocking pool: a terminal or a pipe that takes nothing holds no
 /// worker. `println!` writes on the calling thread, and does.
+///
+/// ```
+/// use openwork::io::{Stdout, stdout};
+/// use std::io::Write;
+/// let mut out: Stdout = stdout();
+/// writeln!(out, "one line").unwrap();
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Stdout(());
 
 /// See [`stderr`], and [`Stdout`].
+///
+/// ```
+/// use openwork::io::{Stderr, stderr};
+/// use std::io::Write;
+/// let mut out: Stderr = stderr();
+/// writeln!(out, "one line").unwrap();
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Stderr(());
 

@@ -39,11 +39,34 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 ///
 /// A routine that waits is parked by the poller; time-outs, deadlines and cancels end the wait as those of
 /// [sockets](crate::net) do. Handed on as a child's [`Stdio`] it is made to block again.
+///
+/// ```
+/// use openwork::io::{PipeReader, pipe};
+/// use std::io::{Read, Write};
+///
+/// let (reader, mut writer) = pipe().unwrap();
+/// writer.write_all(b"text").unwrap();
+/// drop(writer);
+/// let mut reader: PipeReader = reader;
+/// let mut text = String::new();
+/// reader.read_to_string(&mut text).unwrap();
+/// assert_eq!(text, "text");
+/// ```
 #[derive(Debug)]
 pub struct PipeReader(Socket<io::PipeReader>);
 
 /// The writing end of a pipe. Fails with [`BrokenPipe`](io::ErrorKind::BrokenPipe) when all reading ends are
 /// closed; otherwise as [`PipeReader`].
+///
+/// ```
+/// use openwork::io::{PipeWriter, pipe};
+/// use std::io::{ErrorKind, Write};
+///
+/// let (reader, writer) = pipe().unwrap();
+/// drop(reader);
+/// let mut writer: PipeWriter = writer;
+/// assert_eq!(writer.write(b"text").unwrap_err().kind(), ErrorKind::BrokenPipe);
+/// ```
 #[derive(Debug)]
 pub struct PipeWriter(Socket<io::PipeWriter>);
 
@@ -210,6 +233,15 @@ impl PipeReader {
 
 impl PipeWriter {
     /// Writes, or leaves the task's waker.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let (_reader, writer) = openwork::io::pipe().unwrap();
+    /// let bytes = rt.spawn_future(async move {
+    ///     std::future::poll_fn(|cx| writer.poll_write(cx, b"text")).await.unwrap()
+    /// });
+    /// assert_eq!(bytes.join().unwrap(), 4);
+    /// ```
     ///
     /// # Errors
     /// As [`PipeReader::poll_read`].

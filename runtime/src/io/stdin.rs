@@ -30,10 +30,27 @@ pub fn stdin() -> Stdin {
 }
 
 /// See [`stdin`]. All handles share one buffer; each call takes what it returns from there, and lines whole.
+///
+/// ```
+/// use openwork::io::{Stdin, stdin};
+/// let input: Stdin = stdin();
+/// let numbers = move || input.lines().map_while(Result::ok).filter_map(|line| line.parse::<i64>().ok());
+/// # let _ = numbers;
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Stdin(());
 
 /// The lines of standard input, without their ends; made by [`Stdin::lines`].
+///
+/// ```
+/// use openwork::io::{Lines, stdin};
+/// fn first(mut lines: Lines) -> Option<String> {
+///     lines.next()?.ok()
+/// }
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let ask = move || rt.block_on(|| first(stdin().lines()));
+/// # let _ = ask;
+/// ```
 #[derive(Debug)]
 pub struct Lines(());
 

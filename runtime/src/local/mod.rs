@@ -72,12 +72,38 @@ macro_rules! routine_local {
 ///   wherever it is called. Tasks of another executor on that thread therefore share it.
 ///
 /// A lookup costs a few nanoseconds; a value costs one allocation.
+///
+/// ```
+/// use openwork::{Runtime, routine_local};
+/// use std::cell::Cell;
+///
+/// routine_local!(static DEPTH: Cell<u32> = Cell::new(0));
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// rt.block_on(|| {
+///     DEPTH.set(5);
+///     let other = openwork::spawn(|| DEPTH.get());
+///     assert_eq!((other.join().unwrap(), DEPTH.get()), (0, 5));
+/// });
+/// ```
 pub struct RoutineLocal<T: 'static> {
     key: Key,
     init: fn() -> T,
 }
 
 /// Why a [`RoutineLocal`] has no value.
+///
+/// ```
+/// use openwork::{LocalError, RoutineLocal};
+///
+/// static NAME: RoutineLocal<String> = RoutineLocal::new(|| "nobody".into());
+///
+/// match NAME.try_with(|name| name.len()) {
+///     Ok(length) => assert_eq!(length, 6),
+///     Err(LocalError::Dropped) => println!("asked by a destructor at the routine's end"),
+///     Err(why) => println!("{why}"),
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LocalError {
@@ -200,6 +226,12 @@ impl<T: Send + 'static> RoutineLocal<Cell<T>> {
 
     /// A copy of the value.
     ///
+    /// ```
+    /// use std::cell::Cell;
+    /// openwork::routine_local!(static DEPTH: Cell<u32> = Cell::new(3));
+    /// assert_eq!(DEPTH.get(), 3);
+    /// ```
+    ///
     /// # Panics
     /// As [`with`](Self::with).
     pub fn get(&'static self) -> T
@@ -211,6 +243,12 @@ impl<T: Send + 'static> RoutineLocal<Cell<T>> {
 
     /// Takes the value; what is left is `T`'s default.
     ///
+    /// ```
+    /// use std::cell::Cell;
+    /// openwork::routine_local!(static DEPTH: Cell<u32> = Cell::new(3));
+    /// assert_eq!((DEPTH.take(), DEPTH.get()), (3, 0));
+    /// ```
+    ///
     /// # Panics
     /// As [`with`](Self::with).
     pub fn take(&'static self) -> T
@@ -221,6 +259,12 @@ impl<T: Send + 'static> RoutineLocal<Cell<T>> {
     }
 
     /// Sets the value and returns the one before.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// openwork::routine_local!(static DEPTH: Cell<u32> = Cell::new(3));
+    /// assert_eq!((DEPTH.replace(4), DEPTH.get()), (3, 4));
+    /// ```
     ///
     /// # Panics
     /// As [`with`](Self::with).
@@ -249,6 +293,13 @@ impl<T: Send + 'static> RoutineLocal<RefCell<T>> {
 
     /// Runs `f` on the mutably borrowed value.
     ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// openwork::routine_local!(static SEEN: RefCell<Vec<u32>> = RefCell::default());
+    /// SEEN.with_borrow_mut(|seen| seen.push(7));
+    /// assert_eq!(SEEN.take(), [7]);
+    /// ```
+    ///
     /// # Panics
     /// As [`with`](Self::with), and if the value is borrowed.
     pub fn with_borrow_mut<R>(&'static self, f: impl FnOnce(&mut T) -> R) -> R {
@@ -257,6 +308,13 @@ impl<T: Send + 'static> RoutineLocal<RefCell<T>> {
 
     /// Sets the value.
     ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// openwork::routine_local!(static SEEN: RefCell<Vec<u32>> = RefCell::default());
+    /// SEEN.set(vec![1, 2]);
+    /// assert_eq!(SEEN.with_borrow(Vec::len), 2);
+    /// ```
+    ///
     /// # Panics
     /// As [`with_borrow_mut`](Self::with_borrow_mut).
     pub fn set(&'static self, value: T) {
@@ -264,6 +322,13 @@ impl<T: Send + 'static> RoutineLocal<RefCell<T>> {
     }
 
     /// Takes the value; what is left is `T`'s default.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// openwork::routine_local!(static SEEN: RefCell<Vec<u32>> = RefCell::new(vec![7]));
+    /// assert_eq!(SEEN.take(), [7]);
+    /// assert!(SEEN.with_borrow(Vec::is_empty));
+    /// ```
     ///
     /// # Panics
     /// As [`with_borrow_mut`](Self::with_borrow_mut).
@@ -275,6 +340,12 @@ impl<T: Send + 'static> RoutineLocal<RefCell<T>> {
     }
 
     /// Sets the value and returns the one before.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// openwork::routine_local!(static SEEN: RefCell<Vec<u32>> = RefCell::new(vec![7]));
+    /// assert_eq!(SEEN.replace(vec![]), [7]);
+    /// ```
     ///
     /// # Panics
     /// As [`with_borrow_mut`](Self::with_borrow_mut).

@@ -1,8 +1,8 @@
 //! What several kinds of sockets have in common with those of the standard library.
 
-/// Conversions, names and the functions that every socket has.
+/// Conversions, names and the functions that every socket has. `$make` is how an example makes one.
 macro_rules! socket_common {
-    ($socket:ident, $std:ty) => {
+    ($socket:ident, $std:ty, $make:expr) => {
         impl $socket {
             fn new(inner: $std) -> $socket {
                 $socket($crate::net::socket::Socket::new(inner))
@@ -10,6 +10,12 @@ macro_rules! socket_common {
 
             /// Takes over a socket of the standard library, and makes it non-blocking: so it becomes
             /// for all its clones.
+            ///
+            /// ```
+            #[doc = concat!("let socket = ", $make, ";")]
+            /// let theirs = socket.into_std().unwrap();
+            #[doc = concat!("assert!(openwork::net::", stringify!($socket), "::from_std(theirs).is_ok());")]
+            /// ```
             ///
             /// # Errors
             /// Those of the system call.
@@ -19,6 +25,11 @@ macro_rules! socket_common {
             }
 
             /// Makes it a socket of the standard library, one that blocks.
+            ///
+            /// ```
+            #[doc = concat!("let socket = ", $make, ";")]
+            /// assert!(socket.into_std().unwrap().take_error().unwrap().is_none());
+            /// ```
             ///
             /// # Errors
             /// Those of the system call.
@@ -30,6 +41,12 @@ macro_rules! socket_common {
 
             /// Another handle to the same socket, with time-outs of its own, which are the same so
             /// far.
+            ///
+            /// ```
+            #[doc = concat!("let socket = ", $make, ";")]
+            /// let other = socket.try_clone().unwrap();
+            /// assert!(other.take_error().unwrap().is_none());
+            /// ```
             ///
             /// # Errors
             /// Those of the system call.
@@ -43,6 +60,11 @@ macro_rules! socket_common {
             /// Whether calls fail with [`WouldBlock`](std::io::ErrorKind::WouldBlock) instead of
             /// waiting. This handle only.
             ///
+            /// ```
+            #[doc = concat!("let socket = ", $make, ";")]
+            /// socket.set_nonblocking(true).unwrap(); // this handle alone asks without waiting
+            /// ```
+            ///
             /// # Errors
             /// None.
             pub fn set_nonblocking(&self, nonblocking: bool) -> std::io::Result<()> {
@@ -53,6 +75,12 @@ macro_rules! socket_common {
             /// Has the socket watched by this runtime from now on, unless it is watched already: so that tasks
             /// of other executors, which know no runtime, can poll it.
             ///
+            /// ```
+            #[doc = concat!("let socket = ", $make, ";")]
+            /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+            /// socket.attach(&rt.handle()).unwrap(); // now tasks of any executor may poll it
+            /// ```
+            ///
             /// # Errors
             /// Those of the system calls.
             pub fn attach(&self, runtime: &$crate::Handle) -> std::io::Result<()> {
@@ -60,6 +88,11 @@ macro_rules! socket_common {
             }
 
             /// Takes the error that the system keeps for the socket.
+            ///
+            /// ```
+            #[doc = concat!("let socket = ", $make, ";")]
+            /// assert!(socket.take_error().unwrap().is_none());
+            /// ```
             ///
             /// # Errors
             /// Those of the system call.
@@ -70,6 +103,11 @@ macro_rules! socket_common {
             /// Ends the socket for everybody: who waits for it and who calls it from now on gets an
             /// error of kind [`NotConnected`](std::io::ErrorKind::NotConnected). The descriptor is
             /// given back when the value is dropped.
+            ///
+            /// ```
+            #[doc = concat!("let socket = ", $make, ";")]
+            /// socket.close(); // whoever waits for it is told
+            /// ```
             pub fn close(&self) {
                 self.0.close();
             }
@@ -96,12 +134,19 @@ macro_rules! socket_common {
     };
 }
 
-/// Time-outs and deadlines in both directions.
+/// Time-outs and deadlines in both directions. `$make` is as in [`socket_common`].
 macro_rules! socket_limits {
-    ($socket:ident) => {
+    ($socket:ident, $make:expr) => {
         impl $socket {
             /// Longest time that a call which receives may wait; `None` for no limit. It is over with
             /// an error of kind [`TimedOut`](std::io::ErrorKind::TimedOut).
+            ///
+            /// ```
+            #[doc = concat!("let socket = ", $make, ";")]
+            /// use std::time::Duration;
+            /// socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+            /// assert!(socket.set_read_timeout(Some(Duration::ZERO)).is_err());
+            /// ```
             ///
             /// # Errors
             /// If it is zero.
@@ -115,6 +160,11 @@ macro_rules! socket_limits {
 
             /// As [`set_read_timeout`](Self::set_read_timeout), for calls that send.
             ///
+            /// ```
+            #[doc = concat!("let socket = ", $make, ";")]
+            /// socket.set_write_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
+            /// ```
+            ///
             /// # Errors
             /// If it is zero.
             pub fn set_write_timeout(
@@ -127,6 +177,11 @@ macro_rules! socket_limits {
 
             /// What [`set_read_timeout`](Self::set_read_timeout) has set.
             ///
+            /// ```
+            #[doc = concat!("let socket = ", $make, ";")]
+            /// assert_eq!(socket.read_timeout().unwrap(), None);
+            /// ```
+            ///
             /// # Errors
             /// None.
             pub fn read_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
@@ -134,6 +189,11 @@ macro_rules! socket_limits {
             }
 
             /// What [`set_write_timeout`](Self::set_write_timeout) has set.
+            ///
+            /// ```
+            #[doc = concat!("let socket = ", $make, ";")]
+            /// assert_eq!(socket.write_timeout().unwrap(), None);
+            /// ```
             ///
             /// # Errors
             /// None.
@@ -144,11 +204,21 @@ macro_rules! socket_limits {
             /// The moment after which no call that receives waits; `None` for no limit. It also
             /// holds for routines that wait already, so the past ends their waits; a plain thread
             /// looks at it when its call begins.
+            ///
+            /// ```
+            #[doc = concat!("let socket = ", $make, ";")]
+            /// socket.set_read_deadline(Some(openwork::time::now())); // ends the waits of all who receive
+            /// ```
             pub fn set_read_deadline(&self, at: Option<std::time::Instant>) {
                 self.0.set_deadline($crate::poller::Direction::Read, at);
             }
 
             /// As [`set_read_deadline`](Self::set_read_deadline), for calls that send.
+            ///
+            /// ```
+            #[doc = concat!("let socket = ", $make, ";")]
+            /// socket.set_write_deadline(None);
+            /// ```
             pub fn set_write_deadline(&self, at: Option<std::time::Instant>) {
                 self.0.set_deadline($crate::poller::Direction::Write, at);
             }

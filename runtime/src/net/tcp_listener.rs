@@ -36,10 +36,20 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug)]
 pub struct TcpListener(Socket<std::net::TcpListener>);
 
-socket_common!(TcpListener, std::net::TcpListener);
+socket_common!(
+    TcpListener,
+    std::net::TcpListener,
+    "openwork::net::TcpListener::bind(\"127.0.0.1:0\").unwrap()"
+);
 
 impl TcpListener {
     /// Listens at the first of the addresses at which it can. Port 0 lets the system choose.
+    ///
+    /// ```
+    /// use openwork::net::TcpListener;
+    /// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// assert_ne!(listener.local_addr().unwrap().port(), 0);
+    /// ```
     ///
     /// # Errors
     /// Those of the system calls, for the last address.
@@ -57,6 +67,17 @@ impl TcpListener {
     }
 
     /// Waits for a connection.
+    ///
+    /// ```
+    /// use openwork::net::{TcpListener, TcpStream};
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// rt.block_on(|| {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    ///     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    ///     let (_, from) = listener.accept().unwrap();
+    ///     assert_eq!(from, client.local_addr().unwrap());
+    /// });
+    /// ```
     ///
     /// # Errors
     /// Those of the system call, and those of the [module](crate::net). When the process has no
@@ -83,6 +104,13 @@ impl TcpListener {
 
     /// As [`accept`](Self::accept), but no longer than until then.
     ///
+    /// ```
+    /// use openwork::{net::TcpListener, time};
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let nobody = rt.block_on(|| TcpListener::bind("127.0.0.1:0").unwrap().accept_deadline(time::now()));
+    /// assert_eq!(nobody.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    /// ```
+    ///
     /// # Errors
     /// As for `accept`, and [`TimedOut`](io::ErrorKind::TimedOut).
     pub fn accept_deadline(&self, at: Instant) -> io::Result<(TcpStream, SocketAddr)> {
@@ -102,6 +130,16 @@ impl TcpListener {
     /// For async code: a connection, or the task's waker is called when there may be one. Of several
     /// tasks that poll, the last one is woken. The first poll must be in a routine, whose runtime
     /// then watches the socket.
+    ///
+    /// ```
+    /// use openwork::net::{TcpListener, TcpStream};
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    /// let accepts = std::future::poll_fn(move |cx| listener.poll_accept(cx));
+    /// let (_, from) = rt.spawn_future(accepts).join().unwrap().unwrap();
+    /// assert_eq!(from, client.local_addr().unwrap());
+    /// ```
     pub fn poll_accept(&self, cx: &task::Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         let accepted = self
             .0
@@ -129,6 +167,12 @@ impl TcpListener {
 
     /// The address at which it listens.
     ///
+    /// ```
+    /// use openwork::net::TcpListener;
+    /// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// assert!(listener.local_addr().unwrap().ip().is_loopback());
+    /// ```
+    ///
     /// # Errors
     /// Those of the system call.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -136,6 +180,11 @@ impl TcpListener {
     }
 
     /// How many routers a packet may pass.
+    ///
+    /// ```
+    /// use openwork::net::TcpListener;
+    /// assert!(TcpListener::bind("127.0.0.1:0").unwrap().ttl().unwrap() > 0);
+    /// ```
     ///
     /// # Errors
     /// Those of the system call.
@@ -145,6 +194,13 @@ impl TcpListener {
 
     /// Sets how many routers a packet may pass.
     ///
+    /// ```
+    /// use openwork::net::TcpListener;
+    /// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// listener.set_ttl(3).unwrap();
+    /// assert_eq!(listener.ttl().unwrap(), 3);
+    /// ```
+    ///
     /// # Errors
     /// Those of the system call.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
@@ -153,6 +209,14 @@ impl TcpListener {
 }
 
 /// See [`TcpListener::incoming`].
+///
+/// ```
+/// use openwork::net::{Incoming, TcpListener, TcpStream};
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+/// let mut incoming: Incoming<'_> = listener.incoming();
+/// assert!(incoming.next().unwrap().is_ok());
+/// ```
 #[derive(Debug)]
 pub struct Incoming<'a>(&'a TcpListener);
 

@@ -41,11 +41,28 @@ use crate::scheduler::timers::NEVER;
 #[derive(Debug)]
 pub struct TcpStream(Socket<std::net::TcpStream>);
 
-socket_common!(TcpStream, std::net::TcpStream);
-socket_limits!(TcpStream);
+socket_common!(
+    TcpStream,
+    std::net::TcpStream,
+    "{\n# let listener = Box::leak(Box::new(std::net::TcpListener::bind(\"127.0.0.1:0\").unwrap()));\n# openwork::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap() }"
+);
+socket_limits!(
+    TcpStream,
+    "{\n# let listener = Box::leak(Box::new(std::net::TcpListener::bind(\"127.0.0.1:0\").unwrap()));\n# openwork::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap() }"
+);
 
 impl TcpStream {
     /// Connects to the first of the addresses that answers.
+    ///
+    /// ```
+    /// use openwork::net::{TcpListener, TcpStream};
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// rt.block_on(|| {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    ///     let address = listener.local_addr().unwrap();
+    ///     assert_eq!(TcpStream::connect(address).unwrap().peer_addr().unwrap(), address);
+    /// });
+    /// ```
     ///
     /// # Errors
     /// Those of the system calls for the last address, and those of the [module](crate::net).
@@ -79,6 +96,18 @@ impl TcpStream {
 
     /// Reads without taking away.
     ///
+    /// ```
+    /// use openwork::net::{TcpListener, TcpStream};
+    /// use std::io::{Read, Write};
+    /// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    /// let (mut server, _) = listener.accept().unwrap();
+    /// client.write_all(b"x").unwrap();
+    /// let mut buf = [0];
+    /// assert_eq!(server.peek(&mut buf).unwrap(), 1);
+    /// assert_eq!(server.read(&mut buf).unwrap(), 1, "still there");
+    /// ```
+    ///
     /// # Errors
     /// Those of the system call and of the [module](crate::net).
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
@@ -88,6 +117,16 @@ impl TcpStream {
     }
 
     /// Ends one or both directions. Who waits in it sees the end.
+    ///
+    /// ```
+    /// use openwork::net::{TcpListener, TcpStream};
+    /// use std::{io::Read, net::Shutdown};
+    /// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    /// let (mut server, _) = listener.accept().unwrap();
+    /// client.shutdown(Shutdown::Write).unwrap();
+    /// assert_eq!(server.read(&mut [0]).unwrap(), 0, "the end");
+    /// ```
     ///
     /// # Errors
     /// Those of the system call.
@@ -121,6 +160,17 @@ impl TcpStream {
     /// For async code: reads, or the task's waker is called when there may be something. Of several
     /// tasks that poll, the last one is woken. The first poll must be in a routine, whose runtime
     /// then watches the socket, or the socket be [attached](Self::attach) to one before.
+    ///
+    /// ```
+    /// use openwork::net::{TcpListener, TcpStream};
+    /// use std::{future::poll_fn, io::Write};
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    /// (&listener.accept().unwrap().0).write_all(b"text").unwrap();
+    /// let read = rt.spawn_future(async move { poll_fn(|cx| client.poll_read(cx, &mut [0; 8])).await });
+    /// assert_eq!(read.join().unwrap().unwrap(), 4);
+    /// ```
     pub fn poll_read(&self, cx: &task::Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         self.0
             .poll(Direction::Read, cx, |mut stream| stream.read(buf))
@@ -128,12 +178,29 @@ impl TcpStream {
 
     /// For async code: writes, or the task's waker is called when there may be room; as
     /// [`poll_read`](Self::poll_read).
+    ///
+    /// ```
+    /// use openwork::net::{TcpListener, TcpStream};
+    /// use std::future::poll_fn;
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    /// let wrote = rt.spawn_future(async move { poll_fn(|cx| client.poll_write(cx, b"text")).await });
+    /// assert_eq!(wrote.join().unwrap().unwrap(), 4);
+    /// ```
     pub fn poll_write(&self, cx: &task::Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.0
             .poll(Direction::Write, cx, |mut stream| stream.write(buf))
     }
 
     /// The address of this end.
+    ///
+    /// ```
+    /// use openwork::net::{TcpListener, TcpStream};
+    /// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    /// assert_eq!(listener.accept().unwrap().1, client.local_addr().unwrap());
+    /// ```
     ///
     /// # Errors
     /// Those of the system call.
@@ -143,6 +210,13 @@ impl TcpStream {
 
     /// The address of the other end.
     ///
+    /// ```
+    /// use openwork::net::{TcpListener, TcpStream};
+    /// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    /// assert_eq!(client.peer_addr().unwrap(), listener.local_addr().unwrap());
+    /// ```
+    ///
     /// # Errors
     /// Those of the system call.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
@@ -150,6 +224,13 @@ impl TcpStream {
     }
 
     /// Whether small writes are sent at once.
+    ///
+    /// ```
+    /// # use openwork::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    /// assert!(!client.nodelay().unwrap());
+    /// ```
     ///
     /// # Errors
     /// Those of the system call.
@@ -159,6 +240,14 @@ impl TcpStream {
 
     /// Sets whether small writes are sent at once instead of gathered (Nagle's algorithm).
     ///
+    /// ```
+    /// # use openwork::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    /// client.set_nodelay(true).unwrap();
+    /// assert!(client.nodelay().unwrap());
+    /// ```
+    ///
     /// # Errors
     /// Those of the system call.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
@@ -166,6 +255,13 @@ impl TcpStream {
     }
 
     /// How many routers a packet may pass.
+    ///
+    /// ```
+    /// # use openwork::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    /// assert!(client.ttl().unwrap() > 0);
+    /// ```
     ///
     /// # Errors
     /// Those of the system call.
@@ -175,6 +271,14 @@ impl TcpStream {
 
     /// Sets how many routers a packet may pass.
     ///
+    /// ```
+    /// # use openwork::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    /// client.set_ttl(3).unwrap();
+    /// assert_eq!(client.ttl().unwrap(), 3);
+    /// ```
+    ///
     /// # Errors
     /// Those of the system call.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
@@ -182,6 +286,15 @@ impl TcpStream {
     }
 
     /// After how long a silence the system asks whether the other end is still there; `None`: never.
+    ///
+    /// ```
+    /// # use openwork::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// use std::time::Duration;
+    /// let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    /// client.set_keepalive(Some(Duration::from_secs(30))).unwrap();
+    /// assert_eq!(client.keepalive().unwrap(), Some(Duration::from_secs(30)));
+    /// ```
     ///
     /// # Errors
     /// Those of the system calls.
@@ -194,6 +307,13 @@ impl TcpStream {
     }
 
     /// See [`set_keepalive`](Self::set_keepalive).
+    ///
+    /// ```
+    /// # use openwork::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    /// assert_eq!(client.keepalive().unwrap(), None);
+    /// ```
     ///
     /// # Errors
     /// Those of the system calls.
@@ -268,15 +388,48 @@ read_by_borrow!(TcpStream);
 write_when_ready!(TcpStream, "TcpStream::write");
 
 /// The receiving half of a [`TcpStream`]; see [`TcpStream::split`].
+///
+/// ```
+/// use openwork::net::{ReadHalf, TcpListener, TcpStream};
+/// use std::io::{Read, Write};
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+/// (&listener.accept().unwrap().0).write_all(b"text").unwrap();
+/// let mut reads: ReadHalf = client.split().0;
+/// let mut text = [0; 4];
+/// reads.read_exact(&mut text).unwrap();
+/// assert_eq!(&text, b"text");
+/// ```
 #[derive(Debug)]
 pub struct ReadHalf(Arc<TcpStream>);
 
 /// The sending half of a [`TcpStream`]; see [`TcpStream::split`].
+///
+/// ```
+/// use openwork::net::{TcpListener, TcpStream, WriteHalf};
+/// use std::io::{Read, Write};
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+/// let (mut server, _) = listener.accept().unwrap();
+/// let (_reads, mut writes): (_, WriteHalf) = client.split();
+/// writes.write_all(b"text").unwrap();
+/// drop(writes); // ends the direction
+/// let mut text = String::new();
+/// server.read_to_string(&mut text).unwrap();
+/// assert_eq!(text, "text");
+/// ```
 #[derive(Debug)]
 pub struct WriteHalf(Arc<TcpStream>);
 
 impl ReadHalf {
     /// The whole connection.
+    ///
+    /// ```
+    /// # use openwork::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let (reads, _) = TcpStream::connect(listener.local_addr().unwrap()).unwrap().split();
+    /// assert!(reads.stream().peer_addr().is_ok());
+    /// ```
     pub fn stream(&self) -> &TcpStream {
         &self.0
     }
@@ -284,6 +437,13 @@ impl ReadHalf {
 
 impl WriteHalf {
     /// The whole connection.
+    ///
+    /// ```
+    /// # use openwork::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let (_, writes) = TcpStream::connect(listener.local_addr().unwrap()).unwrap().split();
+    /// writes.stream().set_nodelay(true).unwrap();
+    /// ```
     pub fn stream(&self) -> &TcpStream {
         &self.0
     }

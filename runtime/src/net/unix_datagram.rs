@@ -25,11 +25,26 @@ use crate::poller::Direction;
 #[derive(Debug)]
 pub struct UnixDatagram(Socket<std_net::UnixDatagram>);
 
-socket_common!(UnixDatagram, std_net::UnixDatagram);
-socket_limits!(UnixDatagram);
+socket_common!(
+    UnixDatagram,
+    std_net::UnixDatagram,
+    "openwork::net::UnixDatagram::unbound().unwrap()"
+);
+socket_limits!(
+    UnixDatagram,
+    "openwork::net::UnixDatagram::unbound().unwrap()"
+);
 
 impl UnixDatagram {
     /// A socket at a path, where nothing may be yet.
+    ///
+    /// ```
+    /// use openwork::net::UnixDatagram;
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-dgram-{}", std::process::id()));
+    /// let socket = UnixDatagram::bind(&path).unwrap();
+    /// assert_eq!(socket.local_addr().unwrap().as_pathname(), Some(path.as_path()));
+    /// # std::fs::remove_file(path).unwrap();
+    /// ```
     ///
     /// # Errors
     /// Those of the system calls.
@@ -39,6 +54,11 @@ impl UnixDatagram {
 
     /// A socket without an address.
     ///
+    /// ```
+    /// use openwork::net::UnixDatagram;
+    /// assert!(UnixDatagram::unbound().unwrap().local_addr().unwrap().is_unnamed());
+    /// ```
+    ///
     /// # Errors
     /// Those of the system call.
     pub fn unbound() -> io::Result<UnixDatagram> {
@@ -46,6 +66,13 @@ impl UnixDatagram {
     }
 
     /// Two sockets connected to each other.
+    ///
+    /// ```
+    /// use openwork::net::UnixDatagram;
+    /// let (one, other) = UnixDatagram::pair().unwrap();
+    /// one.send(b"x").unwrap();
+    /// assert_eq!(other.recv(&mut [0]).unwrap(), 1);
+    /// ```
     ///
     /// # Errors
     /// Those of the system call.
@@ -56,6 +83,17 @@ impl UnixDatagram {
 
     /// Sets whom [`send`](Self::send) sends to.
     ///
+    /// ```
+    /// use openwork::net::UnixDatagram;
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-connect-{}", std::process::id()));
+    /// let server = UnixDatagram::bind(&path).unwrap();
+    /// let client = UnixDatagram::unbound().unwrap();
+    /// client.connect(&path).unwrap();
+    /// client.send(b"x").unwrap();
+    /// assert_eq!(server.recv(&mut [0]).unwrap(), 1);
+    /// # std::fs::remove_file(path).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// Those of the system call.
     pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
@@ -63,6 +101,12 @@ impl UnixDatagram {
     }
 
     /// Sends a datagram to whom the socket is connected to; waits while that one's queue is full.
+    ///
+    /// ```
+    /// use openwork::net::UnixDatagram;
+    /// let (one, _other) = UnixDatagram::pair().unwrap();
+    /// assert_eq!(one.send(b"text").unwrap(), 4);
+    /// ```
     ///
     /// # Errors
     /// Those of the system call and of the [module](crate::net).
@@ -74,6 +118,13 @@ impl UnixDatagram {
 
     /// Waits for a datagram. What does not fit is lost.
     ///
+    /// ```
+    /// use openwork::net::UnixDatagram;
+    /// let (one, other) = UnixDatagram::pair().unwrap();
+    /// one.send(b"text").unwrap();
+    /// assert_eq!(other.recv(&mut [0; 2]).unwrap(), 2, "the rest is lost");
+    /// ```
+    ///
     /// # Errors
     /// Those of the system call and of the [module](crate::net).
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
@@ -82,6 +133,14 @@ impl UnixDatagram {
     }
 
     /// As [`recv`](Self::recv), with the sender's address.
+    ///
+    /// ```
+    /// use openwork::net::UnixDatagram;
+    /// let (one, other) = UnixDatagram::pair().unwrap();
+    /// one.send(b"x").unwrap();
+    /// let (len, from) = other.recv_from(&mut [0]).unwrap();
+    /// assert!(len == 1 && from.is_unnamed());
+    /// ```
     ///
     /// # Errors
     /// Those of the system call and of the [module](crate::net).
@@ -93,6 +152,15 @@ impl UnixDatagram {
 
     /// Sends a datagram to the socket at a path; waits while that one's queue is full.
     ///
+    /// ```
+    /// use openwork::net::UnixDatagram;
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-send-to-{}", std::process::id()));
+    /// let server = UnixDatagram::bind(&path).unwrap();
+    /// UnixDatagram::unbound().unwrap().send_to(b"x", &path).unwrap();
+    /// assert_eq!(server.recv(&mut [0]).unwrap(), 1);
+    /// # std::fs::remove_file(path).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// Those of the system call and of the [module](crate::net).
     pub fn send_to(&self, buf: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
@@ -103,6 +171,14 @@ impl UnixDatagram {
 
     /// Ends one or both directions. Who waits in it sees the end.
     ///
+    /// ```
+    /// use openwork::net::UnixDatagram;
+    /// let (one, other) = UnixDatagram::pair().unwrap();
+    /// one.shutdown(std::net::Shutdown::Write).unwrap();
+    /// assert!(one.send(b"x").is_err());
+    /// # drop(other);
+    /// ```
+    ///
     /// # Errors
     /// Those of the system call.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
@@ -111,6 +187,11 @@ impl UnixDatagram {
 
     /// The address of this end.
     ///
+    /// ```
+    /// use openwork::net::UnixDatagram;
+    /// assert!(UnixDatagram::pair().unwrap().0.local_addr().unwrap().is_unnamed());
+    /// ```
+    ///
     /// # Errors
     /// Those of the system call.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -118,6 +199,11 @@ impl UnixDatagram {
     }
 
     /// The address to which it is connected.
+    ///
+    /// ```
+    /// use openwork::net::UnixDatagram;
+    /// assert!(UnixDatagram::unbound().unwrap().peer_addr().is_err(), "it is connected to nobody");
+    /// ```
     ///
     /// # Errors
     /// Those of the system call.

@@ -32,8 +32,12 @@ use crate::scheduler::timers::NEVER;
 #[derive(Debug)]
 pub struct UnixStream(Socket<std_net::UnixStream>);
 
-socket_common!(UnixStream, std_net::UnixStream);
-socket_limits!(UnixStream);
+socket_common!(
+    UnixStream,
+    std_net::UnixStream,
+    "openwork::net::UnixStream::pair().unwrap().0"
+);
+socket_limits!(UnixStream, "openwork::net::UnixStream::pair().unwrap().0");
 
 /// Waits for Unix stream connections; as [`std::os::unix::net::UnixListener`].
 ///
@@ -58,10 +62,24 @@ socket_limits!(UnixStream);
 #[derive(Debug)]
 pub struct UnixListener(Socket<std_net::UnixListener>);
 
-socket_common!(UnixListener, std_net::UnixListener);
+socket_common!(
+    UnixListener,
+    std_net::UnixListener,
+    "{\n# use std::os::linux::net::SocketAddrExt;\n# use std::os::unix::net as std_net;\n# let name = std_net::SocketAddr::from_abstract_name(format!(\"{} {:?}\", std::process::id(), std::thread::current().id())).unwrap();\n# openwork::net::UnixListener::from_std(std_net::UnixListener::bind_addr(&name).unwrap()).unwrap() }"
+);
 
 impl UnixStream {
     /// Connects to the listener at a path. Waits while its queue is full.
+    ///
+    /// ```
+    /// use openwork::net::{UnixListener, UnixStream};
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-ustream-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path).unwrap();
+    /// let client = UnixStream::connect(&path).unwrap();
+    /// assert_eq!(client.peer_addr().unwrap().as_pathname(), Some(path.as_path()));
+    /// # drop(listener);
+    /// # std::fs::remove_file(path).unwrap();
+    /// ```
     ///
     /// # Errors
     /// Those of the system calls and of the [module](crate::net).
@@ -75,6 +93,14 @@ impl UnixStream {
 
     /// Two sockets connected to each other.
     ///
+    /// ```
+    /// use openwork::net::UnixStream;
+    /// use std::io::{Read, Write};
+    /// let (mut one, mut other) = UnixStream::pair().unwrap();
+    /// one.write_all(b"x").unwrap();
+    /// assert_eq!(other.read(&mut [0]).unwrap(), 1);
+    /// ```
+    ///
     /// # Errors
     /// Those of the system call.
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
@@ -84,6 +110,14 @@ impl UnixStream {
 
     /// Ends one or both directions. Who waits in it sees the end.
     ///
+    /// ```
+    /// use openwork::net::UnixStream;
+    /// use std::io::Read;
+    /// let (one, mut other) = UnixStream::pair().unwrap();
+    /// one.shutdown(std::net::Shutdown::Write).unwrap();
+    /// assert_eq!(other.read(&mut [0]).unwrap(), 0, "the end");
+    /// ```
+    ///
     /// # Errors
     /// Those of the system call.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
@@ -91,6 +125,11 @@ impl UnixStream {
     }
 
     /// The address of this end.
+    ///
+    /// ```
+    /// use openwork::net::UnixStream;
+    /// assert!(UnixStream::pair().unwrap().0.local_addr().unwrap().is_unnamed());
+    /// ```
     ///
     /// # Errors
     /// Those of the system call.
@@ -100,6 +139,12 @@ impl UnixStream {
 
     /// The address of the other end.
     ///
+    /// ```
+    /// use openwork::net::UnixStream;
+    /// let (one, _other) = UnixStream::pair().unwrap();
+    /// assert!(one.peer_addr().unwrap().is_unnamed());
+    /// ```
+    ///
     /// # Errors
     /// Those of the system call.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
@@ -108,12 +153,31 @@ impl UnixStream {
 
     /// For async code: reads, or the task's waker is called when there may be something; as
     /// [`TcpStream::poll_read`](crate::net::TcpStream::poll_read).
+    ///
+    /// ```
+    /// use openwork::net::UnixStream;
+    /// use std::{future::poll_fn, io::Write};
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let (mut one, other) = UnixStream::pair().unwrap();
+    /// one.write_all(b"text").unwrap();
+    /// let read = rt.spawn_future(async move { poll_fn(|cx| other.poll_read(cx, &mut [0; 8])).await });
+    /// assert_eq!(read.join().unwrap().unwrap(), 4);
+    /// ```
     pub fn poll_read(&self, cx: &task::Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         self.0
             .poll(Direction::Read, cx, |mut stream| stream.read(buf))
     }
 
     /// For async code: writes, or the task's waker is called when there may be room.
+    ///
+    /// ```
+    /// use openwork::net::UnixStream;
+    /// use std::future::poll_fn;
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let (one, _other) = UnixStream::pair().unwrap();
+    /// let wrote = rt.spawn_future(async move { poll_fn(|cx| one.poll_write(cx, b"text")).await });
+    /// assert_eq!(wrote.join().unwrap().unwrap(), 4);
+    /// ```
     pub fn poll_write(&self, cx: &task::Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.0
             .poll(Direction::Write, cx, |mut stream| stream.write(buf))
@@ -126,6 +190,15 @@ write_when_ready!(UnixStream, "UnixStream::write");
 impl UnixListener {
     /// Listens at a path, where nothing may be yet.
     ///
+    /// ```
+    /// use openwork::net::UnixListener;
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-ubind-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path).unwrap();
+    /// assert!(UnixListener::bind(&path).is_err(), "something is there");
+    /// # drop(listener);
+    /// # std::fs::remove_file(path).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// Those of the system calls.
     pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixListener> {
@@ -133,6 +206,16 @@ impl UnixListener {
     }
 
     /// Waits for a connection.
+    ///
+    /// ```
+    /// use openwork::net::{UnixListener, UnixStream};
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-uaccept-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path).unwrap();
+    /// let _client = UnixStream::connect(&path).unwrap();
+    /// let (_stream, from) = listener.accept().unwrap();
+    /// assert!(from.is_unnamed());
+    /// # std::fs::remove_file(path).unwrap();
+    /// ```
     ///
     /// # Errors
     /// Those of the system call and of the [module](crate::net).
@@ -142,6 +225,15 @@ impl UnixListener {
 
     /// As [`accept`](Self::accept), but no longer than so.
     ///
+    /// ```
+    /// use openwork::net::UnixListener;
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-utimeout-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path).unwrap();
+    /// let nobody = listener.accept_timeout(std::time::Duration::from_millis(1));
+    /// assert_eq!(nobody.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    /// # std::fs::remove_file(path).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// As for `accept`, and [`TimedOut`](io::ErrorKind::TimedOut).
     pub fn accept_timeout(&self, timeout: Duration) -> io::Result<(UnixStream, SocketAddr)> {
@@ -149,6 +241,15 @@ impl UnixListener {
     }
 
     /// As [`accept`](Self::accept), but no longer than until then.
+    ///
+    /// ```
+    /// use openwork::{net::UnixListener, time};
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-udeadline-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path).unwrap();
+    /// let nobody = listener.accept_deadline(time::now());
+    /// assert_eq!(nobody.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    /// # std::fs::remove_file(path).unwrap();
+    /// ```
     ///
     /// # Errors
     /// As for `accept`, and [`TimedOut`](io::ErrorKind::TimedOut).
@@ -167,11 +268,28 @@ impl UnixListener {
     }
 
     /// All connections, one after the other; it never ends.
+    ///
+    /// ```
+    /// use openwork::net::{UnixListener, UnixStream};
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-uincoming-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path).unwrap();
+    /// let _client = UnixStream::connect(&path).unwrap();
+    /// assert!(listener.incoming().next().unwrap().is_ok());
+    /// # std::fs::remove_file(path).unwrap();
+    /// ```
     pub fn incoming(&self) -> impl Iterator<Item = io::Result<UnixStream>> {
         std::iter::repeat_with(|| self.accept().map(|(stream, _)| stream))
     }
 
     /// The address at which it listens.
+    ///
+    /// ```
+    /// use openwork::net::UnixListener;
+    /// let path = std::env::temp_dir().join(format!("openwork-doc-ulocal-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path).unwrap();
+    /// assert_eq!(listener.local_addr().unwrap().as_pathname(), Some(path.as_path()));
+    /// # std::fs::remove_file(path).unwrap();
+    /// ```
     ///
     /// # Errors
     /// Those of the system call.

@@ -14,6 +14,14 @@ use crate::time;
 /// How a child is started; as [`std::process::Command`].
 ///
 /// What is not here is reached by [`as_std_mut`](Self::as_std_mut).
+///
+/// ```
+/// use openwork::process::Command;
+///
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let output = rt.block_on(|| Command::new("echo").arg("from a child").output());
+/// assert_eq!(output.unwrap().stdout, b"from a child\n");
+/// ```
 #[derive(Debug)]
 pub struct Command {
     command: std_process::Command,

@@ -42,6 +42,20 @@ pub struct Barrier {
 }
 
 /// What [`Barrier::wait`] returns.
+///
+/// ```
+/// use openwork::{Runtime, scope, sync::{Barrier, BarrierWaitResult}};
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// rt.block_on(|| {
+///     let barrier = Barrier::new(2);
+///     scope(|s| {
+///         let other = s.spawn(|| barrier.wait());
+///         let mine: BarrierWaitResult = barrier.wait();
+///         assert_ne!(mine.is_leader(), other.join().unwrap().is_leader());
+///     });
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BarrierWaitResult(bool);
 
@@ -246,6 +260,12 @@ fn finish(state: &ShortLock<BarrierState>, order: Order) -> BarrierWaitResult {
 
 task_future!(
     /// See [`Barrier::wait_async`].
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let alone: &'static _ = Box::leak(Box::new(openwork::sync::Barrier::new(1)));
+    /// assert!(rt.spawn_future(alone.wait_async()).join().unwrap().is_leader());
+    /// ```
     BarrierFuture,
     BarrierState,
     BarrierWaitResult,

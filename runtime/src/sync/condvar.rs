@@ -49,6 +49,15 @@ pub struct Condvar {
 }
 
 /// Whether a wait with a timeout ended because of it.
+///
+/// ```
+/// use openwork::sync::{Condvar, Mutex};
+/// use std::time::Duration;
+///
+/// let (lock, never) = (Mutex::new(7), Condvar::new());
+/// let (guard, result) = never.wait_timeout(lock.lock().unwrap(), Duration::ZERO).unwrap();
+/// assert!(result.timed_out() && *guard == 7);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitTimeoutResult(bool);
 

@@ -12,6 +12,24 @@ use crate::sync::mutex::{AsyncMutexGuard, LockFuture, Mutex};
 use crate::sync::station::Task;
 
 /// See [`Condvar::wait_async`].
+///
+/// ```
+/// use openwork::{Runtime, sync::{Condvar, Mutex}};
+/// use std::sync::Arc;
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let shared = Arc::new((Mutex::new(false), Condvar::new()));
+/// let waits = shared.clone();
+/// let task = rt.spawn_future(async move {
+///     let mut ready = waits.0.lock_async().await.unwrap();
+///     while !*ready {
+///         ready = waits.1.wait_async(ready).await.unwrap();
+///     }
+/// });
+/// *shared.0.lock().unwrap() = true;
+/// shared.1.notify_all();
+/// task.join().unwrap();
+/// ```
 #[must_use = "the lock is given back, and nothing is waited for"]
 pub struct CondvarFuture<'a, T: ?Sized> {
     condvar: &'a Condvar,

@@ -10,6 +10,20 @@ pub type LockResult<G> = Result<G, LockError<G>>;
 
 /// Why [`Mutex::lock`](super::Mutex::lock), [`RwLock::read`](super::RwLock::read) or
 /// [`RwLock::write`](super::RwLock::write) gave no clean guard.
+///
+/// ```
+/// use openwork::sync::{LockError, Mutex};
+///
+/// # std::panic::set_hook(Box::new(|_| {}));
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let lock = std::sync::Arc::new(Mutex::new(7));
+/// let other = lock.clone();
+/// let _ = rt.spawn(move || { let _guard = other.lock(); panic!("midway") }).join();
+/// match lock.lock() {
+///     Err(LockError::Poisoned(guard)) => assert_eq!(*guard, 7),
+///     _ => unreachable!(),
+/// }
+/// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError<G> {
@@ -23,6 +37,15 @@ pub enum LockError<G> {
 }
 
 /// Why [`Mutex::try_lock`](super::Mutex::try_lock) and its like gave no clean guard.
+///
+/// ```
+/// use openwork::sync::{Mutex, TryLockError};
+///
+/// let lock = Mutex::new(7);
+/// let guard = lock.lock().unwrap();
+/// assert!(matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
+/// # drop(guard);
+/// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TryLockError<G> {
@@ -35,6 +58,18 @@ pub enum TryLockError<G> {
 }
 
 /// Why [`Mutex::lock_timeout`](super::Mutex::lock_timeout) and its like gave no clean guard.
+///
+/// ```
+/// use openwork::sync::{LockTimeoutError, Mutex};
+/// use std::time::Duration;
+///
+/// let lock = Mutex::new(7);
+/// let guard = lock.lock().unwrap();
+/// let late = lock.lock_timeout(Duration::from_millis(1));
+/// assert!(matches!(late, Err(LockTimeoutError::Timeout)));
+/// # drop(late);
+/// # drop(guard);
+/// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum LockTimeoutError<G> {
@@ -51,6 +86,18 @@ pub enum LockTimeoutError<G> {
 
 /// Why [`Condvar::wait_timeout`](super::Condvar::wait_timeout) and its like gave no clean guard. Inside
 /// it is what the call would have returned.
+///
+/// ```
+/// use openwork::sync::{Condvar, CondvarTimeoutError, Mutex};
+/// use std::time::Duration;
+///
+/// let (lock, never) = (Mutex::new(7), Condvar::new());
+/// match never.wait_timeout(lock.lock().unwrap(), Duration::ZERO) {
+///     Ok((guard, result)) => assert!(result.timed_out() && *guard == 7),
+///     Err(CondvarTimeoutError::Cancelled) => println!("the routine should end"),
+///     Err(why) => panic!("{why}"),
+/// }
+/// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CondvarTimeoutError<G> {
@@ -66,6 +113,14 @@ pub enum CondvarTimeoutError<G> {
 }
 
 /// Why a wait with a timeout ended before what it waited for.
+///
+/// ```
+/// use openwork::sync::{Latch, WaitTimeoutError};
+/// use std::time::Duration;
+///
+/// let closed = Latch::new(1);
+/// assert_eq!(closed.wait_timeout(Duration::ZERO), Err(WaitTimeoutError::Timeout));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitTimeoutError {
@@ -78,6 +133,14 @@ pub enum WaitTimeoutError {
 }
 
 /// Why [`Semaphore::acquire`](super::Semaphore::acquire) and its like gave no permit.
+///
+/// ```
+/// use openwork::sync::{AcquireError, Semaphore};
+///
+/// let semaphore = Semaphore::new(0);
+/// semaphore.close();
+/// assert_eq!(semaphore.acquire().unwrap_err(), AcquireError::Closed);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireError {
@@ -94,6 +157,11 @@ pub enum AcquireError {
 }
 
 /// Why [`Semaphore::try_acquire`](super::Semaphore::try_acquire) and its like gave no permit.
+///
+/// ```
+/// use openwork::sync::{Semaphore, TryAcquireError};
+/// assert_eq!(Semaphore::new(0).try_acquire().unwrap_err(), TryAcquireError::NoPermits);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryAcquireError {
@@ -106,6 +174,14 @@ pub enum TryAcquireError {
 }
 
 /// Why [`Semaphore::acquire_timeout`](super::Semaphore::acquire_timeout) and its like gave no permit.
+///
+/// ```
+/// use openwork::sync::{AcquireTimeoutError, Semaphore};
+/// use std::time::Duration;
+///
+/// let late = Semaphore::new(0).acquire_timeout(Duration::ZERO).map(drop);
+/// assert_eq!(late, Err(AcquireTimeoutError::Timeout));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireTimeoutError {

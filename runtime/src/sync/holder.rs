@@ -32,6 +32,18 @@ const RUNTIMES: u64 = 0xFFFE;
 pub(crate) struct Holder(pub(crate) u64);
 
 /// Who holds a lock or waits for one.
+///
+/// ```
+/// use openwork::{Runtime, snapshot::Owner, sync::Mutex};
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// rt.block_on(|| {
+///     let lock = Mutex::new(());
+///     let _guard = lock.lock().unwrap();
+///     let me = openwork::current().unwrap().routine;
+///     assert_eq!(lock.owner(), Some(Owner::Routine(me)));
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Owner {

@@ -192,6 +192,12 @@ impl Latch {
 
 task_future!(
     /// See [`Latch::wait_async`].
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let open: &'static _ = Box::leak(Box::new(openwork::sync::Latch::new(0)));
+    /// rt.spawn_future(open.wait_async()).join().unwrap();
+    /// ```
     LatchFuture,
     LatchState,
     (),

@@ -65,6 +65,17 @@ impl<T: ?Sized> UnwindSafe for Mutex<T> {}
 impl<T: ?Sized> RefUnwindSafe for Mutex<T> {}
 
 /// Holds a [`Mutex`]; dropping it unlocks. Stays with the routine or thread that locked.
+///
+/// ```
+/// use openwork::sync::{Mutex, MutexGuard};
+///
+/// fn tidy(mut names: MutexGuard<'_, Vec<&str>>) {
+///     names.sort();
+/// }
+/// let names = Mutex::new(vec!["b", "a"]);
+/// tidy(names.lock().unwrap());
+/// assert_eq!(*names.lock().unwrap(), ["a", "b"]);
+/// ```
 #[must_use = "the lock is given back at once"]
 pub struct MutexGuard<'a, T: ?Sized> {
     lock: &'a Mutex<T>,
@@ -78,6 +89,22 @@ unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 
 /// Holds a [`Mutex`] for async code; dropping it unlocks. It may be held across an `await` and change
 /// threads, so the lock says of its owner only that it is a task.
+///
+/// ```
+/// use openwork::{Runtime, spawn_future, sync::Mutex, time};
+/// use std::{sync::Arc, time::Duration};
+///
+/// let rt = Runtime::builder().workers(2).build().unwrap();
+/// let count = Arc::new(Mutex::new(0));
+/// let shared = count.clone();
+/// let task = rt.spawn_future(async move {
+///     let mut guard = shared.lock_async().await.unwrap();
+///     time::after(Duration::from_millis(1)).await; // held across an await
+///     *guard += 1;
+/// });
+/// task.join().unwrap();
+/// assert_eq!(*count.lock().unwrap(), 1);
+/// ```
 #[must_use = "the lock is given back at once"]
 pub struct AsyncMutexGuard<'a, T: ?Sized>(MutexGuard<'a, T>);
 
@@ -367,6 +394,18 @@ guard_traits!(mut MutexGuard, |guard| guard.lock.value.get());
 guard_traits!(mut AsyncMutexGuard, |guard| guard.0.lock.value.get());
 
 /// See [`Mutex::lock_async`].
+///
+/// ```
+/// use openwork::sync::{LockFuture, Mutex};
+///
+/// async fn add(lock: LockFuture<'_, u32>) {
+///     *lock.await.unwrap() += 1;
+/// }
+/// let count: &'static Mutex<u32> = Box::leak(Box::new(Mutex::new(0)));
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// rt.spawn_future(add(count.lock_async())).join().unwrap();
+/// assert_eq!(*count.lock().unwrap(), 1);
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct LockFuture<'a, T: ?Sized> {
     lock: &'a Mutex<T>,

@@ -245,6 +245,13 @@ impl Order {
 
 task_future!(
     /// See [`Notify::wait_async`].
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let notify: &'static _ = Box::leak(Box::new(openwork::sync::Notify::new()));
+    /// notify.notify_one();
+    /// rt.spawn_future(notify.wait_async()).join().unwrap();
+    /// ```
     NotifyFuture,
     NotifyState,
     (),

@@ -45,6 +45,16 @@ pub struct Once {
 }
 
 /// What [`Once::call_once_force`] tells the initialisation.
+///
+/// ```
+/// use openwork::sync::Once;
+///
+/// # std::panic::set_hook(Box::new(|_| {}));
+/// static READY: Once = Once::new();
+/// let failed = std::panic::catch_unwind(|| READY.call_once(|| panic!("no ink")));
+/// assert!(failed.is_err());
+/// READY.call_once_force(|stage| assert!(stage.is_poisoned()));
+/// ```
 #[derive(Debug)]
 pub struct OnceStage {
     poisoned: bool,

@@ -65,6 +65,17 @@ impl<T: ?Sized> UnwindSafe for RwLock<T> {}
 impl<T: ?Sized> RefUnwindSafe for RwLock<T> {}
 
 /// Reads an [`RwLock`]; dropping it gives the share back. Stays with the routine or thread that locked.
+///
+/// ```
+/// use openwork::sync::{RwLock, RwLockReadGuard};
+///
+/// fn total(numbers: &RwLockReadGuard<'_, Vec<u32>>) -> u32 {
+///     numbers.iter().sum()
+/// }
+/// let numbers = RwLock::new(vec![1, 2]);
+/// let (one, other) = (numbers.read().unwrap(), numbers.read().unwrap());
+/// assert_eq!(total(&one) + total(&other), 6);
+/// ```
 #[must_use = "the lock is given back at once"]
 pub struct RwLockReadGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
@@ -72,6 +83,16 @@ pub struct RwLockReadGuard<'a, T: ?Sized> {
 }
 
 /// Holds an [`RwLock`] for writing; dropping it unlocks. Stays with the routine or thread that locked.
+///
+/// ```
+/// use openwork::sync::{RwLock, RwLockWriteGuard};
+///
+/// let numbers = RwLock::new(vec![1]);
+/// let mut writes: RwLockWriteGuard<'_, _> = numbers.write().unwrap();
+/// writes.push(2);
+/// drop(writes);
+/// assert_eq!(*numbers.read().unwrap(), [1, 2]);
+/// ```
 #[must_use = "the lock is given back at once"]
 pub struct RwLockWriteGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
@@ -85,10 +106,31 @@ unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
 unsafe impl<T: ?Sized + Sync> Sync for RwLockWriteGuard<'_, T> {}
 
 /// Reads an [`RwLock`] in async code; it may be held across an `await` and change threads.
+///
+/// ```
+/// use openwork::{Runtime, sync::RwLock};
+/// use std::sync::Arc;
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let text = Arc::new(RwLock::new("shared"));
+/// let task = rt.spawn_future(async move { text.read_async().await.unwrap().len() });
+/// assert_eq!(task.join().unwrap(), 6);
+/// ```
 #[must_use = "the lock is given back at once"]
 pub struct AsyncRwLockReadGuard<'a, T: ?Sized>(RwLockReadGuard<'a, T>);
 
 /// Holds an [`RwLock`] for writing in async code; it may be held across an `await` and change threads.
+///
+/// ```
+/// use openwork::{Runtime, sync::RwLock};
+/// use std::sync::Arc;
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let count = Arc::new(RwLock::new(0));
+/// let shared = count.clone();
+/// rt.spawn_future(async move { *shared.write_async().await.unwrap() += 1 }).join().unwrap();
+/// assert_eq!(*count.read().unwrap(), 1);
+/// ```
 #[must_use = "the lock is given back at once"]
 pub struct AsyncRwLockWriteGuard<'a, T: ?Sized>(RwLockWriteGuard<'a, T>);
 
@@ -522,6 +564,17 @@ guard_traits!(AsyncRwLockReadGuard, |guard| guard.0.lock.value.get());
 guard_traits!(mut AsyncRwLockWriteGuard, |guard| guard.0.lock.value.get());
 
 /// See [`RwLock::read_async`].
+///
+/// ```
+/// use openwork::sync::{ReadFuture, RwLock};
+///
+/// async fn length(text: ReadFuture<'_, String>) -> usize {
+///     text.await.unwrap().len()
+/// }
+/// let text: &'static RwLock<String> = Box::leak(Box::new(RwLock::new("text".into())));
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// assert_eq!(rt.spawn_future(length(text.read_async())).join().unwrap(), 4);
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct ReadFuture<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
@@ -529,6 +582,18 @@ pub struct ReadFuture<'a, T: ?Sized> {
 }
 
 /// See [`RwLock::write_async`].
+///
+/// ```
+/// use openwork::sync::{RwLock, WriteFuture};
+///
+/// async fn clear(text: WriteFuture<'_, String>) {
+///     text.await.unwrap().clear();
+/// }
+/// let text: &'static RwLock<String> = Box::leak(Box::new(RwLock::new("text".into())));
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// rt.spawn_future(clear(text.write_async())).join().unwrap();
+/// assert!(text.read().unwrap().is_empty());
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct WriteFuture<'a, T: ?Sized> {
     lock: &'a RwLock<T>,

@@ -47,6 +47,16 @@ pub struct Semaphore {
 }
 
 /// Permits of a [`Semaphore`], given back when it is dropped. It may change threads.
+///
+/// ```
+/// use openwork::sync::Semaphore;
+///
+/// let semaphore = Semaphore::new(1);
+/// let permit = semaphore.acquire().unwrap();
+/// assert_eq!(semaphore.available(), 0);
+/// drop(permit);
+/// assert_eq!(semaphore.available(), 1);
+/// ```
 #[must_use = "the permits are given back at once"]
 #[derive(Debug)]
 pub struct SemaphorePermit<'a> {
@@ -55,6 +65,17 @@ pub struct SemaphorePermit<'a> {
 }
 
 /// As [`SemaphorePermit`], of a semaphore in an [`Arc`].
+///
+/// ```
+/// use openwork::{Runtime, sync::Semaphore};
+/// use std::sync::Arc;
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let semaphore = Arc::new(Semaphore::new(1));
+/// let permit = semaphore.clone().acquire_owned(1).unwrap();
+/// rt.spawn(move || drop(permit)).join().unwrap(); // given back by another routine
+/// assert_eq!(semaphore.available(), 1);
+/// ```
 #[must_use = "the permits are given back at once"]
 #[derive(Debug)]
 pub struct OwnedSemaphorePermit {
@@ -488,6 +509,11 @@ impl Order {
 
 impl<'a> SemaphorePermit<'a> {
     /// How many permits it stands for.
+    ///
+    /// ```
+    /// let semaphore = openwork::sync::Semaphore::new(3);
+    /// assert_eq!(semaphore.acquire_many(2).unwrap().count(), 2);
+    /// ```
     pub fn count(&self) -> usize {
         self.count
     }
@@ -519,6 +545,11 @@ impl<'a> SemaphorePermit<'a> {
 
 impl OwnedSemaphorePermit {
     /// How many permits it stands for.
+    ///
+    /// ```
+    /// let semaphore = std::sync::Arc::new(openwork::sync::Semaphore::new(3));
+    /// assert_eq!(semaphore.acquire_owned(2).unwrap().count(), 2);
+    /// ```
     pub fn count(&self) -> usize {
         self.count
     }
@@ -537,6 +568,16 @@ impl Drop for OwnedSemaphorePermit {
 }
 
 /// See [`Semaphore::acquire_async`].
+///
+/// ```
+/// use openwork::{Runtime, sync::Semaphore};
+/// use std::sync::Arc;
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let semaphore = Arc::new(Semaphore::new(2));
+/// let task = rt.spawn_future(async move { semaphore.acquire_many_async(2).await.unwrap().count() });
+/// assert_eq!(task.join().unwrap(), 2);
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct AcquireFuture<'a> {
     semaphore: &'a Semaphore,

@@ -42,6 +42,16 @@ pub struct WaitGroup {
 }
 
 /// Counts in a [`WaitGroup`] until it is dropped.
+///
+/// ```
+/// use openwork::{Runtime, sync::WaitGroup};
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let group = WaitGroup::new();
+/// let member = group.member();
+/// rt.spawn(move || drop(member)).detach();
+/// group.wait(); // until the member is dropped
+/// ```
 #[must_use = "it counts until it is dropped"]
 pub struct WaitGroupMember(WaitGroup);
 
@@ -244,6 +254,12 @@ impl WaitGroup {
 
 task_future!(
     /// See [`WaitGroup::wait_async`].
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let nobody: &'static _ = Box::leak(Box::new(openwork::sync::WaitGroup::new()));
+    /// rt.spawn_future(nobody.wait_async()).join().unwrap();
+    /// ```
     WaitGroupFuture,
     GroupState,
     (),

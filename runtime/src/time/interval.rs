@@ -24,6 +24,19 @@ const MISSED_NS: u64 = 5_000_000;
 /// | [`Burst`](Self::Burst) | 30, 40 (both at once), 50, 60 |
 /// | [`Delay`](Self::Delay) | 57, 67 |
 /// | [`Skip`](Self::Skip) | 50, 60 |
+///
+/// ```
+/// use openwork::time::{self, MissedTickBehavior};
+/// use std::time::Duration;
+///
+/// let mut rhythm = time::interval(Duration::from_millis(1));
+/// rhythm.set_missed_tick_behavior(MissedTickBehavior::Skip);
+/// let first = rhythm.tick();
+/// std::thread::sleep(Duration::from_millis(5));
+/// let next = rhythm.tick();
+/// let third = rhythm.tick();
+/// assert!(next < third && third.duration_since(first) >= Duration::from_millis(5), "left out");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissedTickBehavior {
     /// All of them come at once, until the rhythm is caught up with: for work that must be done so many
@@ -57,6 +70,15 @@ impl MissedTickBehavior {
 /// Ticks are taken one after the other, by [`tick`](Self::tick) in a routine or a thread, by
 /// [`tick_async`](Self::tick_async) or [`poll_tick`](Self::poll_tick) in async code. It costs nothing
 /// while nobody waits for one.
+///
+/// ```
+/// use openwork::time::{self, Interval};
+/// use std::time::Duration;
+///
+/// let mut rhythm: Interval = time::interval(Duration::from_millis(1));
+/// let (one, two) = (rhythm.tick(), rhythm.tick());
+/// assert_eq!(two - one, Duration::from_millis(1));
+/// ```
 #[derive(Debug)]
 pub struct Interval {
     /// To the next tick.
@@ -75,6 +97,19 @@ impl futures_core::Stream for Interval {
 }
 
 /// A future of the next tick; made by [`Interval::tick_async`].
+///
+/// ```
+/// use openwork::{Runtime, time};
+/// use std::time::Duration;
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let task = rt.spawn_future(async {
+///     let mut rhythm = time::interval(Duration::from_millis(1));
+///     rhythm.tick_async().await;
+///     rhythm.tick_async().await
+/// });
+/// assert!(task.join().unwrap() <= std::time::Instant::now());
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct Tick<'a>(&'a mut Interval);

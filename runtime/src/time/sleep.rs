@@ -11,6 +11,15 @@ use crate::snapshot::WaitReason;
 use crate::time;
 
 /// A future that is ready at a moment; made by [`after`] and [`until`].
+///
+/// ```
+/// use openwork::{Runtime, time::{self, Sleep}};
+/// use std::time::Duration;
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let nap: Sleep = time::after(Duration::from_millis(1));
+/// rt.spawn_future(nap).join().unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sleep {

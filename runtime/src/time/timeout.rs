@@ -9,6 +9,15 @@ use std::time::{Duration, Instant};
 use super::{Sleep, after, until};
 
 /// A future with a limit; made by [`timeout`] and [`timeout_at`].
+///
+/// ```
+/// use openwork::{Runtime, time::{self, Timeout}};
+/// use std::time::Duration;
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let bounded: Timeout<_> = time::timeout(Duration::from_secs(1), async { 5 });
+/// assert_eq!(rt.spawn_future(bounded).join().unwrap(), Ok(5));
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct Timeout<F> {
     /// Pinned as this is.
@@ -17,6 +26,15 @@ pub struct Timeout<F> {
 }
 
 /// The future was not ready in time.
+///
+/// ```
+/// use openwork::{Runtime, time::{self, Elapsed}};
+/// use std::time::Duration;
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let late = time::timeout(Duration::ZERO, std::future::pending::<()>());
+/// assert_eq!(rt.spawn_future(late).join().unwrap(), Err(Elapsed));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the deadline has passed before the future was ready")]
 pub struct Elapsed;

@@ -77,6 +77,14 @@ pub struct CancelToken {
 }
 
 /// Why a token was cancelled. The first cancel's reason counts.
+///
+/// ```
+/// use openwork::{CancelCause, CancelToken};
+///
+/// let token = CancelToken::new();
+/// token.cancel();
+/// assert!(matches!(token.cause(), Some(CancelCause::Requested)));
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CancelCause {

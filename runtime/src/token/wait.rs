@@ -9,6 +9,14 @@ use crate::channel::{RecvError, RecvTimeoutError};
 use crate::select::{self, AnyArm, Outcome};
 
 /// Why a wait for a [`CancelToken`] ended without its cancel.
+///
+/// ```
+/// use openwork::{CancelToken, WaitError};
+/// use std::time::Duration;
+///
+/// let never = CancelToken::new().wait_timeout(Duration::from_millis(1));
+/// assert_eq!(never.map(drop), Err(WaitError::Timeout));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {

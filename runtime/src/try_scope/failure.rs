@@ -9,6 +9,17 @@ use crate::id::RoutineId;
 use crate::routine::body;
 
 /// Why a [`try_scope`](crate::try_scope) gave no value.
+///
+/// ```
+/// use openwork::{Runtime, ScopeError, try_scope};
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// match rt.block_on(|| try_scope(|s| { s.spawn(|| Err::<(), _>("out of paper")); Ok(()) })) {
+///     Ok(()) => unreachable!(),
+///     Err(ScopeError::Failed(failures)) => assert_eq!(*failures.first().error().unwrap(), "out of paper"),
+///     Err(why) => panic!("{why}"),
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScopeError<E> {
@@ -53,6 +64,23 @@ pub struct Failures<E> {
 }
 
 /// One failure: who, and with what.
+///
+/// ```
+/// use openwork::{Builder, Runtime, ScopeError, try_scope};
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let result = rt.block_on(|| {
+///     try_scope::<_, (), _>(|s| {
+///         let reader = Builder::new().name("reader");
+///         s.spawn_as(reader, || Err::<(), _>("no such page")).unwrap();
+///         Ok(())
+///     })
+/// });
+/// let Err(ScopeError::Failed(failures)) = result else { panic!() };
+/// let failure = failures.into_first();
+/// assert_eq!(failure.name(), Some("reader"));
+/// assert!(failure.to_string().ends_with("`reader`: no such page"));
+/// ```
 #[derive(Debug)]
 pub struct Failure<E> {
     pub(super) routine: RoutineId,
@@ -62,6 +90,24 @@ pub struct Failure<E> {
 }
 
 /// With what a routine failed.
+///
+/// ```
+/// use openwork::{FailureKind, Runtime, ScopeError, try_scope};
+///
+/// # std::panic::set_hook(Box::new(|_| {}));
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let result = rt.block_on(|| {
+///     try_scope::<_, (), &str>(|s| {
+///         s.spawn(|| -> Result<(), &str> { panic!("out of paper") });
+///         Ok(())
+///     })
+/// });
+/// let Err(ScopeError::Failed(failures)) = result else { panic!() };
+/// match failures.into_first().into_kind() {
+///     FailureKind::Panicked(report) => assert_eq!(report.message(), "out of paper"),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FailureKind<E> {
@@ -72,6 +118,23 @@ pub enum FailureKind<E> {
 }
 
 /// A panic's payload and its text.
+///
+/// ```
+/// use openwork::{FailureKind, Runtime, ScopeError, try_scope};
+///
+/// # std::panic::set_hook(Box::new(|_| {}));
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let result = rt.block_on(|| {
+///     try_scope::<_, (), ()>(|s| {
+///         s.spawn(|| -> Result<(), ()> { panic!("out of ink") });
+///         Ok(())
+///     })
+/// });
+/// let Err(ScopeError::Failed(failures)) = result else { panic!() };
+/// let FailureKind::Panicked(report) = failures.into_first().into_kind() else { panic!() };
+/// assert_eq!(report.message(), "out of ink");
+/// assert!(report.into_payload().is::<&str>());
+/// ```
 pub struct PanicReport {
     message: String,
     /// `Any + Send` is not `Sync`; an error should be.
@@ -79,6 +142,20 @@ pub struct PanicReport {
 }
 
 /// Why a routine of a [`try_scope`](crate::try_scope) gave no value.
+///
+/// ```
+/// use openwork::{Runtime, TryJoinError, try_scope};
+///
+/// let rt = Runtime::builder().workers(1).build().unwrap();
+/// let result = rt.block_on(|| {
+///     try_scope::<_, (), _>(|s| {
+///         let fails = s.spawn(|| Err::<(), _>("out of paper"));
+///         assert_eq!(fails.join(), Err(TryJoinError::Failed));
+///         Ok(())
+///     })
+/// });
+/// assert!(result.is_err(), "the scope says with what");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryJoinError {
@@ -95,6 +172,13 @@ pub enum TryJoinError {
 
 impl<E> ScopeError<E> {
     /// The failures, if that is why.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::try_scope;
+    /// let failed = rt.block_on(|| try_scope::<_, (), _>(|_| Err("no")).unwrap_err());
+    /// assert_eq!(failed.failures().unwrap().len(), 1);
+    /// ```
     pub fn failures(&self) -> Option<&Failures<E>> {
         match self {
             ScopeError::Failed(failures) => Some(failures),
@@ -113,21 +197,49 @@ impl<E> Failures<E> {
     }
 
     /// The one that cancelled the rest.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::try_scope;
+    /// let failed = rt.block_on(|| try_scope::<_, (), _>(|_| Err("no")).unwrap_err());
+    /// assert_eq!(failed.failures().unwrap().first().error(), Some(&"no"));
+    /// ```
     pub fn first(&self) -> &Failure<E> {
         &self.all[self.first]
     }
 
     /// The one that cancelled the rest; the others are dropped.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::{ScopeError, try_scope};
+    /// let Err(ScopeError::Failed(failures)) = rt.block_on(|| try_scope::<_, (), _>(|_| Err("no"))) else { panic!() };
+    /// assert_eq!(failures.into_first().error(), Some(&"no"));
+    /// ```
     pub fn into_first(mut self) -> Failure<E> {
         self.all.swap_remove(self.first)
     }
 
     /// All of them, in order.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::{ScopeError, try_scope};
+    /// let Err(ScopeError::Failed(failures)) = rt.block_on(|| try_scope::<_, (), _>(|_| Err("no"))) else { panic!() };
+    /// assert!(failures.iter().all(|failure| failure.error() == Some(&"no")));
+    /// ```
     pub fn iter(&self) -> std::slice::Iter<'_, Failure<E>> {
         self.all.iter()
     }
 
     /// How many there are.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::{ScopeError, try_scope};
+    /// let Err(ScopeError::Failed(failures)) = rt.block_on(|| try_scope::<_, (), _>(|_| Err("no"))) else { panic!() };
+    /// assert_eq!(failures.len(), 1);
+    /// ```
     #[expect(clippy::len_without_is_empty, reason = "never empty")]
     pub fn len(&self) -> usize {
         self.all.len()
@@ -154,32 +266,76 @@ impl<'a, E> IntoIterator for &'a Failures<E> {
 
 impl<E> Failure<E> {
     /// Who failed: a routine of the scope, or its owner.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::{ScopeError, current, try_scope};
+    /// rt.block_on(|| {
+    ///     let Err(ScopeError::Failed(failures)) = try_scope::<_, (), _>(|_| Err("no")) else { panic!() };
+    ///     assert_eq!(failures.first().routine(), current().unwrap().routine, "the owner itself");
+    /// });
+    /// ```
     pub fn routine(&self) -> RoutineId {
         self.routine
     }
 
     /// Its name, if it has one.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::{ScopeError, try_scope};
+    /// let Err(ScopeError::Failed(failures)) = rt.block_on(|| try_scope::<_, (), _>(|_| Err("no"))) else { panic!() };
+    /// assert_eq!(failures.first().name(), None, "the owner was given none");
+    /// ```
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
     /// Whether a call had told the routine before that it should end: then the failure may be a
     /// consequence, a `?` on a `Cancelled` say.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::{ScopeError, try_scope};
+    /// let Err(ScopeError::Failed(failures)) = rt.block_on(|| try_scope::<_, (), _>(|_| Err("no"))) else { panic!() };
+    /// assert!(!failures.first().after_cancel(), "nobody had failed before");
+    /// ```
     pub fn after_cancel(&self) -> bool {
         self.after_cancel
     }
 
     /// With what it failed.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::{FailureKind, ScopeError, try_scope};
+    /// let Err(ScopeError::Failed(failures)) = rt.block_on(|| try_scope::<_, (), _>(|_| Err("no"))) else { panic!() };
+    /// assert!(matches!(failures.first().kind(), FailureKind::Error("no")));
+    /// ```
     pub fn kind(&self) -> &FailureKind<E> {
         &self.kind
     }
 
     /// With what it failed.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::{FailureKind, ScopeError, try_scope};
+    /// let Err(ScopeError::Failed(failures)) = rt.block_on(|| try_scope::<_, (), _>(|_| Err("no"))) else { panic!() };
+    /// assert!(matches!(failures.into_first().into_kind(), FailureKind::Error("no")));
+    /// ```
     pub fn into_kind(self) -> FailureKind<E> {
         self.kind
     }
 
     /// The `Err` that it returned; `None` if it panicked.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// use openwork::{ScopeError, try_scope};
+    /// let Err(ScopeError::Failed(failures)) = rt.block_on(|| try_scope::<_, (), _>(|_| Err("no"))) else { panic!() };
+    /// assert_eq!(failures.first().error(), Some(&"no"));
+    /// ```
     pub fn error(&self) -> Option<&E> {
         match &self.kind {
             FailureKind::Error(error) => Some(error),
@@ -197,11 +353,33 @@ impl PanicReport {
     }
 
     /// The panic's message.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// # std::panic::set_hook(Box::new(|_| {}));
+    /// use openwork::{FailureKind, ScopeError, try_scope};
+    /// let panics = || -> Result<(), ()> { panic!("no ink") };
+    /// let result = rt.block_on(|| try_scope(|s| Ok(drop(s.spawn(panics)))));
+    /// let Err(ScopeError::Failed(failures)) = result else { panic!() };
+    /// let FailureKind::Panicked(report) = failures.first().kind() else { panic!() };
+    /// assert_eq!(report.message(), "no ink");
+    /// ```
     pub fn message(&self) -> &str {
         &self.message
     }
 
     /// The panic's payload, for [`resume_unwind`](std::panic::resume_unwind).
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// # std::panic::set_hook(Box::new(|_| {}));
+    /// use openwork::{FailureKind, ScopeError, try_scope};
+    /// let panics = || -> Result<(), ()> { panic!("no ink") };
+    /// let result = rt.block_on(|| try_scope(|s| Ok(drop(s.spawn(panics)))));
+    /// let Err(ScopeError::Failed(failures)) = result else { panic!() };
+    /// let FailureKind::Panicked(report) = failures.into_first().into_kind() else { panic!() };
+    /// assert_eq!(*report.into_payload().downcast_ref::<&str>().unwrap(), "no ink");
+    /// ```
     pub fn into_payload(self) -> Box<dyn Any + Send> {
         self.payload.into_inner().unwrap_or_else(|e| e.into_inner())
     }

@@ -43,6 +43,7 @@ pub mod io;
 mod join;
 mod local;
 pub mod memory;
+mod monitor;
 pub mod net;
 mod poller;
 mod prefetch;
@@ -56,6 +57,7 @@ mod scheduler;
 mod scope;
 #[doc(hidden)]
 pub mod select;
+mod signals;
 pub mod snapshot;
 mod spawn;
 mod stack;

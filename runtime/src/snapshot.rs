@@ -962,3 +962,75 @@ pub struct ResidencySample {
     /// Resident bytes of the sampled ones.
     pub resident_bytes: u64,
 }
+
+/// How long something took, so and so many times.
+///
+/// ```
+/// use openwork::snapshot::Latencies;
+/// let mut seen = Latencies::default();
+/// assert_eq!(seen.quantile(0.5), None);
+/// seen.count = 3;
+/// seen.buckets[4] = 2; // two within 16 us, but not within 8
+/// seen.buckets[10] = 1;
+/// seen.max_ns = 900_000;
+/// assert_eq!(seen.quantile(0.5), Some(16_000));
+/// assert_eq!(seen.quantile(0.99), Some(900_000));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latencies {
+    /// How often. The sum of [`buckets`](Self::buckets).
+    pub count: u64,
+    /// All together, in nanoseconds.
+    pub sum_ns: u64,
+    /// The longest, in nanoseconds.
+    pub max_ns: u64,
+    /// Entry `i` counts those of up to `1 us << i` that are not in an entry before; the last one counts
+    /// all beyond as well.
+    pub buckets: [u64; Latencies::BUCKETS],
+}
+
+impl Latencies {
+    /// Number of [`buckets`](Self::buckets).
+    pub const BUCKETS: usize = 26;
+
+    /// A bound that so much of them kept to, in nanoseconds: the end of the bucket in which the quantile lies,
+    /// or the longest, if that is less. `None` if there are none.
+    pub fn quantile(&self, of: f64) -> Option<u64> {
+        let wanted = (of * self.count as f64).ceil().max(1.0) as u64;
+        let mut below = 0;
+        let bucket = self.buckets.iter().position(|&n| {
+            below += n;
+            below >= wanted
+        });
+        (self.count != 0).then(|| {
+            let last = Self::BUCKETS - 1;
+            match bucket {
+                Some(bucket) if bucket < last => (1_000 << bucket).min(self.max_ns),
+                _ => self.max_ns,
+            }
+        })
+    }
+}
+
+/// A system call in which a thread sleeps.
+///
+/// ```
+/// use openwork::snapshot::SystemCall;
+/// # #[cfg(target_arch = "x86_64")]
+/// assert_eq!(SystemCall { number: 0, arguments: [0; 6] }.name(), Some("read"));
+/// assert_eq!(SystemCall { number: 99_999, arguments: [0; 6] }.name(), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SystemCall {
+    /// Its number on this machine.
+    pub number: u32,
+    /// What it was called with, as the registers have it.
+    pub arguments: [u64; 6],
+}
+
+impl SystemCall {
+    /// Its name, as in section 2 of the manual; `None` for one that is newer than this crate's table.
+    pub fn name(&self) -> Option<&'static str> {
+        syscalls::Sysno::new(self.number as usize).map(|call| call.name())
+    }
+}

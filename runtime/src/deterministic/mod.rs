@@ -78,7 +78,7 @@ pub use schedule::{Decision, Schedule, ScheduleParseError};
 pub use stepper::{Granularity, Stepper};
 pub use strategy::{Divergence, Strategy};
 
-use crate::stack::overflow;
+use crate::stack::altstack::AltStack;
 use drive::{Machine, Stock};
 use strategy::Chooser;
 
@@ -286,7 +286,7 @@ impl Config {
         T: Send + 'static,
     {
         // Without one an overflow is not named, and that is all.
-        let _altstack = overflow::thread_altstack();
+        let _altstack = AltStack::plain();
         self.run_on(&mut Stock::default(), seed, f)
     }
 
@@ -318,7 +318,7 @@ impl Config {
     {
         let (seed, decisions) = (schedule.seed, schedule.decisions.clone());
         let chooser = Chooser::replay(seed, decisions, self.step_ns(), self.steps_max);
-        let _altstack = overflow::thread_altstack();
+        let _altstack = AltStack::plain();
         self.run_chosen(&mut Stock::default(), seed, chooser, f)
     }
 
@@ -364,7 +364,7 @@ impl Config {
             None => seeds,
         };
         let f = Arc::new(f);
-        let _altstack = overflow::thread_altstack();
+        let _altstack = AltStack::plain();
         let mut stock = Stock::default();
         let mut summary = Summary::default();
         let mut seen = BTreeSet::new();

@@ -11,7 +11,7 @@ use crate::join::JoinHandle;
 use crate::scheduler::block::{self, Context};
 use crate::scheduler::worker::explored::Next;
 use crate::snapshot::RoutineView;
-use crate::stack::overflow;
+use crate::stack::altstack::AltStack;
 
 /// How far a step goes.
 ///
@@ -151,7 +151,7 @@ impl<T: Send + 'static> Stepper<T> {
         if self.over {
             return false;
         }
-        let _altstack = overflow::thread_altstack();
+        let _altstack = AltStack::plain();
         let inside = self.machine.enter();
         inside.look();
         let stepped = inside.step_of(routine.get());
@@ -228,7 +228,7 @@ impl<T: Send + 'static> Stepper<T> {
         if self.over {
             return None;
         }
-        let _altstack = overflow::thread_altstack();
+        let _altstack = AltStack::plain();
         let inside = self.machine.enter();
         if inside.look() != Next::Deadlock {
             return None;
@@ -259,7 +259,7 @@ impl<T> Drop for Stepper<T> {
         if block::context() != Context::Thread {
             return;
         }
-        let _altstack = overflow::thread_altstack();
+        let _altstack = AltStack::plain();
         let inside = self.machine.enter();
         drop(self.first.take());
         self.machine.end(&inside);

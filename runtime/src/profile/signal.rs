@@ -13,16 +13,16 @@
 
 use std::io;
 use std::ptr;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{
     AtomicPtr, AtomicU32,
-    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    Ordering::{Relaxed, Release, SeqCst},
 };
 use std::time::Duration;
 
 use super::frames::{self, Bounds};
 use super::ring::{self, Head, SampleRing};
+use crate::monitor::probe::thread_clock;
+use crate::signals::{Handler, InstallError};
 use crate::thread_state::{self, ThreadState};
 
 /// Threads that can be sampled at once.
@@ -146,79 +146,14 @@ impl Drop for Timer {
     }
 }
 
-/// The clock that counts the CPU time of the thread `tid`, as the kernel numbers them: the thread's
-/// number inverted, the bit for "of a thread", and the kind that the scheduler counts.
-fn thread_clock(tid: i32) -> libc::clockid_t {
-    const OF_A_THREAD: i32 = 4;
-    const SCHEDULER: i32 = 2;
-    (!tid << 3) | OF_A_THREAD | SCHEDULER
-}
+static HANDLER: Handler = Handler::new(libc::SIGPROF, on_signal, true);
 
-/// CPU time that the thread `tid` of this process has used; `None` if it has ended.
-pub(super) fn cpu_time(tid: i32) -> Option<Duration> {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is on this frame; an unknown clock is an error, not undefined.
-    let known = unsafe { libc::clock_gettime(thread_clock(tid), &mut time) } == 0;
-    known.then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
-}
-
-/// The action that was there before ours, null until ours is installed. Never freed: a handler may
-/// read it at any time.
-static BEFORE: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
-
-/// What stands in the way of the handler.
-pub(super) enum InstallError {
-    /// Somebody installed another one over ours.
-    Replaced,
-    /// The system refused.
-    Os(io::Error),
-}
-
-/// Puts the handler in place; once, it stays for the rest of the process. Taking it out again would
-/// let a late signal kill the program.
+/// Puts the handler in place; once, it stays for the rest of the process.
 pub(super) fn install() -> Result<(), InstallError> {
-    static INSTALLING: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    let os = || InstallError::Os(io::Error::last_os_error());
-    // SAFETY: all-zero is a valid `sigaction`: the default action.
-    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: reads the present action into a value on this frame.
-    if unsafe { libc::sigaction(libc::SIGPROF, ptr::null(), &mut now) } != 0 {
-        return Err(os());
-    }
-    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_signal;
-    let handler = handler as *const () as libc::sighandler_t;
-    if now.sa_sigaction == handler {
-        return Ok(());
-    }
-    // Theirs may pass signals on to ours; were ours to pass them on to theirs, they would go round
-    // for ever.
-    if !BEFORE.load(Relaxed).is_null() {
-        return Err(InstallError::Replaced);
-    }
-    // Release: before our handler can run it must find this whole.
-    BEFORE.store(Box::into_raw(Box::new(now)), Release);
-    // SAFETY: as above.
-    let mut ours: libc::sigaction = unsafe { std::mem::zeroed() };
-    ours.sa_sigaction = handler;
-    ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-    // SAFETY: the set is on this frame; the handler has the signature that SA_SIGINFO asks for, and
-    // does only what a handler may (see the module's text).
-    let installed = unsafe {
-        libc::sigfillset(&mut ours.sa_mask);
-        libc::sigaction(libc::SIGPROF, &ours, ptr::null_mut())
-    };
-    if installed == 0 { Ok(()) } else { Err(os()) }
+    HANDLER.install()
 }
 
-extern "C" fn on_signal(
-    signal: libc::c_int,
-    info: *mut libc::siginfo_t,
-    context: *mut libc::c_void,
-) {
+extern "C" fn on_signal(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: always valid for the calling thread.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: as above.
@@ -239,7 +174,7 @@ extern "C" fn on_signal(
             station.busy.store(0, Release);
         }
         // SAFETY: as above.
-        None => unsafe { pass_on(signal, info, context) },
+        None => unsafe { HANDLER.pass_on(info, context) },
     }
     // SAFETY: as above.
     unsafe { *errno = saved };
@@ -274,40 +209,6 @@ unsafe fn station_of(info: *mut libc::siginfo_t) -> Option<(&'static Station, u3
             info.overrun.max(0) as u32,
         )
     })
-}
-
-/// Does with a foreign signal what would have been done without us.
-///
-/// # Safety
-/// 1. Alive: the arguments are those of a handler that is still running.
-unsafe fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: never freed, and written once before the handler was installed.
-    let Some(before) = (unsafe { BEFORE.load(Acquire).as_ref() }) else {
-        return;
-    };
-    match before.sa_sigaction {
-        libc::SIG_IGN => {}
-        libc::SIG_DFL => {
-            // The default action ends the process. It does so once this handler returns, as the
-            // signal is held back until then.
-            // SAFETY: both are async-signal-safe.
-            unsafe {
-                libc::signal(signal, libc::SIG_DFL);
-                libc::raise(signal);
-            }
-        }
-        handler if before.sa_flags & libc::SA_SIGINFO != 0 => {
-            type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
-            // SAFETY: SA_SIGINFO says that the number is the address of such a function.
-            let handler: Handler = unsafe { std::mem::transmute(handler) };
-            handler(signal, info, context);
-        }
-        handler => {
-            // SAFETY: without SA_SIGINFO it is the address of such a function.
-            let handler: extern "C" fn(libc::c_int) = unsafe { std::mem::transmute(handler) };
-            handler(signal);
-        }
-    }
 }
 
 /// The registers of the interrupted code.

@@ -6,6 +6,7 @@
 //! slots that are still warm. [`overflow`] names the routine that ran into its guard, and
 //! [`residency`] asks the kernel what a stack holds and takes back what it no longer needs.
 
+pub(crate) mod altstack;
 mod arena;
 mod guard;
 pub(crate) mod overflow;
@@ -130,14 +131,14 @@ mod tests {
 
 /// For tests whose subject is the whole process: its end, its mappings, its handlers.
 #[cfg(test)]
-mod child {
+pub(crate) mod child {
     use std::process::{Command, Output};
 
     const MARK: &str = "OPENWORK_TEST_CHILD";
 
     /// In the test itself: runs the same test in a process of its own and returns how that ended.
     /// In that process: `None`. `test` is the test's path in this crate.
-    pub(super) fn run(test: &str) -> Option<Output> {
+    pub(crate) fn run(test: &str) -> Option<Output> {
         if std::env::var_os(MARK).is_some() {
             return None;
         }

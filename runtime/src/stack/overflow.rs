@@ -20,9 +20,6 @@ use std::sync::{Once, OnceLock};
 use super::page_bytes;
 use super::segments::{self, Hit};
 
-/// Bytes of a worker thread's alternate stack: all signal handlers of the process run there, those
-/// of profilers included, and with the widest vector registers the kernel's frame alone takes 11 KiB.
-const ALTSTACK_BYTES: usize = 64 << 10;
 /// Bytes of the report: enough for a path of 700 bytes. A longer one is cut.
 const REPORT_BYTES: usize = 1024;
 
@@ -313,74 +310,6 @@ impl Report {
     }
 }
 
-/// The alternate signal stack of one thread, in force until dropped. It cannot leave the thread: the
-/// raw pointer keeps it from being `Send`, and that is meant so.
-#[derive(Debug)]
-#[must_use = "the alternate stack goes when this is dropped"]
-pub(crate) struct ThreadAltStack {
-    mapping: *mut libc::c_void,
-    before: libc::stack_t,
-}
-
-/// Gives the calling thread an alternate signal stack of 64 KiB with a guard page below it, in place
-/// of the small one that threads of the standard library have.
-///
-/// # Errors
-///
-/// The kernel has no memory for it; the thread keeps what it had.
-pub(crate) fn thread_altstack() -> io::Result<ThreadAltStack> {
-    let bytes = ALTSTACK_BYTES + page_bytes();
-    // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-    let mapping = unsafe {
-        libc::mmap(
-            ptr::null_mut(),
-            bytes,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK,
-            -1,
-            0,
-        )
-    };
-    if mapping == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    let ours = libc::stack_t {
-        ss_sp: mapping.wrapping_byte_add(page_bytes()),
-        ss_flags: 0,
-        ss_size: ALTSTACK_BYTES,
-    };
-    let mut before = MaybeUninit::<libc::stack_t>::uninit();
-    // SAFETY: the page is the lowest of the mapping just made, the rest of which is a stack that
-    // stays mapped until `ThreadAltStack::drop` has taken it out of use; `before` is written by the
-    // kernel on success.
-    unsafe {
-        if libc::mprotect(mapping, page_bytes(), libc::PROT_NONE) != 0
-            || libc::sigaltstack(&ours, before.as_mut_ptr()) != 0
-        {
-            let error = io::Error::last_os_error();
-            libc::munmap(mapping, bytes);
-            return Err(error);
-        }
-        Ok(ThreadAltStack {
-            mapping,
-            before: before.assume_init(),
-        })
-    }
-}
-
-impl Drop for ThreadAltStack {
-    fn drop(&mut self) {
-        // SAFETY: `before` is what this thread had (the value cannot leave its thread). It was not
-        // in use then or now: a handler does not run this. Only once the kernel has let go of ours
-        // is it unmapped; if it has not, it stays.
-        unsafe {
-            if libc::sigaltstack(&self.before, ptr::null_mut()) == 0 {
-                libc::munmap(self.mapping, ALTSTACK_BYTES + page_bytes());
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::ExitStatusExt;
@@ -392,6 +321,7 @@ mod tests {
 
     use super::*;
     use crate::snapshot::GuardMode;
+    use crate::stack::altstack::AltStack;
     use crate::stack::{Slot, StackArena, StackClass, StackConfig, StackPool, child};
 
     /// [`RoutineFacts::stack_low`] of the pretended routine.
@@ -474,7 +404,7 @@ mod tests {
         }
         install(pretended_routine);
         report_to(File::create(path).unwrap());
-        let _altstack = thread_altstack().unwrap();
+        let _altstack = AltStack::plain().unwrap();
         assert!(
             run_on(slot(guard, 64 << 10), 10) > 0,
             "a shallow one ends well"
@@ -544,7 +474,7 @@ mod tests {
             return;
         }
         install(pretended_routine);
-        let _altstack = thread_altstack().unwrap();
+        let _altstack = AltStack::plain().unwrap();
         // SAFETY: none: the fault is what is tested.
         unsafe { std::hint::black_box(16 as *mut u64).write_volatile(1) };
     }
@@ -559,7 +489,7 @@ mod tests {
             return;
         }
         install(pretended_routine);
-        let _altstack = thread_altstack().unwrap();
+        let _altstack = AltStack::plain().unwrap();
         let slot = slot(GuardMode::Auto, 64 << 10);
         // SAFETY: the slot is ours and carries no routine. The write faults, as it should.
         unsafe {
@@ -583,31 +513,13 @@ mod tests {
         std::thread::scope(|threads| {
             for _ in 0..4 {
                 threads.spawn(|| {
-                    let _altstack = thread_altstack().unwrap();
+                    let _altstack = AltStack::plain().unwrap();
                     let slot = slot(GuardMode::Auto, 64 << 10);
                     start.wait();
                     run_on(slot, 1_000_000);
                 });
             }
         });
-    }
-
-    #[test]
-    fn a_dropped_altstack_leaves_the_thread_what_it_had() {
-        fn current() -> (*mut libc::c_void, usize, libc::c_int) {
-            let mut now = MaybeUninit::<libc::stack_t>::uninit();
-            // SAFETY: writes the current setting to `now`, which is read after success.
-            let now = unsafe {
-                assert_eq!(libc::sigaltstack(ptr::null(), now.as_mut_ptr()), 0);
-                now.assume_init()
-            };
-            (now.ss_sp, now.ss_size, now.ss_flags)
-        }
-        let before = current();
-        let ours = thread_altstack().unwrap();
-        assert_eq!(current().1, ALTSTACK_BYTES);
-        drop(ours);
-        assert_eq!(current(), before);
     }
 
     #[test]

@@ -60,6 +60,12 @@ pub fn now_ns() -> u64 {
     {
         return now;
     }
+    real_now_ns()
+}
+
+/// As [`now_ns`], on the real clock also in a deterministic run. Async-signal-safe once the process has
+/// asked for the time before.
+pub(crate) fn real_now_ns() -> u64 {
     // 584 years fit.
     anchor().monotonic.elapsed().as_nanos() as u64
 }

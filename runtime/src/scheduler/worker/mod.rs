@@ -30,7 +30,8 @@ use crate::scheduler::stats::{self, WorkerStats};
 use crate::scheduler::timers::{NEVER, Timers};
 use crate::scheduler::{Shared, WorkerShared};
 use crate::snapshot::{WaitReason, WorkerState};
-use crate::stack::{StackPool, overflow};
+use crate::stack::StackPool;
+use crate::stack::altstack::AltStack;
 use crate::thread_state::{self, NO_WORKER, ThreadState};
 use crate::time;
 
@@ -117,7 +118,7 @@ pub(crate) fn with_core_of<R>(shared: &Shared, f: impl FnOnce(Option<&WorkerCore
 /// The body of a worker's thread.
 pub(crate) fn main(shared: Arc<Shared>, index: u32, local: LocalQueue<RoutineRef>) {
     let core = WorkerCore::new(shared, index, local);
-    let _altstack = overflow::thread_altstack();
+    let _altstack = AltStack::plain();
     core.enter_thread();
     let abort = AbortOnUnwind;
     core.run();

@@ -198,6 +198,9 @@ metrics! {
     "openwork_yields_total" Count Counter WORKER,
         "Times a routine gave way of its own accord.",
         |s, p| p.by_worker(s.snapshot.workers.iter().map(|w| w.yields));
+    "openwork_keyed_total" Count Counter WORKER,
+        "Routines that came to a worker to start because of their key.",
+        |s, p| p.by_worker(s.snapshot.workers.iter().map(|w| w.keyed));
     "openwork_worker_busy_seconds_total" Seconds Counter WORKER,
         "Time that a worker spent in turns.",
         |s, p| p.seconds_by_worker(s.snapshot.workers.iter().map(|w| w.busy_ns));
@@ -234,6 +237,72 @@ metrics! {
         |s, p| if let Some(ns) = s.oldest_runnable_ns {
             p.real(&[], seconds(ns));
         };
+    "openwork_timers_pending" Count Gauge WORKER,
+        "Deadlines that a worker keeps.",
+        |s, p| p.by_worker(s.snapshot.workers.iter().map(|w| w.timers.pending));
+    "openwork_timers_served_total" Count Counter WORKER,
+        "Deadlines served.",
+        |s, p| p.by_worker(s.snapshot.workers.iter().map(|w| w.timers.served));
+    "openwork_timers_cancelled_total" Count Counter WORKER,
+        "Deadlines taken back, because the wait ended early.",
+        |s, p| p.by_worker(s.snapshot.workers.iter().map(|w| w.timers.cancelled));
+    "openwork_timer_late_max_seconds" Seconds Gauge WORKER,
+        "The longest time by which a worker served a deadline late, since the process began.",
+        |s, p| p.seconds_by_worker(s.snapshot.workers.iter().map(|w| w.timers.late_max_ns));
+    "openwork_io_sockets" Count Gauge &["backend"],
+        "Sockets that the poller watches, by how it asks the kernel; absent before the first.",
+        |s, p| if let Some(io) = &s.snapshot.io {
+            p.count(&[io.backend.name()], io.sockets);
+        };
+    "openwork_io_waits_total" Count Counter &[],
+        "Times a worker slept in the poller.",
+        |s, p| p.maybe(s.snapshot.io.map(|io| io.waits));
+    "openwork_io_looks_total" Count Counter &[],
+        "Times a worker looked into the poller without sleeping.",
+        |s, p| p.maybe(s.snapshot.io.map(|io| io.looks));
+    "openwork_io_events_total" Count Counter &[],
+        "Events that the poller took from the kernel.",
+        |s, p| p.maybe(s.snapshot.io.map(|io| io.events));
+    "openwork_io_readied_total" Count Counter &[],
+        "Waiters that the poller's events have woken.",
+        |s, p| p.maybe(s.snapshot.io.map(|io| io.readied));
+    "openwork_io_late_total" Count Counter &[],
+        "Events that came when their socket had gone.",
+        |s, p| p.maybe(s.snapshot.io.map(|io| io.late));
+    "openwork_blocking_threads" Count Gauge &["state"],
+        "Threads of the pool for blocking calls.",
+        |s, p| {
+            let pool = &s.snapshot.blocking;
+            p.count(&["idle"], pool.idle);
+            p.count(&["busy"], pool.threads.saturating_sub(pool.idle));
+        };
+    "openwork_blocking_threads_limit" Count Gauge &[],
+        "Most threads that the pool may have.",
+        |s, p| p.count(&[], s.snapshot.blocking.limit);
+    "openwork_blocking_jobs" Count Gauge &["state"],
+        "Blocking calls that run, and those that wait for a thread.",
+        |s, p| {
+            p.count(&["running"], s.snapshot.blocking.running);
+            p.count(&["queued"], s.snapshot.blocking.queued);
+        };
+    "openwork_blocking_jobs_ended_total" Count Counter &["result"],
+        "Blocking calls that are over: done, or withdrawn before they began.",
+        |s, p| {
+            p.count(&["done"], s.snapshot.blocking.done);
+            p.count(&["withdrawn"], s.snapshot.blocking.withdrawn);
+        };
+    "openwork_blocking_threads_started_total" Count Counter &[],
+        "Threads of the pool that were started.",
+        |s, p| p.count(&[], s.snapshot.blocking.started);
+    "openwork_blocking_threads_retired_total" Count Counter &[],
+        "Threads of the pool that ended because they had nothing to do.",
+        |s, p| p.count(&[], s.snapshot.blocking.retired);
+    "openwork_blocking_threads_refused_total" Count Counter &[],
+        "Threads for the pool that the system would not start.",
+        |s, p| p.count(&[], s.snapshot.blocking.refused);
+    "openwork_blocking_wait_max_seconds" Seconds Gauge &[],
+        "The longest that a blocking call has waited for a thread, since the process began.",
+        |s, p| p.real(&[], seconds(s.snapshot.blocking.longest_wait_ns));
     "openwork_stacks_in_use" Count Gauge &[],
         "Stacks that a routine uses.",
         |s, p| p.count(&[], s.snapshot.stacks.in_use);
@@ -332,7 +401,6 @@ mod tests {
         let mut seen = HashSet::new();
         for metric in METRICS {
             let name = metric.name;
-            assert!(seen.insert(name), "{name} twice");
             assert!(
                 name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
                 "{name}"
@@ -343,6 +411,8 @@ mod tests {
                 "{name}"
             );
             let stem = name.strip_suffix("_total").unwrap_or(name);
+            // A family has no suffix, so a gauge and a counter of one stem would be one family of two types.
+            assert!(seen.insert(stem), "{name} twice");
             let unit_named = match metric.unit {
                 Unit::Bytes => stem.ends_with("_bytes") || stem.contains("_bytes_"),
                 Unit::Seconds => stem.ends_with("_seconds"),

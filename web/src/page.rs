@@ -82,6 +82,20 @@ fn render(tick: &Tick, workers_source: &str) -> Result<String, askama::Error> {
             row("allocated", UNKNOWN),
         ],
         stack_rows: stack_rows(tick),
+        io_rows: vec![
+            row("calls running", grouped(tick.pool.running)),
+            row("waiting for a thread", grouped(tick.pool.queued)),
+            row("threads", grouped(tick.pool.threads)),
+            row(
+                "sockets watched",
+                grouped(tick.io.as_ref().map_or(0, |io| io.sockets)),
+            ),
+        ],
+        timer_rows: vec![
+            row("kept", grouped(tick.timers.pending)),
+            row("served", UNKNOWN),
+            row("taken back", UNKNOWN),
+        ],
     }
     .render()
 }
@@ -130,6 +144,7 @@ fn worker_row(worker: &Worker) -> WorkerRow {
             count(worker.steals),
             count(worker.steal_attempts),
             count(worker.parks),
+            count(worker.keyed),
             format!("{:.2} s", worker.busy_ns as f64 / 1e9),
         ],
     }

@@ -10,6 +10,8 @@ const FIXED = [
   'hashes', 'growths', 'stacks_in_use', 'resident_bytes',
   'from_lifo', 'from_inbox', 'from_local', 'from_timer', 'from_injector', 'from_stolen', 'from_poller',
   'attempts', 'steals', 'stolen', 'bytes_sent', 'workers',
+  'sockets', 'io_events', 'pool_threads', 'pool_running', 'pool_queued', 'pool_done',
+  'timers_pending', 'timers_served', 'timers_cancelled',
 ];
 const PER_WORKER = ['queue', 'hashes', 'turns', 'busy', 'searching'];
 
@@ -53,6 +55,11 @@ export function rowOf(tick, time, boot, gap, width) {
   put('steals', sum(workers, (w) => w.steals));
   put('stolen', sum(workers, (w) => w.stolen));
   put('bytes_sent', tick.watching?.bytes_sent);
+  // Before the first socket there is no poller: nothing is watched, which is a measured 0.
+  put('sockets', tick.io ? tick.io.sockets : tick.io === null ? 0 : null);
+  put('io_events', tick.io ? tick.io.events : tick.io === null ? 0 : null);
+  for (const name of ['threads', 'running', 'queued', 'done']) put(`pool_${name}`, tick.pool?.[name]);
+  for (const name of ['pending', 'served', 'cancelled']) put(`timers_${name}`, tick.timers?.[name]);
   put('workers', workers.length);
   workers.forEach((worker, index) => {
     row[workerColumn(index, 'queue')] = worker.queue_depth;

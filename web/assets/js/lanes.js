@@ -541,7 +541,7 @@ export class LanesChart {
       const { lifo, local, injector, stolen, inbox, timer, poller } = w.turns_by_source;
       return [
         w.id, w.state, w.routine ?? UNKNOWN, count(w.queue_depth), count(w.turns), count(local + lifo), count(injector), count(stolen), count(inbox + poller), count(timer),
-        count(w.stolen), count(w.steals), count(w.steal_attempts), count(w.parks), duration(w.busy_ns),
+        count(w.stolen), count(w.steals), count(w.steal_attempts), count(w.parks), count(w.keyed), duration(w.busy_ns),
       ];
     }));
   }

@@ -88,6 +88,7 @@ export class RoutineView {
     const list = facts([
       ['State', `${reason}, for ${ago(r.state_since_ns)}`],
       ['Age', ago(r.spawned_at_ns)],
+      ['Priority', r.priority ?? UNKNOWN],
       ['Kind', r.kind === 'turns' ? 'turns: may change workers between any two' : 'own stack: stays with its thread once started'],
       ['Turns', count(r.turns)],
       ['Workers', `${(r.workers ?? []).join(', ') || UNKNOWN} (moved ${count(r.moves)} times)`],

@@ -25,6 +25,8 @@ pub(super) struct Page {
     pub(super) rate_rows: Vec<Row>,
     pub(super) memory_rows: Vec<Row>,
     pub(super) stack_rows: Vec<Row>,
+    pub(super) io_rows: Vec<Row>,
+    pub(super) timer_rows: Vec<Row>,
 }
 
 /// A named figure of a table twin.

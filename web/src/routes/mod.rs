@@ -19,6 +19,7 @@ pub mod faults;
 pub mod gc;
 pub mod health;
 pub mod history;
+pub mod io;
 pub mod metrics;
 pub mod mine;
 pub mod pprof;
@@ -47,6 +48,7 @@ fn described() -> OpenApiRouter<AppState> {
         history::routes(),
         timeline::routes(),
         workers::routes(),
+        io::routes(),
         routines::routes(),
         runtime::routes(),
         pprof::routes(),

@@ -103,6 +103,8 @@ struct Routine {
     moves: u64,
     /// `stackful` or `turns`.
     kind: &'static str,
+    /// `high`, `normal` or `low`: who goes first where several could run.
+    priority: &'static str,
     /// The home it is bound to.
     home: Option<u32>,
     /// Its stack, if it has one.
@@ -223,6 +225,7 @@ impl Routine {
             turns: view.turns,
             moves: view.moves,
             kind: view.kind.name(),
+            priority: view.priority.name(),
             home: view.home,
             stack: view.stack.as_ref().map(|stack| Stack {
                 size_bytes: stack.size_bytes,

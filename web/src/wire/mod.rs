@@ -7,6 +7,7 @@ mod bench;
 mod block;
 mod extra;
 mod lanes;
+mod outside;
 mod tick;
 mod words;
 
@@ -14,6 +15,7 @@ pub use bench::{BenchMachine, BenchResult, bench_json};
 pub use block::{BlockEvent, BlockWire};
 pub use extra::extra;
 pub use lanes::{CellWire, Lanes, Sites, StealWire};
+pub use outside::{BlockingPool, Io, Timers};
 pub use tick::{
     ByReason, BySource, ChainTip, FindingWire, Memory, Mining, Routines, RunsNow, Stacks, Tick,
     WatchingNow, Worker, steal_matrix, workers,

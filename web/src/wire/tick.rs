@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::lanes::Lanes;
+use super::outside::{BlockingPool, Io, Timers};
 use super::words::{rfc3339, site};
 
 /// A whole sample: the `data` of an SSE `tick`, and an element of `/api/v1/history`.
@@ -36,6 +37,12 @@ pub struct Tick {
     pub routines: Routines,
     /// Stacks and how deep they were used.
     pub stacks: Stacks,
+    /// The poller; `null` as long as no routine has waited for a socket.
+    pub io: Option<Io>,
+    /// The pool of threads for calls that block in the kernel.
+    pub pool: BlockingPool,
+    /// Deadlines of all workers.
+    pub timers: Timers,
     /// Native memory.
     pub memory: Memory,
     /// Hashes and blocks since process start.
@@ -92,6 +99,12 @@ pub struct Worker {
     pub wakes: u64,
     /// Times a routine gave way of itself.
     pub yields: u64,
+    /// Routines that came here to start because of their key.
+    pub keyed: u64,
+    /// The routine that keeps this worker's thread while it is blocked, by `hold_thread`.
+    pub held_by: Option<String>,
+    /// The kernel's number of the thread that holds the worker.
+    pub thread_id: i32,
     /// Times a stack was seen to have passed a further power of two.
     pub stack_growths: u64,
     /// Time spent in turns, in nanoseconds.
@@ -253,6 +266,9 @@ impl Tick {
                 &snapshot.stacks,
                 sample.residency.as_ref().and_then(resident_bytes),
             ),
+            io: snapshot.io.as_ref().map(Io::from),
+            pool: BlockingPool::from(&snapshot.blocking),
+            timers: Timers::of_all(snapshot),
             memory: Memory::new(sample),
             mining: Mining {
                 hashes: sample.extra.hashes.iter().sum(),
@@ -333,6 +349,9 @@ impl Worker {
             parks: worker.parks,
             wakes: worker.wakes,
             yields: worker.yields,
+            keyed: worker.keyed,
+            held_by: worker.held_by.map(|id| id.to_string()),
+            thread_id: worker.thread_id,
             stack_growths: worker.stack_growths,
             busy_ns: worker.busy_ns,
             searching_ns: worker.searching_ns,

@@ -126,6 +126,7 @@ mod tests {
                 io: None,
                 rings_on: true,
                 config: Default::default(),
+                topology: None,
             },
             memory: None,
             rss_bytes: None,

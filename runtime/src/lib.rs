@@ -65,6 +65,7 @@ pub mod sync;
 mod thread_state;
 pub mod time;
 mod token;
+mod topology;
 mod trace;
 mod try_scope;
 mod turns;

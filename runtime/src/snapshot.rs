@@ -351,6 +351,23 @@ pub struct Snapshot {
     pub rings_on: bool,
     /// What the runtime does by choice.
     pub config: RuntimeConfig,
+    /// The machine; `None` where the system does not tell.
+    pub topology: Option<TopologyFigures>,
+}
+
+/// How the processors of the machine are grouped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopologyFigures {
+    /// Processors that are on.
+    pub processors: u64,
+    /// Cores: groups of processors that share one.
+    pub cores: u64,
+    /// Groups of processors that share the last cache before memory.
+    pub caches: u64,
+    /// Packages.
+    pub packages: u64,
+    /// Memory nodes.
+    pub nodes: u64,
 }
 
 /// One worker at one moment.
@@ -394,6 +411,16 @@ pub struct WorkerSnapshot {
     pub stolen: u64,
     /// Routines taken, by victim.
     pub stolen_from: Vec<u64>,
+    /// Most routines that a theft takes now; `None` if that depends on the victim alone. See
+    /// [`StealAmount`](crate::config::StealAmount).
+    pub steal_amount: Option<u64>,
+    /// How often a search looks at all others now before the worker sleeps.
+    pub search_rounds: u64,
+    /// The processor that the worker ran on when it last looked, which it does only while near and far
+    /// matter: with [`VictimOrder::Nearest`](crate::config::VictimOrder::Nearest).
+    pub processor: Option<u32>,
+    /// The memory node of that processor; `None` on a machine with one node.
+    pub node: Option<u32>,
     /// Times the worker went to sleep.
     pub parks: u64,
     /// Times the worker woke another one.

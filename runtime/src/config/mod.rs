@@ -40,7 +40,8 @@ pub struct RuntimeConfig {
     pub steal: StealAmount,
     /// Whether work is moved from workers that have too much of it to those that have little.
     pub rebalance: bool,
-    /// What is too much: so many times the mean.
+    /// What is too much: so many times the mean. Two workers differ by less than twice the mean, whatever they
+    /// have.
     pub rebalance_ratio: f64,
     /// How often that is looked at.
     pub rebalance_period: Duration,
@@ -181,7 +182,7 @@ impl Default for RuntimeConfig {
             victims: VictimOrder::default(),
             steal: StealAmount::default(),
             rebalance: false,
-            rebalance_ratio: 2.0,
+            rebalance_ratio: 1.5,
             rebalance_period: Duration::from_millis(10),
             preemption: Preemption::default(),
             slice: Duration::from_millis(10),
@@ -237,18 +238,11 @@ impl RuntimeConfig {
                 "this build has no other placement",
             ));
         }
-        if self.victims != old.victims {
+        if self.victims == VictimOrder::Custom {
             return Err(ConfigError::not_available(
                 "victims",
                 self.victims.name(),
-                "this build has no other order",
-            ));
-        }
-        if self.steal != old.steal {
-            return Err(ConfigError::not_available(
-                "steal",
-                self.steal.name(),
-                "this build has no other amount",
+                "this runtime has no strategy of its own",
             ));
         }
         if self.rebalance {

@@ -19,6 +19,7 @@ pub(crate) mod ready;
 pub(crate) mod shutdown;
 pub(crate) mod stack_waiters;
 pub(crate) mod stats;
+pub(crate) mod strategy;
 pub(crate) mod timers;
 pub(crate) mod walk;
 pub(crate) mod worker;

@@ -1,10 +1,14 @@
 //! A worker's counters. One writer each: a load and a store, no read-modify-write.
 
 use std::sync::atomic::Ordering::{Relaxed, Release};
-use std::sync::atomic::{AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU64};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64};
 
 use crate::routine::Header;
+use crate::scheduler::strategy::choose::Appetite;
 use crate::snapshot::{Source, WaitReason, WorkerState};
+
+/// Of [`WorkerStats::processor`]: it has not looked.
+pub(crate) const NO_PROCESSOR: u32 = u32::MAX;
 
 /// Written by the worker's thread alone, read by anyone. Aligned to two cache lines, because
 /// processors fetch lines in pairs.
@@ -24,6 +28,11 @@ pub(crate) struct WorkerStats {
     pub(crate) steal_attempts: AtomicU64,
     pub(crate) steals: AtomicU64,
     pub(crate) stolen_from: Box<[AtomicU64]>,
+    /// What an adaptive thief takes at once now, and how often it looks.
+    pub(crate) steal_amount: AtomicU32,
+    pub(crate) search_rounds: AtomicU32,
+    /// Where the worker ran when it last looked, or [`NO_PROCESSOR`].
+    pub(crate) processor: AtomicU32,
     pub(crate) parks: AtomicU64,
     pub(crate) wakes: AtomicU64,
     pub(crate) yields: AtomicU64,
@@ -68,6 +77,9 @@ impl WorkerStats {
             steal_attempts: AtomicU64::new(0),
             steals: AtomicU64::new(0),
             stolen_from: (0..workers).map(|_| AtomicU64::new(0)).collect(),
+            steal_amount: AtomicU32::new(Appetite::FIRST.amount),
+            search_rounds: AtomicU32::new(Appetite::FIRST.rounds),
+            processor: AtomicU32::new(NO_PROCESSOR),
             parks: AtomicU64::new(0),
             wakes: AtomicU64::new(0),
             yields: AtomicU64::new(0),

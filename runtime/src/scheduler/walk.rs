@@ -3,11 +3,13 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::fence;
 
+use crate::config::StealAmount;
 use crate::id::{ObjectId, RoutineId, WorkerId, WorkloadId};
 use crate::routine::context::{self, StackFacts};
 use crate::routine::life::{CancelLevel, Wake};
 use crate::routine::{Header, Held, RoutineRef};
-use crate::scheduler::stats::WorkerStats;
+use crate::scheduler::stats::{NO_PROCESSOR, WorkerStats};
+use crate::scheduler::strategy::choose;
 use crate::scheduler::{Shared, ready};
 use crate::snapshot::{
     ResidencySample, RoutineCounts, RoutineState, RoutineView, RunningTurn, Snapshot, Source,
@@ -16,6 +18,7 @@ use crate::snapshot::{
 use crate::stack::residency;
 use crate::sync;
 use crate::time;
+use crate::topology::Topology;
 use std::time::Duration;
 
 /// What the counters of all workers and foreign threads add up to.
@@ -48,6 +51,7 @@ impl Shared {
             io: self.poller().map(|poller| poller.figures()),
             rings_on: self.record.load(Relaxed),
             config: self.config(),
+            topology: Topology::of_machine().map(Topology::figures),
         }
     }
 
@@ -69,6 +73,8 @@ impl Shared {
             _ => WorkerState::Parked,
         };
         let held_by = s.held_by.load(Relaxed);
+        let steal = self.tunables.steal();
+        let processor = Some(s.processor.load(Relaxed)).filter(|p| *p != NO_PROCESSOR);
         let stolen_from: Vec<u64> = s.stolen_from.iter().map(|n| n.load(Relaxed)).collect();
         WorkerSnapshot {
             id: WorkerId::new(index as u32),
@@ -86,6 +92,17 @@ impl Shared {
             // The sum, and no counter of its own, so that the two cannot differ.
             stolen: stolen_from.iter().sum(),
             stolen_from,
+            steal_amount: match steal {
+                StealAmount::Half => None,
+                StealAmount::One => Some(1),
+                StealAmount::Adaptive => Some(u64::from(s.steal_amount.load(Relaxed))),
+            },
+            search_rounds: match steal {
+                StealAmount::Half | StealAmount::One => u64::from(choose::ROUNDS_MAX),
+                StealAmount::Adaptive => u64::from(s.search_rounds.load(Relaxed)),
+            },
+            processor,
+            node: processor.and_then(|processor| Topology::of_machine()?.node(processor)),
             parks: s.parks.load(Relaxed),
             wakes: s.wakes.load(Relaxed),
             yields: s.yields.load(Relaxed),

@@ -1,4 +1,6 @@
-//! Where a worker finds its next routine: its own queues, the injector, other workers' deques.
+//! Where a worker finds its next routine: its own queues, the injector, other workers' deques ([`steal`]).
+//!
+//! [`steal`]: super::steal
 
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -8,12 +10,12 @@ use std::time::Duration;
 use crossbeam_deque::Steal;
 
 use super::WorkerCore;
-use crate::WorkerId;
 use crate::routine::{RoutineRef, context};
 use crate::scheduler::home_queue::HomeQueue;
 use crate::scheduler::stats;
+use crate::scheduler::strategy::choose::BATCH_MAX;
 use crate::scheduler::timers::NEVER;
-use crate::snapshot::{Source, StealRecord};
+use crate::snapshot::Source;
 use crate::time;
 
 /// Every so many turns, and whenever this much time has passed, a worker looks at the sources it
@@ -25,12 +27,6 @@ pub(super) const FAIR_NS: u64 = 1_000_000;
 /// Turns in a row that may come from the LIFO slot while others wait: two routines that ready each
 /// other would otherwise keep a worker for themselves.
 const LIFO_TURNS_MAX: u32 = 16;
-
-/// Most routines taken from the injector or from a victim at once; `crossbeam-deque` moves no more.
-const BATCH_MAX: usize = 32;
-
-/// Rounds over all victims before a searching worker gives up.
-const SEARCH_ROUNDS: usize = 4;
 
 /// Time between a busy worker's looks into the poller. A look is a system call, of about 0.3 us.
 const LOOK_NS: u64 = 50_000;
@@ -259,6 +255,7 @@ impl WorkerCore {
         self.put_off_look_round();
         self.serve_timers();
         self.pool.borrow_mut().cool_between_turns(self.now.get());
+        self.look_after_strategies();
         if self.now.get() >= self.look_at.get() {
             self.look_at.set(self.now.get() + LOOK_NS);
             self.look_into_poller();
@@ -392,7 +389,7 @@ impl WorkerCore {
     }
 
     /// Moves what was taken besides the first one into the local deque. Returns how many.
-    fn keep_loot(&self, source: Source) -> u32 {
+    pub(super) fn keep_loot(&self, source: Source) -> u32 {
         let mut moved = 0;
         while let Some(routine) = self.loot.pop() {
             routine.header().set_source(source);
@@ -407,7 +404,7 @@ impl WorkerCore {
 
     /// Looks at every place where there could be work for this worker.
     pub(super) fn search(&self) -> Option<RoutineRef> {
-        for _ in 0..SEARCH_ROUNDS {
+        for _ in 0..self.search_rounds() {
             if let Some(routine) = self.take_injected().or_else(|| self.steal()) {
                 return Some(routine);
             }
@@ -418,57 +415,8 @@ impl WorkerCore {
             }
             std::hint::spin_loop();
         }
+        self.note_vain_search();
         None
-    }
-
-    /// Takes half of a victim's deque; victims from a random one on.
-    fn steal(&self) -> Option<RoutineRef> {
-        let workers = &self.shared.workers;
-        let count = workers.len();
-        let first = self.next_random() as usize % count;
-        for victim in (first..count).chain(0..first) {
-            if victim == self.index as usize {
-                continue;
-            }
-            if let Some(routine) = self.steal_from(victim) {
-                return Some(routine);
-            }
-        }
-        None
-    }
-
-    fn steal_from(&self, victim: usize) -> Option<RoutineRef> {
-        let stealer = &self.shared.workers[victim].stealer;
-        let stats = self.stats();
-        loop {
-            stats::add(&stats.steal_attempts, 1);
-            let half = stealer.len().div_ceil(2).clamp(1, BATCH_MAX);
-            match stealer.steal_batch_with_limit_and_pop(&self.loot, half) {
-                Steal::Success(first) => {
-                    first.header().set_source(Source::Stolen);
-                    count_stolen(first);
-                    let moved = 1 + self.keep_loot(Source::Stolen);
-                    stats::add(&stats.steals, 1);
-                    stats::add(&stats.stolen_from[victim], u64::from(moved));
-                    self.record_steal(victim, moved, first);
-                    return Some(first);
-                }
-                Steal::Empty => return None,
-                Steal::Retry => {}
-            }
-        }
-    }
-
-    fn record_steal(&self, victim: usize, moved: u32, first: RoutineRef) {
-        if self.shared.record.load(Relaxed) {
-            self.mine().recorder.steal(&StealRecord {
-                at_ns: time::now_ns(),
-                thief: WorkerId::new(self.index),
-                victim: WorkerId::new(victim as u32),
-                moved,
-                first: first.header().routine_id(),
-            });
-        }
     }
 
     /// Now and then, the routine that has waited longest because the system refused a stack; see
@@ -498,7 +446,7 @@ impl WorkerCore {
     }
 }
 
-fn count_stolen(routine: RoutineRef) {
+pub(super) fn count_stolen(routine: RoutineRef) {
     if let Some(workload) = routine.header().workload() {
         workload.stolen.fetch_add(1, Relaxed);
     }

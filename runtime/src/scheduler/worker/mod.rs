@@ -7,6 +7,7 @@ mod find;
 mod held;
 mod levels;
 mod nap;
+mod steal;
 mod turn;
 
 use std::cell::{Cell, RefCell};
@@ -93,6 +94,7 @@ pub(crate) struct WorkerCore {
     look_at: Cell<u64>,
     random: Cell<u64>,
     naps: nap::Naps,
+    habits: steal::Habits,
     /// When a routine that the system refused a stack may try again here.
     stack_retry_at: Cell<u64>,
     pool: RefCell<StackPool>,
@@ -178,6 +180,7 @@ impl WorkerCore {
             look_at: Cell::new(0),
             random: Cell::new(0x9E37_79B9_7F4A_7C15 ^ u64::from(index + 1)),
             naps: nap::Naps::new(),
+            habits: steal::Habits::new(),
             stack_retry_at: Cell::new(0),
             pool: RefCell::new(pool),
             exploration: None,

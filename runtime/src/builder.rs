@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
 use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -22,10 +22,12 @@ use crate::runtime::Runtime;
 use crate::scheduler::idle::{Idle, WORKERS_MAX};
 use crate::scheduler::inbox::Inbox;
 use crate::scheduler::levels::Levels;
+use crate::scheduler::lists::SharedLists;
 use crate::scheduler::parker::Parker;
 use crate::scheduler::shutdown::End;
 use crate::scheduler::stack_waiters::StackWaiters;
 use crate::scheduler::stats::{ForeignStats, WorkerStats};
+use crate::scheduler::threads::Threads;
 use crate::scheduler::timers::Timers;
 use crate::scheduler::{PanicLog, Shared, WorkerShared, worker};
 use crate::snapshot::{GuardMode, IoBackend};
@@ -370,12 +372,17 @@ impl RuntimeBuilder {
         };
         overflow::install(current::overflow_facts);
         let queues: Vec<_> = (0..count).map(|_| LocalQueue::new_fifo()).collect();
+        let number = holder::number_runtime();
         let shared = Arc::new(Shared {
+            threads: Threads::new(count, number),
+            cores: (0..count).map(|_| AtomicPtr::default()).collect(),
             workers: queues
                 .iter()
                 .map(|queue| WorkerShared {
                     stealer: queue.stealer(),
                     inbox: Inbox::new(),
+                    own: SharedLists::new(),
+                    home: AtomicU32::new(0),
                     timers: Arc::new(Timers::new()),
                     parker: Parker::new(),
                     stats: WorkerStats::new(count),
@@ -390,7 +397,7 @@ impl RuntimeBuilder {
             default_class,
             stack_waiters: StackWaiters::new(),
             next_id: AtomicU64::new(1),
-            number: holder::number_runtime(),
+            number,
             foreign: ForeignStats::default(),
             record: AtomicBool::new(self.record_turns),
             panics: Mutex::new(PanicLog::new()),
@@ -418,12 +425,17 @@ fn start_threads(
     queues: Vec<LocalQueue<RoutineRef>>,
 ) -> Result<Runtime, BuildError> {
     let count = queues.len();
-    let mut threads = Vec::with_capacity(count);
     for (index, queue) in queues.into_iter().enumerate() {
+        shared.add_worker(index as u32, queue);
+    }
+    let mut threads = Vec::with_capacity(count);
+    for index in 0..count {
         let of_thread = shared.clone();
         let spawned = thread::Builder::new()
             .name(format!("openwork-{index}"))
-            .spawn(move || worker::main(of_thread, index as u32, queue));
+            // SAFETY: 1: the worker was just made, `Runtime` joins the thread before it drops workers,
+            // and no other thread is given this one; 2: nor this slot.
+            .spawn(move || unsafe { worker::main(&of_thread, index as u32) });
         match spawned {
             Ok(thread) => threads.push(thread),
             Err(why) => {

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::cancel;
 use crate::id::{RoutineId, WorkerId};
 use crate::scheduler::block::{self, Context};
-use crate::scheduler::explore;
 use crate::scheduler::worker::{self, WorkerCore};
+use crate::scheduler::{explore, threads};
 use crate::stack::overflow::RoutineFacts;
-use crate::thread_state::{self, NO_WORKER};
+use crate::thread_state;
 use crate::workload::Workload;
 
 /// Who runs here now; see [`current`].
@@ -39,14 +39,13 @@ pub struct Current {
 /// assert!(rt.block_on(|| openwork::current().is_some()));
 /// ```
 pub fn current() -> Option<Current> {
-    worker::with_core(|core| {
-        let core = core?;
-        let routine = core.running()?;
-        Some(Current {
-            routine: routine.header().routine_id(),
-            worker: WorkerId::new(core.index),
-            workload: routine.header().clone_workload(),
-        })
+    let routine = threads::running_here()?;
+    let header = routine.header();
+    let worker = current_worker().or(header.last_worker())?;
+    Some(Current {
+        routine: header.routine_id(),
+        worker,
+        workload: header.clone_workload(),
     })
 }
 
@@ -58,8 +57,7 @@ pub fn current() -> Option<Current> {
 /// assert_eq!(openwork::current_worker(), None);
 /// ```
 pub fn current_worker() -> Option<WorkerId> {
-    let worker = thread_state::with(|t| t.worker.load(Relaxed));
-    (worker != NO_WORKER).then(|| WorkerId::new(worker))
+    worker::with_core(|core| core.map(|core| WorkerId::new(core.index)))
 }
 
 /// Gives way to whoever waits, be it one that has not begun yet. A cancelled routine unwinds. Does nothing outside a routine, and
@@ -148,7 +146,7 @@ pub fn is_cancelled() -> bool {
 /// What an overflow report says of the routine on this thread. Async-signal-safe: reads atomics.
 pub(crate) fn overflow_facts() -> Option<RoutineFacts> {
     thread_state::with(|t| {
-        let routine = t.routine.load(Relaxed);
+        let routine = t.routine();
         // SAFETY: the worker stores the routine that it runs, whose block lives through the turn;
         // we interrupt that very thread.
         let header = unsafe { routine.as_ref() }?;

@@ -1,10 +1,11 @@
 //! Holding the thread: a region in which no other routine runs on it.
 
 use std::marker::PhantomData;
+use std::ptr::null_mut;
+use std::sync::atomic::Ordering::Relaxed;
 
-use crate::routine::RoutineRef;
+use crate::routine::{Header, RoutineRef};
 use crate::scheduler::block::{self, Context};
-use crate::scheduler::worker;
 
 /// Runs `f` and keeps the thread for it: where `f` blocks, the thread waits for it, and no other routine
 /// runs on it meanwhile.
@@ -64,21 +65,25 @@ where
 }
 
 /// The thread is held. Not `Send`: the routine is bound while its frame has this.
-struct Held(PhantomData<*const ()>);
+struct Held(RoutineRef, PhantomData<*const ()>);
 
 impl Held {
     fn new(me: RoutineRef) -> Held {
-        hold(Some(me));
-        Held(PhantomData)
+        hold(me, me.as_ptr(), me.header().id.load(Relaxed));
+        Held(me, PhantomData)
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        hold(None);
+        hold(self.0, null_mut(), 0);
     }
 }
 
-fn hold(routine: Option<RoutineRef>) {
-    worker::with_core(|core| core.expect("a routine runs on a worker").set_held(routine));
+/// Lets `holder` have the thread that `me` runs on.
+fn hold(me: RoutineRef, holder: *mut Header, id: u64) {
+    let home = me.shared().threads.home(me.header().home.load(Relaxed));
+    home.held_by.store(id, Relaxed);
+    // SAFETY: 1: `me` runs on the calling thread, so its home does.
+    unsafe { home.held() }.set(holder);
 }

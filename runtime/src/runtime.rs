@@ -13,7 +13,7 @@ use crate::id::{RoutineId, WorkerId, WorkloadId};
 use crate::join::{JoinError, JoinHandle};
 use crate::routine::Header;
 use crate::scheduler::block::{self, Context};
-use crate::scheduler::{Shared, worker};
+use crate::scheduler::{Shared, threads};
 use crate::snapshot::{
     PanicRecord, ResidencySample, RingRead, RoutineView, Snapshot, StealRecord, TurnRecord,
     WaitView,
@@ -262,9 +262,8 @@ impl Runtime {
     /// # Panics
     /// If called by a routine of this runtime.
     pub fn shutdown(mut self, deadline: Duration) -> Result<(), Remaining> {
-        let inside = worker::with_core_of(&self.handle.shared, |core| core.is_some());
         assert!(
-            !inside,
+            !threads::is_inside(&self.handle.shared),
             "a routine cannot wait for the end of its own runtime"
         );
         self.end(deadline)
@@ -293,6 +292,8 @@ impl Runtime {
             // A worker that panicked has aborted the process; there is no other error.
             let _ = thread.join();
         }
+        // SAFETY: 1: they were joined.
+        unsafe { shared.drop_workers() };
         for worker in &shared.workers {
             worker.timers.close();
         }
@@ -316,7 +317,7 @@ impl Drop for Runtime {
         if self.threads.is_empty() {
             return;
         }
-        if worker::with_core_of(&self.handle.shared, |core| core.is_some()) {
+        if threads::is_inside(&self.handle.shared) {
             // A thread cannot join itself: another one does it.
             let mut rest = Runtime {
                 handle: self.handle.clone(),

@@ -12,6 +12,7 @@ use crate::routine::body::{self, Unrun, VTable};
 use crate::routine::life::CancelLevel;
 use crate::routine::{Birth, RoutineRef, slab};
 use crate::runtime::Handle;
+use crate::scheduler::threads;
 use crate::scheduler::worker::{self, WorkerCore};
 use crate::scheduler::{Shared, explore, ready, stats};
 use crate::scope::ScopeData;
@@ -519,7 +520,7 @@ impl<'a> Seed<'a> {
 
 /// Runs `f` on the runtime whose worker this thread is.
 fn with_current<R>(f: impl FnOnce(&Shared) -> R) -> Result<R, SpawnError> {
-    worker::with_core(|core| core.map(|core| f(&core.shared))).ok_or(SpawnError::NoRuntime)
+    threads::with_slot(|slot| slot.map(|slot| f(slot.shared()))).ok_or(SpawnError::NoRuntime)
 }
 
 /// Makes the block, publishes it and queues the routine.
@@ -534,7 +535,7 @@ unsafe fn born<B>(shared: &Shared, seed: Seed<'_>, body: B) -> RoutineRef {
     shared.levels.note(seed.priority);
     let start_on = seed.affinity.map(|key| shared.worker_of_key(key));
     let refused = worker::with_core_of(shared, |core| {
-        let parent = core.and_then(WorkerCore::running);
+        let parent = threads::running_here().filter(|me| std::ptr::eq(me.shared(), shared));
         let inherited = || parent.and_then(|parent| parent.header().clone_workload());
         let workload = seed.workload.or_else(inherited);
         let counted = workload.clone();

@@ -1,8 +1,8 @@
 //! What this OS thread is doing now: the only thread-local of the crate.
 //!
-//! Written by the worker loop around every turn; read by the public functions ("which routine am
-//! I?"), by the allocator (whose bytes are these?) and by signal handlers (whose stack was
-//! interrupted?). Because handlers read it, every field is an atomic, the block is initialised by a
+//! Written by the worker loop around every turn; read by the allocator (whose bytes are these?), by
+//! signal handlers (whose stack was interrupted?) and by the public functions, which find by it the
+//! thread's slot in its runtime ([`ThreadSlot`]: which routine am I? which worker do I hold?). Because handlers read it, every field is an atomic, the block is initialised by a
 //! constant and nothing in it needs a destructor.
 //!
 //! The accessor is never inlined: the optimiser treats a thread-local's address as constant within
@@ -11,25 +11,18 @@
 //! address, and an accessor that is called anew each time is right under both.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 
 use crate::memory;
 use crate::routine::{Header, context};
-use crate::scheduler::worker::WorkerCore;
+use crate::scheduler::threads::ThreadSlot;
 use crate::workload::WorkloadInner;
-
-/// No worker: the value of [`ThreadState::worker`] on a foreign thread.
-pub(crate) const NO_WORKER: u32 = u32::MAX;
 
 /// See the module's text. All loads and stores are relaxed: only this thread and signal handlers
 /// that interrupt it touch the block.
 pub(crate) struct ThreadState {
-    /// Index of the worker this thread holds, or [`NO_WORKER`].
-    pub(crate) worker: AtomicU32,
-    /// The worker's own data, null on a foreign thread.
-    pub(crate) core: AtomicPtr<WorkerCore>,
-    /// The routine whose turn runs here, null in scheduler context and on foreign threads.
-    pub(crate) routine: AtomicPtr<Header>,
+    /// What a runtime knows of this thread, null on a foreign thread.
+    pub(crate) slot: AtomicPtr<ThreadSlot>,
     /// Bounds of the thread's own stack; 0 until a worker thread has filled them in.
     pub(crate) native_low: AtomicUsize,
     pub(crate) native_high: AtomicUsize,
@@ -45,8 +38,6 @@ pub(crate) struct ThreadState {
     /// Calls of a heap profiler's allocator under way on this thread: what it allocates itself is
     /// not looked at again.
     pub(crate) in_instrument: AtomicU32,
-    /// What the worker's runtime adds to its routines' numbers in a `sync::holder`.
-    pub(crate) runtime: AtomicU64,
     /// The kernel's number of this thread; 0 = not asked for yet.
     pub(crate) tid: AtomicU32,
     /// Depth of calls whose allocations stay out of a diverted session.
@@ -56,9 +47,7 @@ pub(crate) struct ThreadState {
 thread_local! {
     static THREAD: ThreadState = const {
         ThreadState {
-            worker: AtomicU32::new(NO_WORKER),
-            core: AtomicPtr::new(std::ptr::null_mut()),
-            routine: AtomicPtr::new(std::ptr::null_mut()),
+            slot: AtomicPtr::new(std::ptr::null_mut()),
             native_low: AtomicUsize::new(0),
             native_high: AtomicUsize::new(0),
             workload: AtomicPtr::new(std::ptr::null_mut()),
@@ -66,7 +55,6 @@ thread_local! {
             ordinal: AtomicU32::new(0),
             bytes_to_sample: AtomicUsize::new(0),
             in_instrument: AtomicU32::new(0),
-            runtime: AtomicU64::new(0),
             tid: AtomicU32::new(0),
             apart: AtomicU32::new(0),
         }
@@ -74,13 +62,27 @@ thread_local! {
 }
 
 impl ThreadState {
+    /// What a runtime knows of this thread.
+    #[inline]
+    pub(crate) fn slot(&self) -> Option<&ThreadSlot> {
+        // SAFETY: the thread stores the address of its slot, which lives until it has cleared that.
+        unsafe { self.slot.load(Relaxed).as_ref() }
+    }
+
+    /// The routine whose turn runs here, null in scheduler context and on foreign threads.
+    #[inline]
+    pub(crate) fn routine(&self) -> *mut Header {
+        self.slot()
+            .map_or(std::ptr::null_mut(), |slot| slot.routine.load(Relaxed))
+    }
+
     /// Lowest usable address and end of the running routine's stack; `None` in scheduler context
     /// and on foreign threads. Async-signal-safe.
     pub(crate) fn routine_stack(&self) -> Option<(usize, usize)> {
         // SAFETY: the scheduler stores the routine that it runs, whose block and stack live through
         // the turn, and this thread is in that turn.
         unsafe {
-            let routine = self.routine.load(Relaxed).as_ref()?;
+            let routine = self.routine().as_ref()?;
             context::bounds(routine.stack.load(Relaxed))
         }
     }
@@ -94,10 +96,10 @@ pub(crate) fn address() -> *const ThreadState {
     std::hint::black_box(THREAD.with(std::ptr::from_ref))
 }
 
-/// The worker that this thread holds and the routine that runs on it, or null.
+/// The calling thread's slot, null on a foreign thread.
 #[inline(never)]
-pub(crate) fn running() -> (*const WorkerCore, *mut Header) {
-    THREAD.with(|t| (t.core.load(Relaxed).cast_const(), t.routine.load(Relaxed)))
+pub(crate) fn slot() -> *const ThreadSlot {
+    THREAD.with(|t| t.slot.load(Relaxed).cast_const())
 }
 
 /// Runs `f` on this thread's state.

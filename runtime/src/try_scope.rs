@@ -15,7 +15,7 @@ use crate::join::JoinError;
 use crate::routine::RoutineRef;
 use crate::routine::life::CancelLevel;
 use crate::scheduler::block::{self, Context};
-use crate::scheduler::worker::{self, WorkerCore};
+use crate::scheduler::threads;
 use crate::scope::{Scope, ScopedJoinHandle};
 use crate::spawn::{Builder, SpawnError};
 use crate::token::node::Node;
@@ -384,7 +384,7 @@ impl<E> Common<E> {
 
     /// The calling routine has failed.
     fn push(&self, kind: FailureKind<E>) {
-        let running = worker::with_core(|core| core.and_then(WorkerCore::running));
+        let running = threads::running_here();
         let me: RoutineRef = running.expect("a scope's routine runs");
         let header = me.header();
         let after_cancel = header.life.cancel_was_seen();

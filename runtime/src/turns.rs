@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::scheduler::worker;
+use crate::scheduler::threads;
 use crate::time::{self, Sleep};
 
 /// What a turn loop wants next; returned by the function given to
@@ -95,8 +95,8 @@ impl<S, T, F: FnMut(&mut S) -> Turn<T>> Future for TurnLoop<S, F> {
             this.between = Between::Nothing;
             match (this.step)(&mut this.state) {
                 Turn::Again => {
-                    worker::with_core(|core| {
-                        core.expect("a turn loop runs on a worker").again.set(true);
+                    threads::with_slot(|slot| {
+                        slot.expect("a turn loop runs on a worker").set_again();
                     });
                     return Poll::Pending;
                 }

@@ -20,7 +20,7 @@ use crate::routine::RoutineRef;
 use crate::routine::life::CancelLevel;
 use crate::runtime::Handle;
 use crate::scheduler::block::{self, Context, Interrupt};
-use crate::scheduler::worker;
+use crate::scheduler::threads;
 use crate::snapshot::WaitReason;
 use crate::spawn::{self, SpawnError};
 use crate::sync::wait::Sleeper;
@@ -130,7 +130,7 @@ where
 /// Has `f` run by the pool of the runtime that the caller is in, or by a thread of its own, and waits for
 /// nothing.
 pub(crate) fn detached(f: impl FnOnce() + Send + 'static) {
-    let pool = worker::with_core(|core| core.map(|core| core.shared.pool.clone()));
+    let pool = threads::runtime_here().map(|runtime| runtime.pool.clone());
     let job = Arc::new(Job::new(f));
     drop(job.leave());
     pool.unwrap_or_else(Pool::of_one).submit(job);
@@ -181,7 +181,8 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let pool = worker::with_core(|core| core.map(|core| core.shared.pool.clone()))
+    let pool = threads::runtime_here()
+        .map(|runtime| runtime.pool.clone())
         .unwrap_or_else(|| panic!("{}", SpawnError::NoRuntime));
     spawn::spawn_future(OwnedJob::new(pool, f))
 }

@@ -14,8 +14,8 @@ use super::pool::{Place, Pool};
 use crate::cancel::{self, Cancelled};
 use crate::routine::RoutineRef;
 use crate::scheduler::block::{self, Context, Interrupt};
+use crate::scheduler::threads;
 use crate::scheduler::timers::{Alarm, NEVER};
-use crate::scheduler::worker;
 use crate::snapshot::WaitReason;
 use crate::sync::wait::Sleeper;
 use crate::time;
@@ -215,10 +215,7 @@ impl<F, T> Future for OwnedJob<F, T> {
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<T> {
         if let Offered::Waits(before) = self.job.offer(Sleeper::Task(cx.waker().clone())) {
             drop(before);
-            worker::with_core(|core| {
-                let core = core.expect("the runtime polls it");
-                core.wait_reason.set(WaitReason::Blocking);
-            });
+            threads::poll_waits(WaitReason::Blocking);
             return Poll::Pending;
         }
         Poll::Ready(self.value().expect("polled until it is ready"))

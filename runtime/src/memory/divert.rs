@@ -62,7 +62,7 @@ pub(super) fn call<R>(second: impl FnOnce() -> R, system: impl FnOnce() -> R) ->
 }
 
 fn on_routine_stack() -> bool {
-    thread_state::with(|thread| !thread.routine.load(Relaxed).is_null())
+    thread_state::with(|thread| !thread.routine().is_null())
 }
 
 /// Whether this thread is inside a call of the second allocator.

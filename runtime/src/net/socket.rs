@@ -15,7 +15,7 @@ use crate::net::error;
 use crate::poller::{self, Direction, Watch};
 use crate::scheduler::block::{self, Context};
 use crate::scheduler::timers::NEVER;
-use crate::scheduler::{Shared, worker};
+use crate::scheduler::{Shared, explore, threads};
 use crate::snapshot::WaitReason;
 use crate::sync::wait::Woken;
 use crate::{cancel, time};
@@ -234,11 +234,7 @@ impl<S: AsFd> Socket<S> {
             let (left, before) = source.leave_waker(direction, seen, cx.waker().clone());
             drop(before);
             if left && watch.is_live() {
-                worker::with_core(|core| {
-                    if let Some(core) = core {
-                        core.wait_reason.set(WaitReason::Io);
-                    }
-                });
+                threads::poll_waits(WaitReason::Io);
                 return Poll::Pending;
             }
         }
@@ -366,12 +362,10 @@ impl Watches {
     }
 
     fn live_or_make(&self, socket: &impl AsFd) -> io::Result<&Watch> {
-        self.live_or_make_by(socket, || {
-            worker::with_core(|core| match core {
-                None => Err(error::no_runtime()),
-                Some(core) if core.exploration.is_some() => Err(error::not_deterministic()),
-                Some(core) => Ok(core.shared.clone()),
-            })
+        self.live_or_make_by(socket, || match threads::runtime_here() {
+            None => Err(error::no_runtime()),
+            Some(_) if explore::is_here() => Err(error::not_deterministic()),
+            Some(runtime) => Ok(runtime),
         })
     }
 

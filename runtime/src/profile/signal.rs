@@ -397,7 +397,7 @@ fn head(thread: &ThreadState, missed: u32) -> Head {
     // workload are alive; the handler interrupted this very thread, so the turn is not over.
     let (routine, workload) = unsafe {
         (
-            thread.routine.load(Relaxed).as_ref(),
+            thread.routine().as_ref(),
             thread.workload.load(Relaxed).as_ref(),
         )
     };

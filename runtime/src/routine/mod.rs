@@ -355,15 +355,9 @@ impl Header {
         self.kind.load(Relaxed) & PRIORITY == 0
     }
 
-    /// The routine has come where its key says. Returns whether it had one. By who took it from the
-    /// queue.
-    pub(crate) fn forget_key(&self) -> bool {
-        let kind = self.kind.load(Relaxed);
-        if kind & KEYED == 0 {
-            return false;
-        }
-        self.kind.store(kind & !KEYED, Relaxed);
-        true
+    /// The routine has come where its key says. By who took it from the queue.
+    pub(crate) fn forget_key(&self) {
+        self.kind.store(self.kind.load(Relaxed) & !KEYED, Relaxed);
     }
 
     pub(crate) fn set_source(&self, source: Source) {
@@ -417,6 +411,12 @@ impl Header {
         let turns = self.turns.load(Relaxed);
         self.turns.store(turns.saturating_add(1), Relaxed);
         self.state_since.store(now, Relaxed);
+    }
+
+    /// The worker on which its last turn began.
+    pub(crate) fn last_worker(&self) -> Option<WorkerId> {
+        let worker = self.last_worker.load(Relaxed);
+        (worker != NOBODY).then(|| WorkerId::new(worker))
     }
 
     /// The workload's counters.
@@ -497,7 +497,7 @@ impl Header {
             return None;
         }
         let state = self.life.state();
-        let worker = self.last_worker.load(Relaxed);
+        let worker = self.last_worker();
         let home = self.home.load(Relaxed);
         let parent = self.parent.load(Relaxed);
         let has_stack = !self.stack.load(Relaxed).is_null();
@@ -516,7 +516,7 @@ impl Header {
             state_since_ns: self.state_since.load(Relaxed),
             spawned_at_ns: self.spawned_at.load(Relaxed),
             parent: (parent != 0).then(|| RoutineId::new(parent)),
-            worker: (worker != NOBODY).then(|| WorkerId::new(worker)),
+            worker,
             workload: (workload != 0).then(|| WorkloadId::new(workload)),
             turns: u64::from(self.turns.load(Relaxed)),
             moves: u64::from(self.moves.load(Relaxed)),

@@ -7,10 +7,9 @@
 
 use crate::routine::life::Ticket;
 use crate::routine::{RoutineRef, context};
-use crate::scheduler::worker::{self, Post, WorkerCore};
-use crate::scheduler::{Shared, explore};
+use crate::scheduler::worker::Post;
+use crate::scheduler::{Shared, explore, threads};
 use crate::snapshot::{RoutineKind, WaitReason};
-use crate::thread_state;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Where a call comes from.
@@ -29,16 +28,11 @@ pub(crate) enum Context {
 /// Where the caller is.
 #[inline]
 pub(crate) fn context() -> Context {
-    let (core, routine) = thread_state::running();
-    if routine.is_null() {
-        return if core.is_null() {
-            Context::Thread
-        } else {
-            Context::Scheduler
-        };
-    }
-    // SAFETY: the worker stores the routine that it runs, and its block lives through the turn.
-    let routine = unsafe { RoutineRef::from_ptr(routine) };
+    let routine = match threads::with_slot(|slot| Some(slot?.running())) {
+        None => return Context::Thread,
+        Some(None) => return Context::Scheduler,
+        Some(Some(routine)) => routine,
+    };
     if std::thread::panicking() {
         Context::Panicking(routine)
     } else {
@@ -122,9 +116,7 @@ pub(crate) fn give_way(me: RoutineRef) {
 
 /// The routine that runs. Only from [`Context::Routine`].
 fn running() -> RoutineRef {
-    let (_, routine) = thread_state::running();
-    // SAFETY: the worker stores the routine that it runs, and our caller is that routine.
-    unsafe { RoutineRef::from_ptr(routine) }
+    threads::running_here().expect("the caller is a routine")
 }
 
 /// Leaves a wish with the worker and suspends the running routine `me` until it is resumed.
@@ -144,7 +136,9 @@ pub(crate) fn needs_thread_of(target: RoutineRef, me: RoutineRef) -> bool {
 
 /// Whether `me` holds its thread: nobody else runs there while it waits.
 pub(crate) fn is_held(me: RoutineRef) -> bool {
-    worker::with_core(|core| core.and_then(WorkerCore::held) == Some(me))
+    let home = me.shared().threads.home(me.header().home.load(Relaxed));
+    // SAFETY: 1: `me` runs on the calling thread, so its home does.
+    unsafe { home.held() }.get() == me.as_ptr()
 }
 
 /// Refuses a wait for routines that `me` is about to spawn on `shared` and that nothing ends but their end,

@@ -76,6 +76,11 @@ pub(crate) fn is_live() -> bool {
     LIVE.load(Relaxed) != 0
 }
 
+/// Whether the calling thread is inside a deterministic runtime.
+pub(crate) fn is_here() -> bool {
+    is_live() && with(|_, _| ()).is_some()
+}
+
 /// Runs `f` on the exploration that the calling thread is inside of. `f` must not suspend.
 #[cold]
 pub(crate) fn with<R>(f: impl FnOnce(&WorkerCore, &Exploration) -> R) -> Option<R> {
@@ -131,7 +136,7 @@ pub(crate) fn tell_where(why: WaitReason) {
 /// # Errors
 /// Of kind [`Unsupported`](io::ErrorKind::Unsupported).
 pub(crate) fn refuse_outside() -> io::Result<()> {
-    if is_live() && now_ns().is_some() {
+    if is_here() {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,
             "a deterministic run cannot wait for the world outside, which no seed decides",

@@ -1,5 +1,5 @@
-//! The queue of a home's bound routines: a list linked by the routines' own `next`, used by the
-//! home's thread alone, so it needs no synchronisation and never allocates.
+//! One queue of a home or a worker: a list linked by the routines' own `next`, used by one thread at a
+//! time, so it needs no synchronisation and never allocates.
 
 use std::cell::Cell;
 use std::ptr::null_mut;

@@ -1,4 +1,5 @@
-//! The inbox of a home: readies from other threads, many writers, one reader.
+//! The inbox of a home: readies from other threads, many writers, one reader. A worker has one as well,
+//! for the fresh routines that a key brings to it.
 //!
 //! An intrusive list linked by the routines' own `next`, pushed at its head by an exchange and
 //! taken whole by the home, which turns it round. Taking all at once is what makes the simple list

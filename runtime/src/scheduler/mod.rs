@@ -1,7 +1,7 @@
 //! The scheduler: what its parts share.
 //!
-//! [`worker`] is the loop of one worker; [`home_queue`], [`inbox`] and [`timers`] are where it
-//! finds work besides its deque; [`idle`] and [`parker`] put it to sleep; [`block`] and [`ready`]
+//! [`worker`] is the loop of one worker, [`threads`] what it runs on; [`lists`] (made of [`home_queue`]),
+//! [`inbox`] and [`timers`] are where it finds work besides its deque; [`idle`] and [`parker`] put it to sleep; [`block`] and [`ready`]
 //! are how routines stop and go on; [`stack_waiters`] is where fresh ones wait for a stack;
 //! [`finish`] is how they end; [`shutdown`] is how a runtime ends; [`explore`] is what a deterministic
 //! one has in addition.
@@ -14,12 +14,14 @@ pub(crate) mod home_queue;
 pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod levels;
+pub(crate) mod lists;
 pub(crate) mod parker;
 pub(crate) mod ready;
 pub(crate) mod shutdown;
 pub(crate) mod stack_waiters;
 pub(crate) mod stats;
 pub(crate) mod strategy;
+pub(crate) mod threads;
 pub(crate) mod timers;
 pub(crate) mod walk;
 pub(crate) mod worker;
@@ -27,7 +29,7 @@ pub(crate) mod worker;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crossbeam_deque::{Injector, Stealer};
@@ -43,9 +45,11 @@ use crate::trace::Recorder;
 use idle::Idle;
 use inbox::Inbox;
 use levels::Levels;
+use lists::SharedLists;
 use parker::Parker;
 use stack_waiters::StackWaiters;
 use stats::{ForeignStats, WorkerStats};
+use threads::Threads;
 use timers::Timers;
 
 /// Panic records kept.
@@ -54,6 +58,10 @@ const PANICS_KEPT: usize = 256;
 /// One runtime's common part.
 pub(crate) struct Shared {
     pub(crate) workers: Box<[WorkerShared]>,
+    /// Each worker's own part, which its holder alone may touch. Dropped after the last thread has ended.
+    pub(crate) cores: Box<[AtomicPtr<worker::WorkerCore>]>,
+    /// What workers run on, and what started routines are bound to.
+    pub(crate) threads: Threads,
     pub(crate) injector: Injector<RoutineRef>,
     pub(crate) levels: Levels,
     pub(crate) idle: Idle,
@@ -75,10 +83,16 @@ pub(crate) struct Shared {
     pub(crate) poller: OnceLock<Arc<Poller>>,
 }
 
-/// What others may touch of a worker. Its thread's own part is [`worker::WorkerCore`].
+/// What others may touch of a worker. Its holder's own part is [`worker::WorkerCore`].
 pub(crate) struct WorkerShared {
     pub(crate) stealer: Stealer<RoutineRef>,
+    /// Fresh routines that a key brings here.
     pub(crate) inbox: Inbox,
+    /// Other common routines that it alone is to run: those from the inbox, and futures that a deadline or
+    /// the poller has readied. Its holder's.
+    pub(crate) own: SharedLists,
+    /// Number of the home that it runs.
+    pub(crate) home: AtomicU32,
     pub(crate) timers: Arc<Timers>,
     pub(crate) parker: Parker,
     pub(crate) stats: WorkerStats,

@@ -11,7 +11,7 @@ use crate::scheduler::worker::{self, WorkerCore};
 use crate::snapshot::{Source, WaitReason};
 use crate::time;
 
-/// Turn routines readied by a timer or the poller that a home's queue takes at its front, where no thief sees
+/// Turn routines readied by a timer or the poller that a worker takes at its front, where no thief sees
 /// them; beyond, they go to the deque.
 const URGENT_MAX: u64 = 64;
 
@@ -76,12 +76,14 @@ fn queue_on_worker(core: &WorkerCore, routine: RoutineRef, source: Source) {
     let header = routine.header();
     header.touch(core.now.get());
     let bound = is_bound(routine);
-    let mine = bound && header.home.load(Relaxed) == core.index;
+    let mine = bound && header.home.load(Relaxed) == core.home().index;
     match (bound, mine, source.is_urgent()) {
         (true, true, false) => core.push_lifo(routine),
-        (true, true, true) => core.push_urgent(routine, source),
+        (true, true, true) => core.push_urgent_bound(routine, source),
         (true, false, _) => to_home(routine, source),
-        (false, _, true) if core.queue_len() < URGENT_MAX => core.push_urgent(routine, source),
+        (false, _, true) if core.queue_len() < URGENT_MAX => {
+            core.push_urgent_common(routine, source)
+        }
         (false, ..) => core.push_local(routine, source),
     }
 }
@@ -92,7 +94,7 @@ fn to_home(routine: RoutineRef, source: Source) {
     let header = routine.header();
     let urgent = source.is_urgent();
     header.set_source(if urgent { source } else { Source::Inbox });
-    let home = header.home.load(Relaxed) as usize;
-    shared.workers[home].inbox.push(routine);
-    shared.wake_worker(home);
+    let home = shared.threads.home(header.home.load(Relaxed));
+    home.inbox.push(routine);
+    shared.wake_worker(home.worker.load(Relaxed) as usize);
 }

@@ -10,7 +10,7 @@ use crate::snapshot::{Source, WaitReason, WorkerState};
 /// Of [`WorkerStats::processor`]: it has not looked.
 pub(crate) const NO_PROCESSOR: u32 = u32::MAX;
 
-/// Written by the worker's thread alone, read by anyone. Aligned to two cache lines, because
+/// Written by the thread that holds the worker, read by anyone. Aligned to two cache lines, because
 /// processors fetch lines in pairs.
 #[repr(align(128))]
 #[derive(Debug)]
@@ -20,10 +20,6 @@ pub(crate) struct WorkerStats {
     /// The block of the routine that runs, null between turns.
     pub(crate) routine: AtomicPtr<Header>,
     pub(crate) turn_started: AtomicU64,
-    /// Number of the routine that holds the thread, 0 for none.
-    pub(crate) held_by: AtomicU64,
-    pub(crate) lifo: AtomicU64,
-    pub(crate) ring: AtomicU64,
     pub(crate) turns: [AtomicU64; Source::COUNT],
     pub(crate) steal_attempts: AtomicU64,
     pub(crate) steals: AtomicU64,
@@ -70,9 +66,6 @@ impl WorkerStats {
             thread_id: AtomicI32::new(0),
             routine: AtomicPtr::new(std::ptr::null_mut()),
             turn_started: AtomicU64::new(0),
-            held_by: AtomicU64::new(0),
-            lifo: AtomicU64::new(0),
-            ring: AtomicU64::new(0),
             turns: Default::default(),
             steal_attempts: AtomicU64::new(0),
             steals: AtomicU64::new(0),

@@ -72,7 +72,8 @@ impl Shared {
             x if x == WorkerState::Searching as u8 => WorkerState::Searching,
             _ => WorkerState::Parked,
         };
-        let held_by = s.held_by.load(Relaxed);
+        let home = self.threads.home(worker.home.load(Relaxed));
+        let held_by = home.held_by.load(Relaxed);
         let steal = self.tunables.steal();
         let processor = Some(s.processor.load(Relaxed)).filter(|p| *p != NO_PROCESSOR);
         let stolen_from: Vec<u64> = s.stolen_from.iter().map(|n| n.load(Relaxed)).collect();
@@ -83,9 +84,9 @@ impl Shared {
             turn_started_ns: (routine != 0).then_some(start_ns),
             turn,
             held_by: (held_by != 0).then(|| RoutineId::new(held_by)),
-            lifo: s.lifo.load(Relaxed),
+            lifo: u64::from(!home.lifo.load(Relaxed).is_null()),
             local: worker.stealer.len() as u64,
-            inbox: worker.inbox.len() + s.ring.load(Relaxed),
+            inbox: home.queued() + worker.inbox.len() + worker.own.len(),
             turns_by_source: Source::ALL.map(|source| s.turns[source as usize].load(Relaxed)),
             steal_attempts: s.steal_attempts.load(Relaxed),
             steals: s.steals.load(Relaxed),

@@ -69,13 +69,11 @@ impl Holder {
     #[inline]
     pub(crate) fn me() -> Holder {
         Holder(thread_state::with(|thread| {
-            let routine = thread.routine.load(Relaxed);
-            if routine.is_null() {
+            let routine = thread.slot().and_then(|slot| Some((slot, slot.running()?)));
+            let Some((slot, routine)) = routine else {
                 return foreign(thread);
-            }
-            // SAFETY: the worker stores the routine that it runs, and its block lives through the turn.
-            let id = unsafe { (*routine).id.load(Relaxed) };
-            thread.runtime.load(Relaxed) | (id & NUMBER)
+            };
+            slot.runtime | (routine.header().id.load(Relaxed) & NUMBER)
         }))
     }
 

@@ -16,7 +16,7 @@ use crate::routine::{Held, RoutineRef, body, waker};
 use crate::scheduler::block::{self, Context, Interrupt};
 use crate::scheduler::explore;
 use crate::scheduler::timers::{self, Alarm, NEVER, Registration};
-use crate::scheduler::{ready, worker};
+use crate::scheduler::{ready, threads, worker};
 use crate::snapshot::{Source, WaitReason};
 use crate::sync::wait_queue;
 use crate::time;
@@ -676,11 +676,7 @@ pub(crate) unsafe fn poll_task<A: Arm>(
             continue;
         }
         task.set_due(due, cx.waker());
-        worker::with_core(|core| {
-            if let Some(core) = core {
-                core.wait_reason.set(why);
-            }
-        });
+        threads::poll_waits(why);
         return Polled::Pending;
     }
 }

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::scheduler::threads;
 use crate::scheduler::timers::{self, Registration};
-use crate::scheduler::worker;
 use crate::snapshot::WaitReason;
 use crate::time;
 
@@ -134,11 +134,7 @@ impl Future for Sleep {
         if !known.is_some_and(|registration| registration.wakes(cx.waker())) {
             self.registration = Some(timers::register(self.at, cx.waker()));
         }
-        worker::with_core(|core| {
-            if let Some(core) = core {
-                core.wait_reason.set(WaitReason::Sleep);
-            }
-        });
+        threads::poll_waits(WaitReason::Sleep);
         Poll::Pending
     }
 }

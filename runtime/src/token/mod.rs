@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 pub use wait::WaitError;
 
 use crate::routine::life::CancelLevel;
-use crate::scheduler::explore;
 use crate::scheduler::timers::NEVER;
-use crate::scheduler::worker::{self, WorkerCore};
+use crate::scheduler::{explore, threads};
 use crate::time;
 use node::Node;
 
@@ -220,7 +219,7 @@ impl CancelToken {
     /// assert_eq!(seen, token);
     /// ```
     pub fn current() -> Option<CancelToken> {
-        let running = worker::with_core(|core| core.and_then(WorkerCore::running))?;
+        let running = threads::running_here()?;
         let node = running.header().extra()?.bound_to()?;
         Some(CancelToken { node })
     }

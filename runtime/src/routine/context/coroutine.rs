@@ -23,6 +23,7 @@ use super::StackFacts;
 use crate::prefetch::{CACHE_LINE, prefetch};
 use crate::routine::RoutineRef;
 use crate::routine::body::TurnEnd;
+use crate::scheduler::threads::ThreadSlot;
 use crate::scheduler::worker::Post;
 use crate::stack::Slot;
 
@@ -42,6 +43,8 @@ pub(crate) struct StackPart {
     base: usize,
     low: usize,
     lowest_sp: usize,
+    /// The thread that runs the routine; of the last resumption.
+    slot: *const ThreadSlot,
     /// What the routine asks its worker to do; of the last suspension.
     post: *const Post,
 }
@@ -114,7 +117,10 @@ pub(crate) unsafe fn prepare(routine: RoutineRef, slot: Slot) -> *mut StackPart 
         unsafe { (*part).yielder = yielder };
         let vtable = routine.header().vtable.get().expect("set at birth");
         // SAFETY: the caller of `resume` runs the routine, so its body is ours.
-        unsafe { (vtable.run)(routine) }
+        let end = unsafe { (vtable.run)(routine) };
+        // SAFETY: as above; `resume` stored the slot of the thread that we run on.
+        unsafe { (*(*part).slot).enter_for_switch() };
+        end
     };
     let coroutine = Coroutine::with_stack(RoutineStack::new(slot), root);
     // SAFETY: the bytes from `part` to the slot's end are reserved for this value, mapped and
@@ -130,6 +136,7 @@ pub(crate) unsafe fn prepare(routine: RoutineRef, slot: Slot) -> *mut StackPart 
             base,
             low,
             lowest_sp: base,
+            slot: std::ptr::null(),
             post: std::ptr::null(),
         });
     }
@@ -141,11 +148,16 @@ pub(crate) unsafe fn prepare(routine: RoutineRef, slot: Slot) -> *mut StackPart 
 /// # Safety
 /// 1. Exclusive: the caller runs the routine that `part` belongs to, in scheduler context.
 /// 2. Thread: this is the thread of the routine's home.
-/// 3. Unwinding: none; the body catches.
-pub(crate) unsafe fn resume(part: *mut StackPart) -> Option<TurnEnd> {
-    // SAFETY: 1 and 2 by the caller. The reference is to the coroutine alone, and the routine
-    // touches only the other fields while it runs.
-    let coroutine = unsafe { &mut (*part).coroutine };
+/// 3. Thread: `slot` is the calling thread's, which is in scheduler context.
+/// 4. Unwinding: none; the body catches.
+pub(crate) unsafe fn resume(part: *mut StackPart, slot: &ThreadSlot) -> Option<TurnEnd> {
+    // SAFETY: 1 by the caller. The reference is to the coroutine alone, and the routine touches only the
+    // other fields while it runs.
+    let coroutine = unsafe {
+        (*part).slot = slot;
+        &mut (*part).coroutine
+    };
+    slot.leave_for_routine();
     match coroutine.resume(()) {
         CoroutineResult::Yield(()) => None,
         CoroutineResult::Return(end) => Some(end),
@@ -201,6 +213,7 @@ pub(crate) unsafe fn suspend(part: *mut StackPart, post: &Post) {
         // The switch itself adds some words.
         (*part).saved_sp = sp;
         (*part).lowest_sp = (*part).lowest_sp.min(sp);
+        (*(*part).slot).enter_for_switch();
         (*(*part).yielder).suspend(());
     }
 }

@@ -10,7 +10,15 @@ use crate::routine::life::Ticket;
 use crate::scheduler::worker;
 
 /// The deadline of a routine's wait; lies in the frame that waits.
-pub(crate) struct Alarm(Cell<Option<(u32, Key)>>);
+pub(crate) struct Alarm(Cell<Option<Set>>);
+
+/// Who waits, and what names its deadline among those of a worker.
+#[derive(Clone, Copy)]
+struct Set {
+    routine: RoutineRef,
+    worker: u32,
+    key: Key,
+}
 
 impl Alarm {
     pub(crate) fn new() -> Alarm {
@@ -25,7 +33,12 @@ impl Alarm {
             let core = core.expect("the worker calls this");
             let due = Due::Sleep { routine, ticket };
             let key = core.timers().insert(at, due).0;
-            self.0.set(key.map(|key| (core.index, key)));
+            let worker = core.index;
+            self.0.set(key.map(|key| Set {
+                routine,
+                worker,
+                key,
+            }));
         });
     }
 
@@ -40,11 +53,9 @@ impl Alarm {
 
     #[inline(never)]
     fn take_back(&self) {
-        if let Some((home, key)) = self.0.take() {
-            worker::with_core(|core| {
-                let core = core.expect("a routine waits on its home");
-                core.shared.workers[home as usize].timers.cancel(key);
-            });
+        if let Some(set) = self.0.take() {
+            let workers = &set.routine.shared().workers;
+            workers[set.worker as usize].timers.cancel(set.key);
         }
     }
 }

@@ -56,9 +56,10 @@ struct State {
 
 /// What happens at a deadline.
 pub(crate) enum Due {
-    /// The routine's wait is over, if it is still the one that the ticket names. Holds no reference:
-    /// the routine's own frame cancels the entry before it is left ([`Alarm`]), and while the entry is
-    /// served by its home's worker, the routine cannot run.
+    /// The routine's wait is over, if it is still the one that the ticket names. Holds no reference: the
+    /// routine's own frame cancels the entry before it is left ([`Alarm`]). Of one that is served just
+    /// then the block may be free, or another routine's: it stays mapped as long as the runtime, which
+    /// whoever serves keeps, and the ticket is an old one, or wakes for no reason.
     Sleep { routine: RoutineRef, ticket: Ticket },
     /// A future's waker.
     Wake(Waker),

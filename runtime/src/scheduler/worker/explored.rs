@@ -82,7 +82,9 @@ impl Explored {
             "a deterministic run needs a plain thread for itself, and the caller is a routine"
         );
         let live = Live::new();
-        self.core.enter_thread();
+        let slot = self.shared().threads.slot(0);
+        slot.enter(self.shared());
+        self.core.enter_thread(slot);
         Inside {
             core: &self.core,
             exploration: self.core.exploration.as_deref().expect("set in `new`"),
@@ -106,7 +108,8 @@ impl Explored {
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        self.core.leave_thread();
+        self.core.retire();
+        self.core.slot().leave();
     }
 }
 
@@ -184,7 +187,7 @@ impl Inside<'_> {
         let who = id(&routine);
         self.core.pass_time(self.exploration);
         self.core.now.set(self.exploration.clock.get());
-        self.core.turn_apart(routine);
+        self.core.turn_apart(self.core.slot(), routine);
         let gave_way = stats.yields.load(Relaxed) > yields;
         if gave_way && self.exploration.chosen.get().is_none() {
             self.exploration.chooser.borrow_mut().yielded(who);

@@ -11,7 +11,7 @@ use crossbeam_deque::Steal;
 
 use super::WorkerCore;
 use crate::routine::{RoutineRef, context};
-use crate::scheduler::home_queue::HomeQueue;
+use crate::scheduler::lists::Lists;
 use crate::scheduler::stats;
 use crate::scheduler::strategy::choose::BATCH_MAX;
 use crate::scheduler::timers::NEVER;
@@ -95,14 +95,18 @@ impl WorkerCore {
         }
     }
 
-    /// Adds what came to this worker alone.
+    /// Adds what a key brought to this worker.
     fn take_in(&self, routine: RoutineRef) {
-        let header = routine.header();
-        if header.forget_key() {
-            stats::add(&self.stats().keyed, 1);
-        }
-        match header.source() {
-            source if source.is_urgent() => self.push_urgent(routine, source),
+        routine.header().forget_key();
+        stats::add(&self.stats().keyed, 1);
+        routine.header().set_source(Source::Inbox);
+        self.own().push(routine);
+    }
+
+    /// Adds what others have readied for the home.
+    fn take_in_bound(&self, routine: RoutineRef) {
+        match routine.header().source() {
+            source if source.is_urgent() => self.push_urgent_bound(routine, source),
             _ => self.push_back(routine),
         }
     }
@@ -110,50 +114,52 @@ impl WorkerCore {
     /// Adds a bound routine that the running one has readied: it runs next.
     pub(crate) fn push_lifo(&self, routine: RoutineRef) {
         if !routine.header().is_normal() {
-            return self.push_bound_level(routine, Source::Inbox);
+            return self.push_back(routine);
         }
         routine.header().set_source(Source::Lifo);
-        let displaced = self.lifo.replace(routine.as_ptr());
-        if displaced.is_null() {
-            self.stats().lifo.store(1, Relaxed);
-        } else {
+        let slot = &self.home().lifo;
+        let displaced = slot.load(Relaxed);
+        slot.store(routine.as_ptr(), Relaxed);
+        if !displaced.is_null() {
             // SAFETY: the slot owned it, so its block is alive.
             self.push_back(unsafe { RoutineRef::from_ptr(displaced) });
         }
     }
 
-    /// Adds a routine before all that are in the home's queue for another reason.
-    pub(crate) fn push_urgent(&self, routine: RoutineRef, source: Source) {
+    /// Adds a bound routine before all that are in the home's queue for another reason.
+    pub(crate) fn push_urgent_bound(&self, routine: RoutineRef, source: Source) {
         // It will run soon, and what it needs first is cold.
         context::prefetch_part(routine.header().stack.load(Relaxed));
-        if !routine.header().is_normal() {
-            return self.push_bound_level(routine, source);
-        }
         routine.header().set_source(source);
-        self.urgent.push_back(routine);
-        stats::add(&self.stats().ring, 1);
+        self.bound().push_urgent(routine);
     }
 
+    /// The same for a common routine, which this worker will run then.
+    pub(crate) fn push_urgent_common(&self, routine: RoutineRef, source: Source) {
+        routine.header().set_source(source);
+        self.own().push_urgent(routine);
+    }
+
+    /// Adds a bound routine at the end.
     pub(super) fn push_back(&self, routine: RoutineRef) {
-        if !routine.header().is_normal() {
-            return self.push_bound_level(routine, Source::Inbox);
-        }
         routine.header().set_source(Source::Inbox);
-        self.home.push_back(routine);
-        stats::add(&self.stats().ring, 1);
+        self.bound().push(routine);
     }
 
-    /// Routines in the home's queue.
+    /// Routines that only this worker is to run, bound or not, but for the one in the LIFO slot.
     pub(crate) fn queue_len(&self) -> u64 {
-        self.stats().ring.load(Relaxed)
+        self.bound().len() + self.own().len()
+    }
+
+    /// Whether there is something that only this worker is to run.
+    pub(super) fn has_own_work(&self) -> bool {
+        !self.home().lifo.load(Relaxed).is_null() || self.queue_len() > 0 || !self.inbox_is_empty()
     }
 
     /// Whether somebody else waits for this worker.
     pub(crate) fn others_wait(&self) -> bool {
-        !self.lifo.get().is_null()
-            || self.queue_len() > 0
+        self.has_own_work()
             || !self.local.is_empty()
-            || !self.inbox_is_empty()
             || !self.shared.injector.is_empty()
             || !self.shared.levels.is_empty()
             || self.timers().next() <= self.now.get()
@@ -170,14 +176,18 @@ impl WorkerCore {
     }
 
     pub(super) fn inbox_is_empty(&self) -> bool {
-        self.mine().inbox.is_empty()
+        self.home().inbox.is_empty() && self.mine().inbox.is_empty()
     }
 
     #[inline]
     pub(super) fn drain_inbox(&self) {
-        let inbox = &self.mine().inbox;
-        if !inbox.is_empty() {
-            inbox.drain(|routine| self.take_in(routine));
+        let readied = &self.home().inbox;
+        if !readied.is_empty() {
+            readied.drain(|routine| self.take_in_bound(routine));
+        }
+        let keyed = &self.mine().inbox;
+        if !keyed.is_empty() {
+            keyed.drain(|routine| self.take_in(routine));
         }
     }
 
@@ -276,13 +286,15 @@ impl WorkerCore {
 
     #[inline]
     fn pop_lifo(&self) -> Option<RoutineRef> {
-        if self.lifo.get().is_null() {
+        let slot = &self.home().lifo;
+        let routine = slot.load(Relaxed);
+        if routine.is_null() {
             self.lifo_turns.set(0);
             return None;
         }
-        // SAFETY: the slot owns it, so its block is alive.
-        let routine = unsafe { RoutineRef::from_ptr(self.lifo.replace(null_mut())) };
-        self.stats().lifo.store(0, Relaxed);
+        slot.store(null_mut(), Relaxed);
+        // SAFETY: the slot owned it, so its block is alive.
+        let routine = unsafe { RoutineRef::from_ptr(routine) };
         let turns = self.lifo_turns.get() + 1;
         if turns > LIFO_TURNS_MAX {
             self.lifo_turns.set(0);
@@ -295,31 +307,50 @@ impl WorkerCore {
 
     /// Takes this routine out of the slot, if it is there.
     pub(super) fn take_lifo(&self, routine: RoutineRef) -> bool {
-        let found = self.lifo.get() == routine.as_ptr();
+        let slot = &self.home().lifo;
+        let found = slot.load(Relaxed) == routine.as_ptr();
         if found {
-            self.lifo.set(null_mut());
-            self.stats().lifo.store(0, Relaxed);
+            slot.store(null_mut(), Relaxed);
         }
         found
     }
 
     /// Takes this routine out of the home's queue, wherever in it, if it is there.
     pub(super) fn take_queued(&self, routine: RoutineRef) -> bool {
-        let found =
-            self.urgent.remove(routine) || self.home.remove(routine) || self.levels.remove(routine);
-        if found {
-            let ring = &self.stats().ring;
-            ring.store(ring.load(Relaxed) - 1, Relaxed);
-        }
-        found
+        self.bound().remove(routine)
     }
 
     fn pop_home(&self) -> Option<RoutineRef> {
-        self.pop_from(&self.urgent).or_else(|| self.pop_unhurried())
+        if self.own().len() > 0 {
+            return self.pop_home_or_own();
+        }
+        let bound = self.bound();
+        bound.pop_urgent().or_else(|| bound.pop_unhurried())
     }
 
-    /// Whatever only this thread has put somewhere. A timer can fill any of the three: a sleeper
-    /// goes to the home's front, an aborted routine to the LIFO slot, a future to the deque.
+    #[inline(never)]
+    fn pop_home_or_own(&self) -> Option<RoutineRef> {
+        let (first, second) = self.own_lists_in_order();
+        first
+            .pop_urgent()
+            .or_else(|| second.pop_urgent())
+            .or_else(|| first.pop_unhurried())
+            .or_else(|| second.pop_unhurried())
+    }
+
+    /// The home's lists and the worker's own, which take turns as to which come first.
+    pub(super) fn own_lists_in_order(&self) -> (&Lists, &Lists) {
+        let own_first = !self.own_first.get();
+        self.own_first.set(own_first);
+        if own_first {
+            (self.own(), self.bound())
+        } else {
+            (self.bound(), self.own())
+        }
+    }
+
+    /// Whatever only this thread has put somewhere. A timer can fill any of them: a sleeper goes to the
+    /// home's front, an aborted routine to the LIFO slot, a future to the worker's own front or the deque.
     pub(super) fn pop_own(&self) -> Option<RoutineRef> {
         self.pop_lifo()
             .or_else(|| self.pop_home())
@@ -329,15 +360,8 @@ impl WorkerCore {
 
     /// The home's queue without those that go before it.
     fn pop_unhurried(&self) -> Option<RoutineRef> {
-        self.pop_from(&self.home)
-    }
-
-    /// Takes the first one of a list that the published depth counts.
-    pub(super) fn pop_from(&self, list: &HomeQueue) -> Option<RoutineRef> {
-        let routine = list.pop_front()?;
-        let ring = &self.stats().ring;
-        ring.store(ring.load(Relaxed) - 1, Relaxed);
-        Some(routine)
+        let (first, second) = self.own_lists_in_order();
+        first.pop_unhurried().or_else(|| second.pop_unhurried())
     }
 
     pub(super) fn serve_timers(&self) -> bool {

@@ -7,26 +7,16 @@
 //! Common work is for others: a worker that is woken for it passes the wake on, as one does that has
 //! found something else (steps E1 to E3 of `docs/scheduler.md`).
 
-use std::ptr::null_mut;
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::WorkerCore;
 use crate::routine::{Header, RoutineRef};
 use crate::snapshot::RoutineState;
 
 impl WorkerCore {
-    /// Lets `routine`, which runs here, hold the thread; `None` lets go.
-    pub(crate) fn set_held(&self, routine: Option<RoutineRef>) {
-        let id = routine.map_or(0, |routine| routine.header().id.load(Relaxed));
-        self.stats().held_by.store(id, Relaxed);
-        self.held
-            .set(routine.map_or(null_mut(), RoutineRef::as_ptr));
-    }
-
     /// The routine that holds the thread.
     #[inline]
     pub(crate) fn held(&self) -> Option<RoutineRef> {
-        let held: *mut Header = self.held.get();
+        // SAFETY: 1: the calling thread holds the worker that runs the home.
+        let held: *mut Header = unsafe { self.home().held() }.get();
         // SAFETY: it holds the thread from within its own frame, so it has not ended.
         (!held.is_null()).then(|| unsafe { RoutineRef::from_ptr(held) })
     }

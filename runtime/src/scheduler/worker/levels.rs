@@ -5,8 +5,6 @@ use std::cell::Cell;
 use super::WorkerCore;
 use crate::priority::Priority;
 use crate::routine::RoutineRef;
-use crate::scheduler::home_queue::HomeQueue;
-use crate::scheduler::stats;
 use crate::snapshot::Source;
 
 /// High turns in a row, while others may wait.
@@ -14,49 +12,25 @@ const HIGH_IN_ROW: u32 = 15;
 /// Turns that are given to others while a low one waits.
 const LOW_AFTER: u32 = 63;
 
-/// Bound routines by level, and how long the rule has favoured whom.
-pub(super) struct LevelLists {
-    high: HomeQueue,
-    low: HomeQueue,
+/// How long the rule has favoured whom.
+pub(super) struct LevelRule {
     high_in_row: Cell<u32>,
     since_low: Cell<u32>,
     /// Bound ones and those that may run anywhere take turns, as home list and deque do.
     bound_first: Cell<bool>,
 }
 
-impl LevelLists {
-    pub(super) fn new() -> LevelLists {
-        LevelLists {
-            high: HomeQueue::new(),
-            low: HomeQueue::new(),
+impl LevelRule {
+    pub(super) fn new() -> LevelRule {
+        LevelRule {
             high_in_row: Cell::new(0),
             since_low: Cell::new(0),
             bound_first: Cell::new(false),
         }
     }
-
-    fn list(&self, priority: Priority) -> &HomeQueue {
-        match priority {
-            Priority::High => &self.high,
-            Priority::Low => &self.low,
-            Priority::Normal => unreachable!("normal ones have a list of their own"),
-        }
-    }
-
-    pub(super) fn remove(&self, routine: RoutineRef) -> bool {
-        self.high.remove(routine) || self.low.remove(routine)
-    }
 }
 
 impl WorkerCore {
-    /// Adds a routine of high or low priority that only this worker may run.
-    pub(super) fn push_bound_level(&self, routine: RoutineRef, source: Source) {
-        let header = routine.header();
-        header.set_source(source);
-        self.levels.list(header.priority()).push_back(routine);
-        stats::add(&self.stats().ring, 1);
-    }
-
     /// The next routine, if the rule names one of high or low priority. Asked once a turn, as soon as
     /// there was one of another priority than normal.
     #[inline(never)]
@@ -106,7 +80,12 @@ impl WorkerCore {
     pub(super) fn pop_level(&self, priority: Priority) -> Option<RoutineRef> {
         let bound_first = !self.levels.bound_first.get();
         self.levels.bound_first.set(bound_first);
-        let bound = || self.pop_from(self.levels.list(priority));
+        let bound = || {
+            let (first, second) = self.own_lists_in_order();
+            first
+                .pop_level(priority)
+                .or_else(|| second.pop_level(priority))
+        };
         let common = || {
             let routine = self.shared.levels.pop(priority)?;
             routine.header().set_source(Source::Injector);
@@ -124,6 +103,8 @@ impl WorkerCore {
     }
 
     fn level_waits(&self, priority: Priority) -> bool {
-        !self.levels.list(priority).is_empty() || self.shared.levels.waits(priority)
+        self.bound().has_level(priority)
+            || self.own().has_level(priority)
+            || self.shared.levels.waits(priority)
     }
 }

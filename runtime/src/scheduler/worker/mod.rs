@@ -13,27 +13,28 @@ mod turn;
 use std::cell::{Cell, RefCell};
 use std::ptr::null_mut;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use crossbeam_deque::Worker as LocalQueue;
 
 use crate::config::Preemption;
-use crate::profile::frames;
+use crate::routine::RoutineRef;
 use crate::routine::slab::BlockCache;
-use crate::routine::{Header, RoutineRef};
 use crate::scheduler::block::Interrupt;
 use crate::scheduler::explore::Exploration;
-use crate::scheduler::home_queue::HomeQueue;
 use crate::scheduler::idle::Last;
+use crate::scheduler::lists::Lists;
 use crate::scheduler::parker::Woken;
 use crate::scheduler::stats::{self, WorkerStats};
+pub(crate) use crate::scheduler::threads::section::{with_core, with_core_of};
+use crate::scheduler::threads::{Home, ThreadSlot};
 use crate::scheduler::timers::{NEVER, Timers};
 use crate::scheduler::{Shared, WorkerShared};
 use crate::snapshot::{WaitReason, WorkerState};
 use crate::stack::StackPool;
 use crate::stack::altstack::AltStack;
-use crate::thread_state::{self, NO_WORKER, ThreadState};
+use crate::thread_state::{self, ThreadState};
 use crate::time;
 
 /// What the running routine asks its worker to do after the switch. Lies in the routine's frame.
@@ -49,14 +50,17 @@ pub(crate) enum Post {
     },
 }
 
-/// What only the worker's own thread touches. Reached by routines through the thread's state.
+/// What only the thread that holds the worker touches. On the heap, as long as there are threads. Reached by
+/// routines through the thread's slot ([`with_core`]).
 pub(crate) struct WorkerCore {
     pub(crate) shared: Arc<Shared>,
     pub(crate) index: u32,
     /// [`Shared::workers`]' entry of this worker.
     mine: *const WorkerShared,
-    /// This thread's state.
+    /// State and slot of the thread that holds the worker, and the home that runs there.
     thread: Cell<*const ThreadState>,
+    slot: Cell<*const ThreadSlot>,
+    home: Cell<*const Home>,
     /// Time at the last turn boundary, or a little before it: see [`clock`]. In nanoseconds since
     /// process start.
     pub(crate) now: Cell<u64>,
@@ -66,24 +70,16 @@ pub(crate) struct WorkerCore {
     /// There was a turn since `now`.
     undated: Cell<bool>,
     pub(crate) blocks: BlockCache,
-    /// What a pending future says it waits for.
-    pub(crate) wait_reason: Cell<WaitReason>,
-    /// A pending future wants its next turn at once.
-    pub(crate) again: Cell<bool>,
     ids: Cell<(u64, u64)>,
     local: LocalQueue<RoutineRef>,
     /// Where loot lands, so that it can be counted before others may take it.
     loot: LocalQueue<RoutineRef>,
-    home: HomeQueue,
-    /// Readied by a deadline: goes before the others, in order, or it would wait a whole round.
-    urgent: HomeQueue,
-    levels: levels::LevelLists,
-    lifo: Cell<*mut Header>,
-    /// The routine that holds the thread: between its turns nobody else runs. See [`held`].
-    held: Cell<*mut Header>,
+    levels: levels::LevelRule,
     lifo_turns: Cell<u32>,
     /// Which of home list and deque goes first.
     home_first: Cell<bool>,
+    /// Which of the home's list and the worker's own goes first.
+    own_first: Cell<bool>,
     /// Turns until the next look round.
     fair_in: Cell<u32>,
     fair_at: Cell<u64>,
@@ -102,30 +98,47 @@ pub(crate) struct WorkerCore {
     pub(crate) exploration: Option<Box<Exploration>>,
 }
 
-/// Runs `f` on the core of the worker that this thread holds. `f` must not suspend.
-#[inline]
-pub(crate) fn with_core<R>(f: impl FnOnce(Option<&WorkerCore>) -> R) -> R {
-    let (core, _) = thread_state::running();
-    // SAFETY: the worker's thread stores the address of its own core, which lives on its stack
-    // until it has cleared the address, and only that thread reads the address here.
-    f(unsafe { core.as_ref() })
-}
-
-/// As [`with_core`], but only if it is a worker of `shared`.
-#[inline]
-pub(crate) fn with_core_of<R>(shared: &Shared, f: impl FnOnce(Option<&WorkerCore>) -> R) -> R {
-    with_core(|core| f(core.filter(|core| std::ptr::eq(&*core.shared, shared))))
-}
-
-/// The body of a worker's thread.
-pub(crate) fn main(shared: Arc<Shared>, index: u32, local: LocalQueue<RoutineRef>) {
-    let core = WorkerCore::new(shared, index, local);
+/// The body of the thread that begins with this worker, and in the slot of the same number.
+///
+/// # Safety
+/// 1. Exclusive: nobody holds the worker, and it lives until the thread has ended.
+/// 2. Exclusive: no thread has the slot.
+pub(crate) unsafe fn main(shared: &Arc<Shared>, index: u32) {
+    let slot = shared.threads.slot(index);
     let _altstack = AltStack::plain();
-    core.enter_thread();
+    slot.enter(shared);
+    // SAFETY: 1 by the caller.
+    let core = unsafe { &*shared.cores[index as usize].load(Acquire) };
+    core.enter_thread(slot);
+    shared.end.thread_started();
     let abort = AbortOnUnwind;
-    core.run();
+    WorkerCore::run(slot);
     std::mem::forget(abort);
-    core.leave_thread();
+    slot.leave();
+}
+
+impl Shared {
+    /// Makes the worker of this number.
+    pub(crate) fn add_worker(self: &Arc<Shared>, index: u32, local: LocalQueue<RoutineRef>) {
+        let core = Box::new(WorkerCore::new(self.clone(), index, local));
+        // Release pairs with the acquire loads of whoever gives the worker to a thread.
+        self.cores[index as usize].store(Box::into_raw(core), Release);
+    }
+
+    /// Drops all workers.
+    ///
+    /// # Safety
+    /// 1. Alive: all threads of the runtime have ended.
+    pub(crate) unsafe fn drop_workers(&self) {
+        for core in &self.cores {
+            let core = core.swap(null_mut(), Acquire);
+            if !core.is_null() {
+                // SAFETY: `add_worker` made it, it is dropped once, and by 1 nobody uses it any more.
+                let core = unsafe { Box::from_raw(core) };
+                core.retire();
+            }
+        }
+    }
 }
 
 /// The scheduler has no invariants left when its own code panics: better a dead process than a
@@ -140,7 +153,11 @@ impl Drop for AbortOnUnwind {
 }
 
 impl WorkerCore {
-    fn new(shared: Arc<Shared>, index: u32, local: LocalQueue<RoutineRef>) -> WorkerCore {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        index: u32,
+        local: LocalQueue<RoutineRef>,
+    ) -> WorkerCore {
         let pool = StackPool::new(shared.arena.clone());
         WorkerCore::with_pool(shared, index, local, pool)
     }
@@ -156,23 +173,20 @@ impl WorkerCore {
             index,
             mine: &raw const shared.workers[index as usize],
             thread: Cell::new(std::ptr::null()),
+            slot: Cell::new(std::ptr::null()),
+            home: Cell::new(std::ptr::null()),
             now: Cell::new(time::now_ns()),
             ticks: clock::Ticks::new(),
             tick: Cell::new(0),
             undated: Cell::new(false),
             blocks: BlockCache::new(),
-            wait_reason: Cell::new(WaitReason::Future),
-            again: Cell::new(false),
             ids: Cell::new((0, 0)),
             local,
             loot: LocalQueue::new_fifo(),
-            home: HomeQueue::new(),
-            urgent: HomeQueue::new(),
-            levels: levels::LevelLists::new(),
-            lifo: Cell::new(null_mut()),
-            held: Cell::new(null_mut()),
+            levels: levels::LevelRule::new(),
             lifo_turns: Cell::new(0),
             home_first: Cell::new(false),
+            own_first: Cell::new(false),
             fair_in: Cell::new(1),
             fair_at: Cell::new(0),
             fair_next: Cell::new(0),
@@ -188,32 +202,22 @@ impl WorkerCore {
         }
     }
 
-    fn enter_thread(&self) {
+    /// The calling thread, which is `slot`'s and in scheduler context, holds this worker from now on.
+    fn enter_thread(&self, slot: &ThreadSlot) {
+        let home = self.shared.threads.home(slot.index);
         self.thread.set(thread_state::address());
-        if thread_state::with(|t| t.native_high.load(Relaxed)) == 0 {
-            let (low, high) = frames::thread_stack().unwrap_or((0, 0));
-            thread_state::with(|t| {
-                t.native_low.store(low, Relaxed);
-                t.native_high.store(high, Relaxed);
-            });
-        }
-        thread_state::with(|t| {
-            t.worker.store(self.index, Relaxed);
-            t.runtime.store(self.shared.number, Relaxed);
-            t.core.store(std::ptr::from_ref(self).cast_mut(), Relaxed);
-        });
-        // SAFETY: no arguments, no failure.
-        let tid = unsafe { libc::gettid() };
-        self.stats().thread_id.store(tid, Relaxed);
-        self.shared.end.thread_started();
+        self.slot.set(slot);
+        self.home.set(home);
+        home.worker.store(self.index, Relaxed);
+        let mine = self.mine();
+        mine.home.store(home.index, Relaxed);
+        mine.stats.thread_id.store(slot.tid.load(Relaxed), Relaxed);
+        slot.core
+            .store(std::ptr::from_ref(self).cast_mut(), Relaxed);
     }
 
-    fn leave_thread(&self) {
-        self.stats().set_state(WorkerState::Parked);
-        thread_state::with(|t| {
-            t.core.store(null_mut(), Relaxed);
-            t.worker.store(NO_WORKER, Relaxed);
-        });
+    /// What a worker that will not run again has to give back.
+    pub(crate) fn retire(&self) {
         self.blocks.clear(&self.shared.slabs);
     }
 
@@ -230,6 +234,34 @@ impl WorkerCore {
         // SAFETY: `enter_thread` stored the address of the thread that holds the worker, which is the
         // calling one, and which outlives its loop.
         unsafe { &*self.thread.get() }
+    }
+
+    /// The thread that holds the worker.
+    #[inline]
+    fn slot(&self) -> &ThreadSlot {
+        // SAFETY: as in `thread`; slots live as long as `shared`.
+        unsafe { &*self.slot.get() }
+    }
+
+    /// The home that runs on this worker.
+    #[inline]
+    pub(crate) fn home(&self) -> &Home {
+        // SAFETY: as in `slot`.
+        unsafe { &*self.home.get() }
+    }
+
+    /// Common routines that this worker alone is to run.
+    #[inline]
+    fn own(&self) -> &Lists {
+        // SAFETY: 1: the calling thread holds the worker.
+        unsafe { self.mine().own.get() }
+    }
+
+    /// The queues of that home.
+    #[inline]
+    fn bound(&self) -> &Lists {
+        // SAFETY: 1: the calling thread holds the worker that runs the home.
+        unsafe { self.home().lists() }
     }
 
     #[inline]
@@ -264,62 +296,67 @@ impl WorkerCore {
 
     /// The routine that runs.
     pub(crate) fn running(&self) -> Option<RoutineRef> {
-        let (_, routine) = thread_state::running();
-        if routine.is_null() {
-            return None;
-        }
-        // SAFETY: the worker stores the routine that it runs, and its block lives through the turn.
-        Some(unsafe { RoutineRef::from_ptr(routine) })
+        self.slot().running()
     }
 
-    fn run(&self) {
+    /// The loop of a thread that holds a worker, until the runtime ends.
+    fn run(slot: &ThreadSlot) {
+        // SAFETY: 1: we are this thread, and it holds a worker. A turn says which one it holds afterwards.
+        let mut core = unsafe { slot.held_core() };
         let mut searching = false;
         loop {
-            if let Some(held) = self.held() {
-                self.wait_for_held(held);
-                self.turn_apart(held);
+            if let Some(held) = core.held() {
+                core.wait_for_held(held);
+                core = core.turn_apart(slot, held);
                 continue;
             }
-            if let Some(routine) = self.next() {
+            if let Some(routine) = core.next() {
                 if searching {
                     searching = false;
-                    self.stop_searching();
+                    core.stop_searching();
                 }
-                self.turn(routine);
+                core = core.turn(slot, routine);
                 continue;
             }
-            self.date_last_turn();
-            if self.shared.may_leave() {
+            core.date_last_turn();
+            if core.shared.may_leave() {
                 break;
             }
             if !searching {
-                searching = self.shared.idle.start_searching();
+                searching = core.shared.idle.start_searching();
             }
             if searching {
-                self.stats().set_state(WorkerState::Searching);
-                let found = if self.nothing_stayed() {
-                    None
-                } else {
-                    self.search()
-                };
-                let (began, now) = (self.now.get(), time::now_ns());
-                self.set_clock(now);
-                stats::add(&self.stats().searching_ns, now - began);
-                self.stats().set_state(WorkerState::Running);
+                let found = core.search_timed();
                 if let Some(routine) = found {
                     searching = false;
-                    self.stop_searching();
-                    self.turn_apart(routine);
+                    core.stop_searching();
+                    core = core.turn_apart(slot, routine);
                     continue;
                 }
             }
-            let nap = if searching { self.next_nap() } else { None };
-            searching = self.park(searching, nap);
+            let nap = if searching { core.next_nap() } else { None };
+            searching = core.park(searching, nap);
         }
         if searching {
-            self.stop_searching();
+            core.stop_searching();
         }
-        self.shared.wake_all();
+        core.stats().set_state(WorkerState::Parked);
+        core.shared.wake_all();
+    }
+
+    /// A search, and how long it took.
+    fn search_timed(&self) -> Option<RoutineRef> {
+        self.stats().set_state(WorkerState::Searching);
+        let found = if self.nothing_stayed() {
+            None
+        } else {
+            self.search()
+        };
+        let (began, now) = (self.now.get(), time::now_ns());
+        self.set_clock(now);
+        stats::add(&self.stats().searching_ns, now - began);
+        self.stats().set_state(WorkerState::Running);
+        found
     }
 
     fn stop_searching(&self) {
@@ -353,11 +390,7 @@ impl WorkerCore {
                 None => self.shared.has_stealable_work(),
                 Some(_) => self.work_stays(),
             };
-            work_is_left
-                || !mine.inbox.is_empty()
-                || !self.lifo.get().is_null()
-                || self.queue_len() > 0
-                || self.shared.may_leave()
+            work_is_left || self.has_own_work() || self.shared.may_leave()
         };
         let now = time::now_ns();
         if let Some(length) = nap {

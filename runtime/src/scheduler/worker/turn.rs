@@ -10,6 +10,7 @@ use crate::routine::context::{self, StackPart};
 use crate::routine::life::CancelLevel;
 use crate::routine::{Header, NOBODY, RoutineRef};
 use crate::scheduler::block::{Commit, Interrupt};
+use crate::scheduler::threads::ThreadSlot;
 use crate::scheduler::{ready, stats};
 use crate::snapshot::{RoutineState, Source, TurnRecord, WaitReason};
 use crate::stack::OutOfStacks;
@@ -17,19 +18,24 @@ use crate::stack::OutOfStacks;
 impl WorkerCore {
     /// For callers that are not the loop's own.
     #[inline(never)]
-    pub(super) fn turn_apart(&self, routine: RoutineRef) {
-        self.turn(routine);
+    pub(super) fn turn_apart<'a>(
+        &'a self,
+        slot: &'a ThreadSlot,
+        routine: RoutineRef,
+    ) -> &'a WorkerCore {
+        self.turn(slot, routine)
     }
 
-    /// Runs one turn. Inlined into the loop.
+    /// Runs one turn on the calling thread, which is `slot`'s. Returns the worker that the thread holds
+    /// afterwards. Inlined into the loop.
     #[inline(always)]
-    pub(super) fn turn(&self, routine: RoutineRef) {
+    pub(super) fn turn<'a>(&'a self, slot: &'a ThreadSlot, routine: RoutineRef) -> &'a WorkerCore {
         let header = routine.header();
         let mut part = header.stack.load(Relaxed);
         if part.is_null() {
             match self.stack_for(routine) {
                 Some(fresh) => part = fresh,
-                None => return,
+                None => return self,
             }
         }
         let source = header.source();
@@ -49,11 +55,26 @@ impl WorkerCore {
         if let Some(workload) = header.workload() {
             workload.turns.fetch_add(1, Relaxed);
         }
-        self.enter_routine(routine, began);
-        // SAFETY: we took the routine from a queue, so we run it; if it is bound, its home is this
-        // worker's thread, because only that home's queues hold it.
-        let end = unsafe { context::resume(part) };
-        self.leave_routine();
+        self.enter_routine(slot, routine, began);
+        // SAFETY: we took the routine from a queue, so we run it; if it is bound, its home runs on this
+        // thread, because only that home's queues hold it; the slot is this thread's.
+        let end = unsafe { context::resume(part, slot) };
+        // SAFETY: 1: we are this thread, back in scheduler context.
+        let core = unsafe { slot.held_core() };
+        core.after_turn(slot, routine, part, end);
+        core
+    }
+
+    /// Inlined into the turn, as that is into the loop: it comes with each of them.
+    #[inline(always)]
+    fn after_turn(
+        &self,
+        slot: &ThreadSlot,
+        routine: RoutineRef,
+        part: *mut StackPart,
+        end: Option<TurnEnd>,
+    ) {
+        self.leave_routine(slot);
         if self.shared.record.load(Relaxed) {
             self.record_turn(routine);
         } else {
@@ -61,7 +82,7 @@ impl WorkerCore {
         }
         match end {
             Some(TurnEnd::Ended) => self.after_end(routine, part),
-            Some(TurnEnd::Pending) => self.after_pending(routine, part),
+            Some(TurnEnd::Pending) => self.after_pending(slot, routine, part),
             None => self.after_suspension(routine, part),
         }
     }
@@ -98,7 +119,9 @@ impl WorkerCore {
                 let waited = header.awaits_stack();
                 // SAFETY: 1: we took the routine from a queue, so we run it, and it has no stack.
                 let part = unsafe { context::prepare(routine, slot) };
-                header.home.store(self.index, Relaxed);
+                let home = self.home();
+                home.bound.store(home.bound.load(Relaxed) + 1, Relaxed);
+                header.home.store(home.index, Relaxed);
                 header.stack.store(part, Relaxed);
                 if waited && self.shared.stack_waiters.wait_for_system() {
                     self.revive_stack_waiter();
@@ -159,15 +182,15 @@ impl WorkerCore {
     }
 
     #[inline]
-    fn enter_routine(&self, routine: RoutineRef, began: u64) {
+    fn enter_routine(&self, slot: &ThreadSlot, routine: RoutineRef, began: u64) {
         let header = routine.header();
         // What a stackful routine's own executor has left there is not about this turn.
-        self.wait_reason.set(WaitReason::Future);
-        let thread = self.thread();
-        thread
+        slot.set_wait_reason(WaitReason::Future);
+        slot.turn.store(slot.turn.load(Relaxed) + 1, Relaxed);
+        self.thread()
             .workload
             .store(header.workload.load(Relaxed), Relaxed);
-        thread.routine.store(routine.as_ptr(), Relaxed);
+        slot.routine.store(routine.as_ptr(), Relaxed);
         let stats = self.stats();
         stats.turn_started.store(began, Relaxed);
         // Release pairs with the acquire load of the snapshot: who sees the routine sees its start.
@@ -175,10 +198,10 @@ impl WorkerCore {
     }
 
     #[inline]
-    fn leave_routine(&self) {
+    fn leave_routine(&self, slot: &ThreadSlot) {
         let thread = self.thread();
         memory::settle(thread);
-        thread.routine.store(null_mut(), Relaxed);
+        slot.routine.store(null_mut(), Relaxed);
         thread.workload.store(null_mut(), Relaxed);
         self.stats().routine.store(null_mut(), Relaxed);
     }
@@ -188,6 +211,8 @@ impl WorkerCore {
         header.stack.store(null_mut(), Relaxed);
         header.home.store(NOBODY, Relaxed);
         header.depth.store(0, Relaxed);
+        let home = self.home();
+        home.bound.store(home.bound.load(Relaxed) - 1, Relaxed);
         // SAFETY: 1: we ran the routine, and its body has returned; 2: the header's pointer to it is
         // cleared.
         let (slot, lowest) = unsafe { context::dismantle(part) };
@@ -208,11 +233,11 @@ impl WorkerCore {
         stats::add(&self.stats().gone, 1);
     }
 
-    fn after_pending(&self, routine: RoutineRef, part: *mut StackPart) {
+    fn after_pending(&self, slot: &ThreadSlot, routine: RoutineRef, part: *mut StackPart) {
         self.take_stack_back(routine, part);
         let header = routine.header();
-        let why = self.wait_reason.get();
-        if self.again.replace(false) {
+        let why = slot.wait_reason();
+        if slot.take_again() {
             self.count_yield(header);
             header.touch(self.now.get());
             header.life.requeue();
@@ -230,7 +255,6 @@ impl WorkerCore {
         }
     }
 
-    /// Inlined into the turn, as that is into the loop: it comes with each of them.
     #[inline(always)]
     fn after_suspension(&self, routine: RoutineRef, part: *mut StackPart) {
         let header = routine.header();

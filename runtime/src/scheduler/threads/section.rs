@@ -1,0 +1,98 @@
+//! Sections: stretches in which a thread is inside the runtime.
+//!
+//! A worker's data are touched, and the runtime's locks are held, in sections only. Between two of them a
+//! routine runs code of its own, and nothing of the worker is borrowed; so there, and nowhere else, the
+//! worker could be taken from the thread, or the thread be stopped.
+//!
+//! A section is a depth in the thread's slot: one up at its beginning, one down at its end, plain stores.
+//! Scheduler context is a section as a whole: the loop runs at depth 1. The switch to a routine leaves it
+//! ([`ThreadSlot::leave_for_routine`]) and the switch back enters it
+//! ([`ThreadSlot::enter_for_switch`]), so a routine never suspends within a section of its own.
+
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::compiler_fence;
+
+use super::ThreadSlot;
+use crate::scheduler::Shared;
+use crate::scheduler::worker::WorkerCore;
+use crate::thread_state;
+
+/// A section of the calling thread, until it is dropped. Nothing on a thread of no runtime.
+pub(crate) struct Section(*const ThreadSlot);
+
+impl Section {
+    #[inline]
+    pub(crate) fn enter() -> Section {
+        let section = Section(thread_state::slot());
+        if let Some(slot) = section.slot() {
+            slot.section.store(slot.section.load(Relaxed) + 1, Relaxed);
+            // What follows is inside, for whoever looks at this thread from a signal handler or after it
+            // has made all threads pass a fence.
+            compiler_fence(SeqCst);
+        }
+        section
+    }
+
+    #[inline]
+    fn slot(&self) -> Option<&ThreadSlot> {
+        // SAFETY: the slot of the calling thread, which lives until that has left it, in scheduler context.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The worker that the calling thread holds.
+    #[inline]
+    fn core(&self) -> Option<&WorkerCore> {
+        // SAFETY: workers live as long as threads of their runtime, and the thread that holds one is alone
+        // in touching it.
+        unsafe { self.slot()?.core.load(Relaxed).as_ref() }
+    }
+}
+
+impl Drop for Section {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot() {
+            compiler_fence(SeqCst);
+            slot.section.store(slot.section.load(Relaxed) - 1, Relaxed);
+        }
+    }
+}
+
+/// Runs `f` on the worker that this thread holds, in a section. `f` must not suspend.
+#[inline]
+pub(crate) fn with_core<R>(f: impl FnOnce(Option<&WorkerCore>) -> R) -> R {
+    let section = Section::enter();
+    f(section.core())
+}
+
+/// As [`with_core`], but only if it is a worker of `shared`.
+#[inline]
+pub(crate) fn with_core_of<R>(shared: &Shared, f: impl FnOnce(Option<&WorkerCore>) -> R) -> R {
+    with_core(|core| f(core.filter(|core| std::ptr::eq(&*core.shared, shared))))
+}
+
+impl ThreadSlot {
+    /// The switch to a routine comes next.
+    #[inline]
+    pub(crate) fn leave_for_routine(&self) {
+        compiler_fence(SeqCst);
+        self.section.store(0, Relaxed);
+    }
+
+    /// The routine that runs here is about to switch back to scheduler context.
+    #[inline]
+    pub(crate) fn enter_for_switch(&self) {
+        self.section.store(1, Relaxed);
+        compiler_fence(SeqCst);
+    }
+
+    /// The worker that the thread holds, for its loop.
+    ///
+    /// # Safety
+    /// 1. Exclusive: called by this thread in scheduler context, while it holds one.
+    #[inline]
+    pub(crate) unsafe fn held_core(&self) -> &WorkerCore {
+        // SAFETY: 1 by the caller; as in `Section::core`.
+        unsafe { &*self.core.load(Relaxed) }
+    }
+}

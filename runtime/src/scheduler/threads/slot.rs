@@ -1,0 +1,134 @@
+//! A thread as others see it.
+
+use std::ptr::null_mut;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64};
+
+use crate::profile::frames;
+use crate::routine::{Header, RoutineRef};
+use crate::scheduler::Shared;
+use crate::scheduler::worker::WorkerCore;
+use crate::snapshot::WaitReason;
+use crate::thread_state;
+
+/// One OS thread that can hold a worker. Written by that thread.
+///
+/// Everything is atomic, because a thread that watches and signal handlers read it. Aligned to two cache
+/// lines, because processors fetch lines in pairs.
+#[repr(align(128))]
+pub(crate) struct ThreadSlot {
+    /// The worker that the thread holds, null for none.
+    pub(crate) core: AtomicPtr<WorkerCore>,
+    /// The routine whose turn runs here, null in scheduler context.
+    pub(crate) routine: AtomicPtr<Header>,
+    /// Depth of sections; see [`section`](super::section).
+    pub(crate) section: AtomicU32,
+    /// What the poll that runs here waits for, when it has said so.
+    wait_reason: AtomicU8,
+    /// The poll that runs here wants its next turn at once.
+    again: AtomicBool,
+    /// Changes with each turn.
+    pub(crate) turn: AtomicU64,
+    /// What the runtime adds to its routines' numbers in a `sync::holder`.
+    pub(crate) runtime: u64,
+    /// Its runtime, null until the thread has begun. Not counted: the thread itself keeps it.
+    shared: AtomicPtr<Shared>,
+    /// The kernel's number of the thread, 0 if there is none.
+    pub(crate) tid: AtomicI32,
+    /// Its number, and for now that of its home.
+    pub(crate) index: u32,
+}
+
+impl ThreadSlot {
+    pub(super) fn new(index: u32, runtime: u64) -> ThreadSlot {
+        ThreadSlot {
+            core: AtomicPtr::new(null_mut()),
+            routine: AtomicPtr::new(null_mut()),
+            section: AtomicU32::new(0),
+            wait_reason: AtomicU8::new(WaitReason::Future as u8),
+            again: AtomicBool::new(false),
+            turn: AtomicU64::new(0),
+            runtime,
+            shared: AtomicPtr::new(null_mut()),
+            tid: AtomicI32::new(0),
+            index,
+        }
+    }
+
+    /// Makes the calling thread this one, in scheduler context.
+    pub(crate) fn enter(&self, shared: &Arc<Shared>) {
+        if thread_state::with(|t| t.native_high.load(Relaxed)) == 0 {
+            let (low, high) = frames::thread_stack().unwrap_or((0, 0));
+            thread_state::with(|t| {
+                t.native_low.store(low, Relaxed);
+                t.native_high.store(high, Relaxed);
+            });
+        }
+        self.section.store(1, Relaxed);
+        self.shared.store(Arc::as_ptr(shared).cast_mut(), Relaxed);
+        // SAFETY: no arguments, no failure.
+        let tid = unsafe { libc::gettid() };
+        // Release: who sees the number sees that the thread is in scheduler context.
+        self.tid.store(tid, Release);
+        thread_state::with(|t| t.slot.store(std::ptr::from_ref(self).cast_mut(), Relaxed));
+    }
+
+    /// The calling thread is this one no longer.
+    pub(crate) fn leave(&self) {
+        thread_state::with(|t| t.slot.store(null_mut(), Relaxed));
+        self.tid.store(0, Relaxed);
+    }
+
+    /// Its runtime. Only by the thread itself.
+    #[inline]
+    pub(crate) fn shared(&self) -> &Shared {
+        // SAFETY: `enter` stored it, and the thread holds a reference until it has left.
+        unsafe { &*self.shared.load(Relaxed) }
+    }
+
+    /// One more reference to its runtime. Only by the thread itself.
+    pub(crate) fn clone_shared(&self) -> Arc<Shared> {
+        let shared = self.shared.load(Relaxed).cast_const();
+        // SAFETY: as in `shared`; it came from an `Arc`, whose count is raised before the value that
+        // will lower it is made.
+        unsafe {
+            Arc::increment_strong_count(shared);
+            Arc::from_raw(shared)
+        }
+    }
+
+    /// The routine that runs here. Only by the thread itself.
+    #[inline]
+    pub(crate) fn running(&self) -> Option<RoutineRef> {
+        let routine = self.routine.load(Relaxed);
+        // SAFETY: the worker stores the routine that it runs, and its block lives through the turn.
+        (!routine.is_null()).then(|| unsafe { RoutineRef::from_ptr(routine) })
+    }
+
+    /// What a pending poll waits for.
+    #[inline]
+    pub(crate) fn set_wait_reason(&self, why: WaitReason) {
+        self.wait_reason.store(why as u8, Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn wait_reason(&self) -> WaitReason {
+        WaitReason::from_u8(self.wait_reason.load(Relaxed))
+    }
+
+    /// The poll that runs wants its next turn at once.
+    pub(crate) fn set_again(&self) {
+        self.again.store(true, Relaxed);
+    }
+
+    /// Whether the poll that has just returned wants its next turn at once.
+    #[inline]
+    pub(crate) fn take_again(&self) -> bool {
+        let again = self.again.load(Relaxed);
+        if again {
+            self.again.store(false, Relaxed);
+        }
+        again
+    }
+}

@@ -38,6 +38,8 @@ mod current;
 pub mod deterministic;
 pub mod fs;
 mod hold;
+#[allow(dead_code, unused_imports)]
+mod homes;
 mod id;
 pub mod io;
 mod join;

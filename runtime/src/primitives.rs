@@ -1,7 +1,7 @@
 //! The one place that chooses between std's primitives and the model checker's.
 //!
 //! Only the protocols that are model-checked take theirs from here: `routine/life.rs`, `join.rs`,
-//! `block_on.rs`, `scope.rs`, `token/members.rs`, `trace/ring.rs`, in `sync/` `lock.rs`, `wait_queue.rs`,
+//! `block_on.rs`, `homes/door.rs`, `scope.rs`, `token/members.rs`, `trace/ring.rs`, in `sync/` `lock.rs`, `wait_queue.rs`,
 //! `raw_lock.rs`, `once.rs` and the primitives on `station.rs`, and in `scheduler/` `idle.rs`, `inbox.rs`, `parker.rs`,
 //! `stack_waiters.rs` and `timers/mod.rs`. Everything else
 //! names std directly.

@@ -153,7 +153,7 @@ pub(crate) mod child {
 
     /// As [`run`], for a process that should end well.
     #[track_caller]
-    pub(super) fn passes(test: &str) -> bool {
+    pub(crate) fn passes(test: &str) -> bool {
         let Some(output) = run(test) else {
             return false;
         };

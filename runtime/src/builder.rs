@@ -15,7 +15,6 @@ use crate::config::{
     ConfigChange, ConfigError, Placement, Preemption, RuntimeConfig, StealAmount, Tunables,
     VictimOrder,
 };
-use crate::current;
 use crate::routine::RoutineRef;
 use crate::routine::slab::Slabs;
 use crate::runtime::Runtime;
@@ -31,7 +30,7 @@ use crate::scheduler::threads::Threads;
 use crate::scheduler::timers::Timers;
 use crate::scheduler::{PanicLog, Shared, WorkerShared, worker};
 use crate::snapshot::{GuardMode, IoBackend};
-use crate::stack::{StackArena, StackClass, StackConfig, overflow};
+use crate::stack::{StackArena, StackClass, StackConfig};
 use crate::sync::holder;
 use crate::time;
 use crate::trace::Recorder;
@@ -370,7 +369,8 @@ impl RuntimeBuilder {
             Some(arena) => arena,
             None => StackArena::new(stacks).map_err(BuildError::Stacks)?,
         };
-        overflow::install(current::overflow_facts);
+        #[cfg(not(portable))]
+        crate::stack::overflow::install(crate::current::overflow_facts);
         let queues: Vec<_> = (0..count).map(|_| LocalQueue::new_fifo()).collect();
         let number = holder::number_runtime();
         let shared = Arc::new(Shared {

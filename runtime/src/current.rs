@@ -1,5 +1,6 @@
 //! What a routine can ask and do about itself.
 
+#[cfg(not(portable))]
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::cancel;
@@ -7,7 +8,9 @@ use crate::id::{RoutineId, WorkerId};
 use crate::scheduler::block::{self, Context};
 use crate::scheduler::worker::{self, WorkerCore};
 use crate::scheduler::{explore, threads};
+#[cfg(not(portable))]
 use crate::stack::overflow::RoutineFacts;
+#[cfg(not(portable))]
 use crate::thread_state;
 use crate::workload::Workload;
 
@@ -144,6 +147,7 @@ pub fn is_cancelled() -> bool {
 }
 
 /// What an overflow report says of the routine on this thread. Async-signal-safe: reads atomics.
+#[cfg(not(portable))]
 pub(crate) fn overflow_facts() -> Option<RoutineFacts> {
     thread_state::with(|t| {
         let routine = t.routine();

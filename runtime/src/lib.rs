@@ -45,6 +45,7 @@ pub mod io;
 mod join;
 mod local;
 pub mod memory;
+#[cfg(not(portable))]
 mod monitor;
 pub mod net;
 mod poller;
@@ -59,6 +60,7 @@ mod scheduler;
 mod scope;
 #[doc(hidden)]
 pub mod select;
+#[cfg(not(portable))]
 mod signals;
 pub mod snapshot;
 mod spawn;

@@ -228,7 +228,7 @@ mod place {
 }
 
 /// A word to sleep on.
-#[cfg(not(loom))]
+#[cfg(all(not(loom), not(portable)))]
 mod futex {
     use std::sync::atomic::AtomicU32;
     use std::time::Duration;
@@ -273,6 +273,45 @@ mod futex {
                     1,
                 );
             }
+        }
+    }
+}
+
+/// The same where the system has no such thing, or none that is the same everywhere. What the kernel does
+/// under the lock of the word's queue is done under a lock beside the word: the word is compared, and
+/// who wakes finds who sleeps.
+#[cfg(all(not(loom), portable))]
+mod futex {
+    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::Ordering::SeqCst;
+    use std::sync::{Condvar, Mutex, PoisonError};
+    use std::time::Duration;
+
+    #[derive(Debug)]
+    pub(crate) struct Futex(pub(crate) AtomicU32, Mutex<()>, Condvar);
+
+    impl Futex {
+        pub(crate) fn new(value: u32) -> Futex {
+            Futex(AtomicU32::new(value), Mutex::new(()), Condvar::new())
+        }
+
+        /// Sleeps if the word still holds `expected`: until a wake, the timeout, or for no reason.
+        pub(crate) fn wait(&self, expected: u32, timeout: Option<Duration>) {
+            let queue = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+            // SeqCst as the kernel's comparison: whoever changed the word before it woke is seen.
+            if self.0.load(SeqCst) != expected {
+                return;
+            }
+            match timeout {
+                None => drop(self.2.wait(queue)),
+                Some(timeout) => drop(self.2.wait_timeout(queue, timeout)),
+            }
+        }
+
+        /// Ends one sleep.
+        pub(crate) fn wake(&self) {
+            let _queue = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+            self.2.notify_one();
         }
     }
 }

@@ -26,6 +26,10 @@ pub enum GuardMode {
     Light,
     /// `mprotect`: two mappings per stack, so the number of stacks is bounded by `vm.max_map_count`.
     Mprotect,
+    /// The system's own, below the stack of each thread: where each routine has an OS thread, in builds with
+    /// the feature `portable` and on systems that need it. No other can be had there, nor this one
+    /// elsewhere.
+    System,
 }
 
 impl GuardMode {
@@ -39,6 +43,7 @@ impl GuardMode {
             GuardMode::Auto => "auto",
             GuardMode::Light => "light",
             GuardMode::Mprotect => "mprotect",
+            GuardMode::System => "system",
         }
     }
 }
@@ -653,6 +658,9 @@ pub enum IoBackend {
     Epoll,
     /// io_uring (Linux 5.13 or later); epoll where the kernel refuses it, as in most containers.
     Uring,
+    /// What the system has, by the crate `polling`: in builds with the feature `portable` and on systems that
+    /// need it, where there is no other.
+    Portable,
 }
 
 impl IoBackend {
@@ -666,6 +674,7 @@ impl IoBackend {
             IoBackend::Auto => "auto",
             IoBackend::Epoll => "epoll",
             IoBackend::Uring => "io_uring",
+            IoBackend::Portable => "polling",
         }
     }
 }
@@ -696,6 +705,8 @@ pub enum IoReason {
         /// The kernel's error number.
         errno: i32,
     },
+    /// This build has no other.
+    OnlyOne,
 }
 
 impl std::fmt::Display for IoReason {
@@ -703,6 +714,7 @@ impl std::fmt::Display for IoReason {
         match self {
             IoReason::Asked => f.write_str("asked for"),
             IoReason::Measured => f.write_str("measured to be better"),
+            IoReason::OnlyOne => f.write_str("the only one of this build"),
             IoReason::Refused { errno } => {
                 let why = std::io::Error::from_raw_os_error(*errno);
                 write!(f, "the kernel refuses io_uring: {why}")

@@ -61,6 +61,28 @@ thread_local! {
     };
 }
 
+#[cfg(portable)]
+impl ThreadState {
+    /// Where the thread's own stack lies.
+    pub(crate) fn set_native_stack(&self, low: usize, high: usize) {
+        self.native_low.store(low, Relaxed);
+        self.native_high.store(high, Relaxed);
+    }
+
+    /// For the length of a turn this thread is what `worker`, which waits, was: it has the slot, and so the
+    /// worker and the routine.
+    pub(crate) fn stand_in_for(&self, worker: &ThreadState) {
+        self.workload.store(worker.workload.load(Relaxed), Relaxed);
+        self.slot.store(worker.slot.load(Relaxed), Relaxed);
+    }
+
+    /// The turn is over: the thread is nobody's.
+    pub(crate) fn stand_down(&self) {
+        self.slot.store(std::ptr::null_mut(), Relaxed);
+        self.workload.store(std::ptr::null_mut(), Relaxed);
+    }
+}
+
 impl ThreadState {
     /// What a runtime knows of this thread.
     #[inline]
@@ -85,6 +107,27 @@ impl ThreadState {
             let routine = self.routine().as_ref()?;
             context::bounds(routine.stack.load(Relaxed))
         }
+    }
+}
+
+/// The kernel's number of this thread; 0 where systems give none that others could use.
+pub(crate) fn system_number() -> i32 {
+    // SAFETY: no arguments, no failure.
+    #[cfg(target_os = "linux")]
+    return unsafe { libc::gettid() };
+    #[cfg(not(target_os = "linux"))]
+    0
+}
+
+/// A number that no other living thread of this process has, and not 0.
+#[cold]
+pub(crate) fn number() -> u32 {
+    #[cfg(target_os = "linux")]
+    return system_number() as u32;
+    #[cfg(not(target_os = "linux"))]
+    {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        NEXT.fetch_add(1, Relaxed).max(1)
     }
 }
 

@@ -4,7 +4,6 @@
 //! waiting: a routine waits by the poller of its runtime, a plain thread by `ppoll`.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, fence};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -12,6 +11,7 @@ use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
 use crate::net::error;
+use crate::poller::os::{self, AsSource};
 use crate::poller::{self, Direction, Watch};
 use crate::scheduler::block::{self, Context};
 use crate::scheduler::timers::NEVER;
@@ -73,7 +73,7 @@ impl<T> From<io::Result<T>> for Tried<T> {
     }
 }
 
-impl<S: AsFd> Socket<S> {
+impl<S: AsSource> Socket<S> {
     /// `inner` must be non-blocking.
     pub(crate) fn new(inner: S) -> Socket<S> {
         Socket {
@@ -175,6 +175,7 @@ impl<S: AsFd> Socket<S> {
                     fence(SeqCst);
                     return Ok(());
                 };
+                watch.arm(direction)?;
                 match poller::wait_for(watch.source(), direction, seen, deadline, call) {
                     Woken::Done(_) => Ok(()),
                     Woken::TimedOut => Err(error::timed_out()),
@@ -185,7 +186,7 @@ impl<S: AsFd> Socket<S> {
             // Whom it waits for may need this very thread.
             Context::Panicking(_) if deadline == NEVER => Err(error::refused()),
             Context::Thread | Context::Panicking(_) => {
-                match poller::hold_for(self.inner.as_fd(), direction, deadline) {
+                match poller::hold_for(&self.inner, direction, deadline) {
                     true => Ok(()),
                     false => Err(error::timed_out()),
                 }
@@ -231,6 +232,7 @@ impl<S: AsFd> Socket<S> {
                 Tried::Done(result) => return Poll::Ready(result),
                 Tried::Nothing => {}
             }
+            watch.arm(direction)?;
             let (left, before) = source.leave_waker(direction, seen, cx.waker().clone());
             drop(before);
             if left && watch.is_live() {
@@ -361,7 +363,7 @@ impl Watches {
         Some(&link.watch)
     }
 
-    fn live_or_make(&self, socket: &impl AsFd) -> io::Result<&Watch> {
+    fn live_or_make(&self, socket: &impl AsSource) -> io::Result<&Watch> {
         self.live_or_make_by(socket, || match threads::runtime_here() {
             None => Err(error::no_runtime()),
             Some(_) if explore::is_here() => Err(error::not_deterministic()),
@@ -371,7 +373,7 @@ impl Watches {
 
     fn live_or_make_by(
         &self,
-        socket: &impl AsFd,
+        socket: &impl AsSource,
         runtime: impl FnOnce() -> io::Result<Arc<Shared>>,
     ) -> io::Result<&Watch> {
         if let Some(watch) = self.last().filter(|watch| watch.is_live()) {
@@ -386,9 +388,7 @@ impl Watches {
             }
             end = &link.next;
         }
-        let watch = runtime()?
-            .poller_or_make()?
-            .watch(socket.as_fd().as_raw_fd())?;
+        let watch = runtime()?.poller_or_make()?.watch(os::raw(socket))?;
         let next = OnceLock::new();
         Ok(&end.get_or_init(|| Box::new(Link { watch, next })).watch)
     }

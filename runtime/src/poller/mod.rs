@@ -6,16 +6,21 @@
 //! says how that fits with waking and parking.
 //!
 //! [`source`] is what is known of each socket, [`epoll`] and [`uring`] ask the kernel, [`op`] is a routine's wait,
-//! [`thread`] that of a plain thread, which needs no poller.
+//! [`thread`] that of a plain thread, which needs no poller. In portable builds [`portable`] asks whatever
+//! system there is; [`os`] has what sockets are called there.
 
+#[cfg(not(portable))]
 mod epoll;
 mod op;
+pub(crate) mod os;
+#[cfg(portable)]
+mod portable;
 mod source;
 mod thread;
+#[cfg(not(portable))]
 mod uring;
 
 use std::io;
-use std::os::fd::RawFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -23,9 +28,8 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 use crate::snapshot::{IoBackend, IoFigures, IoReason, Source as From};
-use epoll::Epoll;
+use os::RawSource;
 use source::{Backend, Happened, Source, Sources, Token, Woken};
-use uring::Uring;
 
 pub(crate) use op::wait_for;
 pub(crate) use source::Direction;
@@ -59,6 +63,43 @@ struct Figures {
     late: AtomicU64,
 }
 
+/// The back end for what was asked for; epoll if the kernel refuses that.
+#[cfg(not(portable))]
+fn choose(asked: IoBackend) -> io::Result<(Box<dyn Backend>, (IoBackend, IoReason))> {
+    use epoll::Epoll;
+    use uring::Uring;
+    let refused = |errno| IoReason::Refused { errno };
+    Ok(match asked {
+        IoBackend::Uring => match Uring::new() {
+            Ok(uring) => (Box::new(uring), (IoBackend::Uring, IoReason::Asked)),
+            Err(why) => {
+                let reason = refused(why.raw_os_error().unwrap_or(0));
+                (Box::new(Epoll::new()?), (IoBackend::Epoll, reason))
+            }
+        },
+        IoBackend::Epoll => (Box::new(Epoll::new()?), (asked, IoReason::Asked)),
+        IoBackend::Auto => {
+            let chosen = (IoBackend::Epoll, IoReason::Measured);
+            (Box::new(Epoll::new()?), chosen)
+        }
+        IoBackend::Portable => {
+            let chosen = (IoBackend::Epoll, refused(libc::EOPNOTSUPP));
+            (Box::new(Epoll::new()?), chosen)
+        }
+    })
+}
+
+/// There is one.
+#[cfg(portable)]
+fn choose(asked: IoBackend) -> io::Result<(Box<dyn Backend>, (IoBackend, IoReason))> {
+    let reason = match asked {
+        IoBackend::Portable => IoReason::Asked,
+        _ => IoReason::OnlyOne,
+    };
+    let backend = portable::Portable::new()?;
+    Ok((Box::new(backend), (IoBackend::Portable, reason)))
+}
+
 /// The right to ask the kernel, and what it has said.
 pub(crate) struct Seat<'a> {
     poller: &'a Poller,
@@ -66,23 +107,9 @@ pub(crate) struct Seat<'a> {
 }
 
 impl Poller {
-    /// With the back end that was asked for, or epoll if the kernel refuses it.
+    /// With the back end that was asked for, or the usual one if the kernel refuses it.
     pub(crate) fn new(asked: IoBackend) -> io::Result<Poller> {
-        let (backend, chosen): (Box<dyn Backend>, _) = match asked {
-            IoBackend::Uring => match Uring::new() {
-                Ok(uring) => (Box::new(uring), (IoBackend::Uring, IoReason::Asked)),
-                Err(why) => {
-                    let errno = why.raw_os_error().unwrap_or(0);
-                    let reason = IoReason::Refused { errno };
-                    (Box::new(Epoll::new()?), (IoBackend::Epoll, reason))
-                }
-            },
-            IoBackend::Epoll => (Box::new(Epoll::new()?), (asked, IoReason::Asked)),
-            IoBackend::Auto => (
-                Box::new(Epoll::new()?),
-                (IoBackend::Epoll, IoReason::Measured),
-            ),
-        };
+        let (backend, chosen) = choose(asked)?;
         Ok(Poller {
             backend,
             chosen,
@@ -95,7 +122,7 @@ impl Poller {
 
     /// Watches a socket for as long as the value lives, which must end before the descriptor is
     /// closed.
-    pub(crate) fn watch(self: &Arc<Poller>, fd: RawFd) -> io::Result<Watch> {
+    pub(crate) fn watch(self: &Arc<Poller>, fd: RawSource) -> io::Result<Watch> {
         let token = self.sources.take();
         if let Err(why) = self.backend.watch(fd, token) {
             self.sources.give_back(token);
@@ -216,7 +243,7 @@ impl Seat<'_> {
 /// One socket in the poller.
 pub(crate) struct Watch {
     poller: Arc<Poller>,
-    fd: RawFd,
+    fd: RawSource,
     token: Token,
 }
 
@@ -228,6 +255,11 @@ impl Watch {
     /// Whether events still come.
     pub(crate) fn is_live(&self) -> bool {
         !self.poller.is_closed()
+    }
+
+    /// To be called before a wait for the next event, after the look at the tick.
+    pub(crate) fn arm(&self, direction: Direction) -> io::Result<()> {
+        self.poller.backend.arm(self.token, direction)
     }
 
     /// Lets all who wait in the direction look again.

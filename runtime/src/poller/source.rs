@@ -10,12 +10,12 @@
 //! that an event finds its source without a lock. Its token names the slot and the slot's generation,
 //! which changes when the socket goes: an event that was on its way finds another one, and is dropped.
 
-use std::os::fd::RawFd;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, OnceLock};
 use std::task::Waker;
 
+use super::os::RawSource;
 use crate::prefetch::{CACHE_LINE, prefetch};
 use crate::sync::lock::Lock;
 use crate::sync::wait::{Rouse, Sleeper};
@@ -55,7 +55,7 @@ impl Token {
         Token(u64::from(generation) << 32 | u64::from(slot))
     }
 
-    fn slot(self) -> u32 {
+    pub(super) fn slot(self) -> u32 {
         self.0 as u32
     }
 
@@ -325,10 +325,16 @@ fn place(slot: u32) -> (usize, usize, u32) {
 pub(crate) trait Backend: Send + Sync {
     /// Watches the socket in both directions, for edges, from now on. What is there already counts
     /// as an edge.
-    fn watch(&self, fd: RawFd, token: Token) -> std::io::Result<()>;
+    fn watch(&self, fd: RawSource, token: Token) -> std::io::Result<()>;
+
+    /// Somebody is going to wait in the direction, who has found nothing there. Does something only where the
+    /// system tells one event at a time.
+    fn arm(&self, _token: Token, _direction: Direction) -> std::io::Result<()> {
+        Ok(())
+    }
 
     /// Ends that. Events that are on their way may still come.
-    fn unwatch(&self, fd: RawFd, token: Token);
+    fn unwatch(&self, fd: RawSource, token: Token);
 
     /// Waits for an event, a ring or the timeout (`None`: for ever), and hands out what there is.
     /// A signal may end it early.

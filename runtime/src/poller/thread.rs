@@ -1,15 +1,16 @@
 //! Waiting for a socket while holding the thread: what plain threads do, and routines that panic.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
+use super::os::{self, AsSource};
 use super::source::Direction;
 use crate::scheduler::timers::NEVER;
 use crate::time;
 
 /// Waits until there may be something, or the deadline has passed: in nanoseconds since process
 /// start. Returns whether it came in time.
-pub(crate) fn hold_for(fd: BorrowedFd<'_>, direction: Direction, deadline: u64) -> bool {
+#[cfg(not(portable))]
+pub(crate) fn hold_for(socket: &impl AsSource, direction: Direction, deadline: u64) -> bool {
     let events = match direction {
         Direction::Read => libc::POLLIN | libc::POLLPRI | libc::POLLRDHUP,
         Direction::Write => libc::POLLOUT,
@@ -25,7 +26,7 @@ pub(crate) fn hold_for(fd: BorrowedFd<'_>, direction: Direction, deadline: u64) 
             _ => &raw const spec,
         };
         let mut asked = libc::pollfd {
-            fd: fd.as_raw_fd(),
+            fd: os::raw(socket),
             events,
             revents: 0,
         };
@@ -37,6 +38,22 @@ pub(crate) fn hold_for(fd: BorrowedFd<'_>, direction: Direction, deadline: u64) 
             // A signal; or the kernel has no memory for the call, which a next one may find.
             _ if time::now_ns() >= deadline => return false,
             _ => {}
+        }
+    }
+}
+
+/// Waits until there may be something, or the deadline has passed: in nanoseconds since process
+/// start. Returns whether it came in time.
+#[cfg(portable)]
+pub(crate) fn hold_for(socket: &impl AsSource, direction: Direction, deadline: u64) -> bool {
+    loop {
+        let left = Duration::from_nanos(deadline.saturating_sub(time::now_ns()));
+        let timeout = (deadline != NEVER).then_some(left);
+        match super::portable::wait_here(os::raw(socket), direction, timeout) {
+            Ok(true) => return true,
+            // Too early, or the system has nothing to wait with, which a next try may find.
+            Ok(false) | Err(_) if time::now_ns() < deadline => {}
+            Ok(false) | Err(_) => return false,
         }
     }
 }

@@ -18,11 +18,9 @@ use std::sync::atomic::{
 use std::time::{Duration, Instant};
 
 use super::ring::{self, SampleRing};
-use super::signal::{self, Timer};
+use super::signal::{self, InstallError, Timer};
 use crate::id::{RoutineId, WorkerId, WorkloadId};
-use crate::monitor::probe;
 use crate::runtime::Handle;
-use crate::signals::InstallError;
 
 /// Most samples a second of CPU time that can be asked for.
 pub const MAX_HZ: u32 = 1000;
@@ -253,7 +251,7 @@ pub fn start(handle: &Handle, hz: u32) -> Result<Session, StartError> {
     };
     for (station, thread) in threads.into_iter().enumerate() {
         let ring = SampleRing::new(words as usize)?;
-        let cpu_before = probe::cpu_time(thread.tid);
+        let cpu_before = signal::cpu_time(thread.tid);
         session.watched.push(Watched {
             worker: thread.worker,
             tid: thread.tid,
@@ -311,7 +309,7 @@ impl Session {
         let mut cpu = Duration::ZERO;
         for watched in &mut self.watched {
             watched.timer.disarm();
-            if let (Some(before), Some(after)) = (watched.cpu_before, probe::cpu_time(watched.tid))
+            if let (Some(before), Some(after)) = (watched.cpu_before, signal::cpu_time(watched.tid))
             {
                 cpu += after.saturating_sub(before);
             }

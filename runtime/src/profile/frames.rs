@@ -156,6 +156,7 @@ pub(crate) fn frame_pointer<T>(local: &T) -> usize {
 ///
 /// Not for signal handlers: the C library allocates here (with its own `malloc`, so the allocator of
 /// this crate may call it) and reads `/proc` for the first thread of the process.
+#[cfg(target_os = "linux")]
 #[cold]
 #[inline(never)]
 pub(crate) fn thread_stack() -> Option<(usize, usize)> {
@@ -174,6 +175,12 @@ pub(crate) fn thread_stack() -> Option<(usize, usize)> {
         found
     };
     found.then(|| (low as usize, low as usize + size))
+}
+
+/// Not known.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn thread_stack() -> Option<(usize, usize)> {
+    None
 }
 
 #[cfg(test)]

@@ -7,7 +7,12 @@
 
 pub mod cpu;
 pub(crate) mod frames;
+#[cfg_attr(portable, allow(dead_code, reason = "nothing is sampled"))]
 mod ring;
+#[cfg(not(portable))]
+mod signal;
+#[cfg(portable)]
+#[path = "no_signal.rs"]
 mod signal;
 mod stacks;
 

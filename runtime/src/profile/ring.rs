@@ -66,23 +66,9 @@ impl SampleRing {
     /// Mapped, not allocated: the profile shall not show in the program's heap.
     pub(super) fn new(words: usize) -> io::Result<SampleRing> {
         let capacity = words.max(SAMPLE_WORDS).next_power_of_two();
-        // SAFETY: a new mapping at an address of the system's choice; nobody else's memory is
-        // touched.
-        let address = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                capacity * size_of::<AtomicU64>(),
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-                -1,
-                0,
-            )
-        };
-        if address == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
+        let address = map(capacity * size_of::<AtomicU64>())?;
         Ok(SampleRing {
-            words: NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?,
+            words: address.cast(),
             capacity,
             head: AtomicUsize::new(0),
             tail: AtomicUsize::new(0),
@@ -171,9 +157,57 @@ impl Drop for SampleRing {
     fn drop(&mut self) {
         let bytes = self.capacity * size_of::<AtomicU64>();
         // SAFETY: the mapping made in `new`, of this length; `&mut self` says nobody reads it.
-        unsafe { libc::munmap(self.words.as_ptr().cast(), bytes) };
+        unsafe { unmap(self.words.cast(), bytes) };
     }
 }
+
+/// Zeroed memory of a mapping's own, which comes page by page.
+#[cfg(unix)]
+fn map(bytes: usize) -> io::Result<NonNull<u8>> {
+    #[cfg(target_os = "linux")]
+    const FLAGS: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    #[cfg(not(target_os = "linux"))]
+    const FLAGS: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANON;
+    // SAFETY: a new mapping at an address of the system's choice; nobody else's memory is
+    // touched.
+    let address = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            bytes,
+            libc::PROT_READ | libc::PROT_WRITE,
+            FLAGS,
+            -1,
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(address.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+}
+
+/// Gives it back.
+///
+/// # Safety
+/// 1. Exclusive: `map` gave it, with this length, and nobody reads it any more.
+#[cfg(unix)]
+unsafe fn unmap(address: NonNull<u8>, bytes: usize) {
+    // SAFETY: 1 by the caller.
+    unsafe { libc::munmap(address.as_ptr().cast(), bytes) };
+}
+
+/// No ring is made where nothing is sampled.
+#[cfg(not(unix))]
+fn map(_: usize) -> io::Result<NonNull<u8>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// There is nothing to give back.
+///
+/// # Safety
+/// None.
+#[cfg(not(unix))]
+unsafe fn unmap(_: NonNull<u8>, _: usize) {}
 
 /// One writer: no read-modify-write needed.
 fn bump(counter: &AtomicU64) {

@@ -21,8 +21,10 @@ use std::time::Duration;
 
 use super::frames::{self, Bounds};
 use super::ring::{self, Head, SampleRing};
+pub(super) use crate::monitor::probe::cpu_time;
 use crate::monitor::probe::thread_clock;
-use crate::signals::{Handler, InstallError};
+use crate::signals::Handler;
+pub(super) use crate::signals::InstallError;
 use crate::thread_state::{self, ThreadState};
 
 /// Threads that can be sampled at once.

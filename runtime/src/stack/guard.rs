@@ -53,6 +53,10 @@ impl Guards {
         match asked {
             GuardMode::Mprotect => Ok(Self::mprotect()),
             GuardMode::Light => probe().map(|()| Guards::Light),
+            GuardMode::System => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "guard mode `system`: stacks are not the system's here, but in a build with the feature `portable`",
+            )),
             GuardMode::Auto => Ok(probe().map_or_else(|_| Self::mprotect(), |()| Guards::Light)),
         }
     }

@@ -5,21 +5,44 @@
 //! [`StackArena`] reserves the space and keeps what nobody uses; each worker has a [`StackPool`] of
 //! slots that are still warm. [`overflow`] names the routine that ran into its guard, and
 //! [`residency`] asks the kernel what a stack holds and takes back what it no longer needs.
+//!
+//! In portable builds a stack is an OS thread's own: [`threads`] stands for arena and pools, and [`system`]
+//! for what then cannot be known.
 
+#[cfg(not(portable))]
 pub(crate) mod altstack;
+#[cfg(not(portable))]
 mod arena;
+#[cfg(not(portable))]
 mod guard;
+#[cfg(not(portable))]
 pub(crate) mod overflow;
+#[cfg(not(portable))]
 mod pool;
+#[cfg(not(portable))]
 pub(crate) mod residency;
+#[cfg(not(portable))]
 mod segments;
+#[cfg(not(portable))]
 mod slot;
+#[cfg(portable)]
+mod system;
+#[cfg(portable)]
+mod threads;
 
+#[cfg(not(portable))]
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+#[cfg(not(portable))]
 pub(crate) use arena::{OutOfStacks, StackArena};
+#[cfg(not(portable))]
 pub(crate) use pool::StackPool;
+#[cfg(not(portable))]
 pub(crate) use slot::Slot;
+#[cfg(portable)]
+pub(crate) use system::{altstack, overflow, residency};
+#[cfg(portable)]
+pub(crate) use threads::{OutOfStacks, Slot, StackArena, StackPool};
 
 use crate::snapshot::GuardMode;
 
@@ -41,6 +64,7 @@ impl StackClass {
     pub(crate) const SMALLEST: StackClass = StackClass(15);
     pub(crate) const LARGEST: StackClass = StackClass(30);
     /// How many classes there are.
+    #[cfg(not(portable))]
     const COUNT: usize = (Self::LARGEST.0 - Self::SMALLEST.0) as usize + 1;
 
     /// The smallest class of at least `bytes`. Less than the smallest class is rounded up to it.
@@ -67,11 +91,13 @@ impl StackClass {
         StackClass(raw)
     }
 
+    #[cfg(not(portable))]
     const fn log2(self) -> u8 {
         self.0
     }
 
     /// Position among the classes, from 0.
+    #[cfg(not(portable))]
     const fn index(self) -> usize {
         (self.0 - Self::SMALLEST.0) as usize
     }
@@ -81,6 +107,10 @@ impl StackClass {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StackConfig {
     /// The class that the workers' pools keep warm.
+    #[cfg_attr(
+        portable,
+        allow(dead_code, reason = "threads are kept whatever their class")
+    )]
     pub(crate) default_class: StackClass,
     /// How guard pages are made.
     pub(crate) guard: GuardMode,
@@ -89,6 +119,7 @@ pub(crate) struct StackConfig {
 }
 
 /// Bytes in a page of this machine. Async-signal-safe.
+#[cfg(not(portable))]
 pub(crate) fn page_bytes() -> usize {
     static PAGE_BYTES: AtomicUsize = AtomicUsize::new(0);
     let known = PAGE_BYTES.load(Relaxed);
@@ -130,7 +161,7 @@ mod tests {
 }
 
 /// For tests whose subject is the whole process: its end, its mappings, its handlers.
-#[cfg(test)]
+#[cfg(all(test, not(portable)))]
 pub(crate) mod child {
     use std::process::{Command, Output};
 

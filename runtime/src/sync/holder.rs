@@ -112,8 +112,7 @@ impl Holder {
 fn foreign(thread: &thread_state::ThreadState) -> u64 {
     let mut tid = thread.tid.load(Relaxed);
     if tid == 0 {
-        // SAFETY: no arguments, no failure.
-        tid = unsafe { libc::gettid() } as u32;
+        tid = thread_state::number();
         thread.tid.store(tid, Relaxed);
     }
     u64::from(tid)

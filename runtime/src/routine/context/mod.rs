@@ -1,17 +1,30 @@
 //! The switch between a worker and the routine that it runs: all that a build knows of how routines come to
 //! their stacks.
 //!
+//! Two back ends have the same functions: [`coroutine`] switches stacks on one thread, on Linux and the machines
+//! that it is written for; [`baton`] gives each routine an OS thread, and needs nothing but those. The build
+//! chooses (`runtime/build.rs`).
+//!
 //! The contract of the switch: a routine is resumed by its home only; nothing of the
 //! scheduler is borrowed over the switch; the body catches every panic, so `resume` never unwinds;
 //! and whatever must happen to a suspended routine (queueing it, putting it on a wait list) is done
 //! by the worker after the switch, because until then its stack is in use.
 
+#[cfg(portable)]
+pub(crate) mod baton;
+#[cfg(not(portable))]
 mod coroutine;
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::routine::RoutineRef;
 
+#[cfg(portable)]
+pub(crate) use baton::{
+    StackPart, bounds, depth, dismantle, facts, post, prefetch_frames, prefetch_part, prepare,
+    resume, suspend,
+};
+#[cfg(not(portable))]
 pub(crate) use coroutine::{
     StackPart, bounds, depth, dismantle, facts, post, prefetch_frames, prefetch_part, prepare,
     resume, suspend,

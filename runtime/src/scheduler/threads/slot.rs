@@ -67,8 +67,7 @@ impl ThreadSlot {
         }
         self.section.store(1, Relaxed);
         self.shared.store(Arc::as_ptr(shared).cast_mut(), Relaxed);
-        // SAFETY: no arguments, no failure.
-        let tid = unsafe { libc::gettid() };
+        let tid = thread_state::system_number();
         // Release: who sees the number sees that the thread is in scheduler context.
         self.tid.store(tid, Release);
         thread_state::with(|t| t.slot.store(std::ptr::from_ref(self).cast_mut(), Relaxed));

@@ -65,54 +65,31 @@ impl WorkerCore {
     }
 }
 
-/// The kernel's coarse clock: as exact as its tick, and much cheaper to read than the exact one.
-#[derive(Clone, Copy)]
-pub(super) struct Ticks(ClockGettime);
+#[cfg(not(portable))]
+mod ticks;
 
-type ClockGettime = unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int;
+/// A clock of the same coarseness made of the exact one: where routines change by changing threads, what
+/// that costs does not show.
+#[cfg(portable)]
+mod ticks {
+    use crate::time;
 
-impl Ticks {
-    /// Finds the function in what the kernel maps into every process: 3 ns a call, 7 by the C
-    /// library.
-    pub(super) fn new() -> Ticks {
-        #[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
-        // SAFETY: the names are C strings. The kernel's object is in every process for as long as
-        // that lives, so `NOLOAD` loads nothing, and the function of this name and version has this
-        // type: that is part of the kernel's interface.
-        unsafe {
-            let object = libc::dlopen(
-                c"linux-vdso.so.1".as_ptr(),
-                libc::RTLD_NOW | libc::RTLD_NOLOAD,
-            );
-            if !object.is_null() {
-                let found = libc::dlvsym(
-                    object,
-                    c"__vdso_clock_gettime".as_ptr(),
-                    c"LINUX_2.6".as_ptr(),
-                );
-                if !found.is_null() {
-                    return Ticks(std::mem::transmute::<*mut libc::c_void, ClockGettime>(
-                        found,
-                    ));
-                }
-            }
+    #[derive(Clone, Copy)]
+    pub(in crate::scheduler::worker) struct Ticks;
+
+    impl Ticks {
+        pub(in crate::scheduler::worker) fn new() -> Ticks {
+            Ticks
         }
-        Ticks(libc::clock_gettime)
-    }
 
-    /// A number that changes with the tick.
-    #[inline]
-    fn now(self) -> u64 {
-        let mut time = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // SAFETY: the kernel's code fills in our own value.
-        unsafe { (self.0)(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
-        // Where there is no such clock it stands still, and the other occasions remain.
-        (time.tv_sec as u64) ^ ((time.tv_nsec as u64) << 32)
+        /// A number that changes every millisecond.
+        pub(in crate::scheduler::worker) fn now(self) -> u64 {
+            time::now_ns() / 1_000_000
+        }
     }
 }
+
+pub(super) use ticks::Ticks;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,254 @@
+//! Stacks of the system's making: a slot is an OS thread that waits to be told what to run on it.
+//!
+//! In place of [arena and pool](super) in portable builds. The threads that nobody uses are kept, up to a
+//! number, because to start one costs more than to wake it; what is thread-local on such a thread is
+//! therefore passed on to the next routine there, as it is between routines on one thread anywhere.
+//!
+//! The system guards and grows these stacks, and names a thread that overflows its own.
+
+use std::io;
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use super::{StackClass, StackConfig};
+use crate::routine::context::baton::{Baton, Runner};
+use crate::scheduler::timers::NEVER;
+use crate::snapshot::GuardMode;
+
+/// Most threads of one runtime, unless [`StackConfig::max_stacks`] says less. Systems bound threads for
+/// all processes together (Linux by mappings too, of which each takes two of 65,530), and then refuse
+/// them to parts of the program that cannot wait.
+const THREADS_MAX: u64 = 16_384;
+/// Threads kept without a routine.
+const KEPT: usize = 256;
+/// Bytes of each thread's stack that are the system's and the standard library's, on top of the class.
+const OVERHEAD: usize = 64 << 10;
+
+/// One OS thread and the right to have it run a routine. There is one value per thread. Dropped without
+/// [`StackPool::give_back`], the thread stays as it is for ever, with what lives on its stack.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    baton: Arc<Baton>,
+    class: StackClass,
+}
+
+impl Slot {
+    /// By which the thread is told to run, and tells that it has.
+    pub(crate) fn baton(&self) -> &Arc<Baton> {
+        &self.baton
+    }
+
+    fn start(class: StackClass) -> Result<Slot, OutOfStacks> {
+        let baton = Arc::new(Baton::new());
+        let of_thread = baton.clone();
+        thread::Builder::new()
+            .name("openwork-routine".to_owned())
+            .stack_size(class.bytes() + OVERHEAD)
+            .spawn(move || Runner::new(of_thread).run())
+            .map_err(|why| OutOfStacks::refused(&why))?;
+        Ok(Slot { baton, class })
+    }
+
+    /// Lets the thread end.
+    fn dismiss(self) {
+        self.baton.dismiss();
+    }
+}
+
+/// All stacks of one runtime. Threads without a routine end with the last `Arc`; nobody waits for them.
+#[derive(Debug)]
+pub(crate) struct StackArena {
+    limit: u64,
+    admitted: AtomicU64,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    /// The one used last at the end.
+    slots: Vec<Slot>,
+    /// Bytes of the stacks of all threads, those with a routine too.
+    bytes: u64,
+}
+
+/// Why there is no stack to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OutOfStacks {
+    /// As many are in use as may be. One that is given back heals it.
+    #[error("all stacks are in use")]
+    Limit,
+    /// The system started no thread.
+    #[error("no thread for a stack: {}", refusal(*errno))]
+    Kernel {
+        /// The system's error number; 0 if it gave none.
+        errno: i32,
+    },
+}
+
+impl OutOfStacks {
+    fn refused(why: &io::Error) -> OutOfStacks {
+        OutOfStacks::Kernel {
+            errno: why.raw_os_error().unwrap_or(0),
+        }
+    }
+}
+
+fn refusal(errno: i32) -> io::Error {
+    match errno {
+        0 => io::ErrorKind::OutOfMemory.into(),
+        errno => io::Error::from_raw_os_error(errno),
+    }
+}
+
+/// A moment of the arena; as that of slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ArenaFigures {
+    /// Threads that routines have.
+    pub(crate) in_use: u64,
+    /// Threads that wait for a routine.
+    pub(crate) pooled: u64,
+    /// Bytes of address space that was asked for.
+    pub(crate) reserved_bytes: u64,
+    /// Most threads that may be in use.
+    pub(crate) limit: Option<u64>,
+}
+
+impl StackArena {
+    /// # Errors
+    /// Guards were asked for that only slots have.
+    pub(crate) fn new(config: StackConfig) -> io::Result<Arc<StackArena>> {
+        if !matches!(config.guard, GuardMode::Auto | GuardMode::System) {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!(
+                    "guard mode `{}`: here each routine has a thread of the system's, which guards it",
+                    config.guard.name()
+                ),
+            ));
+        }
+        Ok(Arc::new(StackArena {
+            limit: config
+                .max_stacks
+                .map_or(THREADS_MAX, |n| n.min(THREADS_MAX)),
+            admitted: AtomicU64::new(0),
+            idle: Mutex::default(),
+        }))
+    }
+
+    /// How guards are made.
+    pub(crate) fn mode(&self) -> GuardMode {
+        GuardMode::System
+    }
+
+    pub(crate) fn figures(&self) -> ArenaFigures {
+        let idle = self.idle();
+        ArenaFigures {
+            in_use: self.admitted.load(Relaxed),
+            pooled: idle.slots.len() as u64,
+            reserved_bytes: idle.bytes,
+            limit: Some(self.limit),
+        }
+    }
+
+    /// Whether one more would be admitted now. SeqCst with a waiter's place in the queue before it:
+    /// partners are the subtraction in [`StackPool::give_back`] and the giver's look at the queue after it.
+    pub(crate) fn has_room(&self) -> bool {
+        self.admitted.load(SeqCst) < self.limit
+    }
+
+    fn take(&self, class: StackClass) -> Result<Slot, OutOfStacks> {
+        self.admitted
+            .fetch_update(Relaxed, Relaxed, |n| (n < self.limit).then_some(n + 1))
+            .map_err(|_| OutOfStacks::Limit)?;
+        {
+            let mut idle = self.idle();
+            if let Some(at) = idle.slots.iter().rposition(|slot| slot.class == class) {
+                return Ok(idle.slots.remove(at));
+            }
+        }
+        let started = Slot::start(class).inspect_err(|_| {
+            // Perhaps those of other classes are in the way; the caller comes again.
+            let idle = std::mem::take(&mut self.idle().slots);
+            idle.into_iter().for_each(|slot| self.dismiss(slot));
+            self.admitted.fetch_sub(1, SeqCst);
+        })?;
+        self.idle().bytes += class.bytes() as u64;
+        Ok(started)
+    }
+
+    fn give_back(&self, slot: Slot) {
+        let mut idle = self.idle();
+        idle.slots.push(slot);
+        // The one that has been idle for longest goes.
+        let surplus = (idle.slots.len() > KEPT).then(|| idle.slots.remove(0));
+        drop(idle);
+        if let Some(slot) = surplus {
+            self.dismiss(slot);
+        }
+    }
+
+    fn dismiss(&self, slot: Slot) {
+        self.idle().bytes -= slot.class.bytes() as u64;
+        slot.dismiss();
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for StackArena {
+    fn drop(&mut self) {
+        let idle = std::mem::take(&mut self.idle().slots);
+        idle.into_iter().for_each(Slot::dismiss);
+    }
+}
+
+/// A worker's way to the arena, which is shared by all: to pass a baton costs far more than its lock.
+#[derive(Debug)]
+pub(crate) struct StackPool {
+    arena: Arc<StackArena>,
+}
+
+impl StackPool {
+    pub(crate) fn new(arena: Arc<StackArena>) -> StackPool {
+        StackPool { arena }
+    }
+
+    /// Where the slots come from.
+    pub(crate) fn arena(&self) -> Arc<StackArena> {
+        self.arena.clone()
+    }
+
+    /// A thread with a stack of `class`.
+    pub(crate) fn take(&mut self, class: StackClass) -> Result<Slot, OutOfStacks> {
+        self.arena.take(class)
+    }
+
+    /// Takes back a slot of this pool's arena.
+    ///
+    /// # Safety
+    /// 1. Exclusive: the routine that ran on the slot has ended.
+    /// 2. Alive: the slot came from a pool of the same arena.
+    pub(crate) unsafe fn give_back(&mut self, slot: Slot, _lowest_sp: usize) {
+        self.arena.give_back(slot);
+        // Last, so that whoever is admitted by it finds the slot where it was put. SeqCst: see
+        // `StackArena::has_room`.
+        self.arena.admitted.fetch_sub(1, SeqCst);
+    }
+
+    /// Threads that nobody uses stay asleep and keep little: nothing cools.
+    pub(crate) fn cool_between_turns(&mut self, _now: u64) {}
+
+    /// As [`cool_between_turns`](Self::cool_between_turns).
+    pub(crate) fn cools_at(&self, _now: u64) -> u64 {
+        NEVER
+    }
+
+    /// As [`cool_between_turns`](Self::cool_between_turns).
+    pub(crate) fn cool_after_sleep(&mut self, _asleep: u64, _now: u64) {}
+}

@@ -15,8 +15,8 @@ use crate::routine::Header;
 use crate::scheduler::block::{self, Context};
 use crate::scheduler::{Shared, threads};
 use crate::snapshot::{
-    PanicRecord, ResidencySample, RingRead, RoutineView, Snapshot, StealRecord, TurnRecord,
-    WaitView,
+    PanicRecord, ResidencySample, RingRead, RoutineView, SiteResidency, Snapshot, StackSite,
+    StealRecord, TurnRecord, WaitView,
 };
 use crate::spawn::{self, Builder};
 use crate::turns::Turn;
@@ -584,6 +584,33 @@ impl Handle {
     /// ```
     pub fn sample_residency(&self, max_routines: usize) -> Option<ResidencySample> {
         self.shared.sample_residency(max_routines)
+    }
+
+    /// The same by spawn site, in no order. Allocates, and looks at every block.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// for site in rt.handle().sample_site_residency(1000).unwrap_or_default() {
+    ///     println!("{}: {} bytes of {} stacks", site.site, site.resident_bytes, site.sampled);
+    /// }
+    /// ```
+    pub fn sample_site_residency(&self, max_routines: usize) -> Option<Vec<SiteResidency>> {
+        self.shared.sample_site_residency(max_routines)
+    }
+
+    /// How deep the stacks of each spawn site were, in no order: of all routines so far that suspended at
+    /// least once. Beside it the times that a depth was left out, because a worker knew 256 sites
+    /// already. Adds up what workers keep; looks at no routine.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// rt.block_on(openwork::yield_now);
+    /// let (sites, lost) = rt.handle().stack_sites();
+    /// assert_eq!((sites.len(), lost), (1, 0));
+    /// println!("{}: at most {} bytes", sites[0].site, sites[0].high_water_bytes);
+    /// ```
+    pub fn stack_sites(&self) -> (Vec<StackSite>, u64) {
+        self.shared.stack_sites()
     }
 
     /// Gives back the stack pages that routines blocked for longer than `parked_for` do not use, for

@@ -10,6 +10,8 @@ pub use crate::id::{ObjectId, RoutineId, WorkerId, WorkloadId};
 pub use crate::priority::Priority;
 pub use crate::sync::Owner;
 
+use crate::stack::StackClass;
+
 /// How the guard page at the foot of each stack is made.
 ///
 /// ```
@@ -346,6 +348,9 @@ pub struct Snapshot {
     pub routines: RoutineCounts,
     /// Stacks.
     pub stacks: StackFigures,
+    /// Stacks by size, smallest first: sizes of which there was ever one. Their sums are those of
+    /// [`stacks`](Self::stacks), but for what changed while they were counted.
+    pub stack_classes: Vec<StackClassFigures>,
     /// The pool of threads for calls that block in the kernel.
     pub blocking: BlockingFigures,
     /// Panic records made so far; see [`Handle::panics`](crate::Handle::panics).
@@ -588,6 +593,8 @@ pub struct StackFigures {
     pub in_use: u64,
     /// Slots kept warm by workers.
     pub pooled: u64,
+    /// Slots that were used before and wait without memory.
+    pub free: u64,
     /// Most slots at once, if bounded.
     pub limit: Option<u64>,
     /// Routines that wait for a slot.
@@ -600,6 +607,74 @@ pub struct StackFigures {
     pub high_water: [u64; 16],
     /// Address space reserved, in bytes. Not memory.
     pub reserved_bytes: u64,
+    /// Times that memory was taken from a stack that goes on: of a routine that was parked for long, or
+    /// that was used deep and waits in a pool.
+    pub shrinks: u64,
+    /// Bytes so given back, resident before.
+    pub shrunk_bytes: u64,
+}
+
+/// Stacks of one size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StackClassFigures {
+    /// Size of a slot with its guard, in bytes: a power of two.
+    pub slot_bytes: u64,
+    /// Slots that routines use.
+    pub in_use: u64,
+    /// Slots kept warm by workers.
+    pub pooled: u64,
+    /// Slots that were used before and wait without memory.
+    pub free: u64,
+    /// Address space reserved, in bytes. Not memory.
+    pub reserved_bytes: u64,
+}
+
+/// How deep the stacks of the routines from one spawn site were; see
+/// [`Handle::stack_sites`](crate::Handle::stack_sites).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StackSite {
+    /// Where they were spawned.
+    pub site: &'static Location<'static>,
+    /// The largest slot that one of them had, in bytes.
+    pub slot_bytes: u64,
+    /// Routines measured: those that suspended at least once.
+    pub measured: u64,
+    /// Times that one was seen to have grown past another power of two.
+    pub growths: u64,
+    /// The deepest seen at a suspension, in bytes.
+    pub high_water_bytes: u64,
+}
+
+impl StackSite {
+    /// The stack size to be advised, in bytes: the smallest slot that holds twice the deepest stack seen,
+    /// and the 24 KiB that a panic with a backtrace takes on top of that, and a guard page.
+    ///
+    /// Twice, because a depth that was reached and left between two suspensions was not seen: it is
+    /// advice, and no promise.
+    ///
+    /// ```
+    /// use openwork::snapshot::StackSite;
+    /// let mut found = StackSite {
+    ///     site: std::panic::Location::caller(),
+    ///     slot_bytes: 64 << 10,
+    ///     measured: 1,
+    ///     growths: 0,
+    ///     high_water_bytes: 1_000,
+    /// };
+    /// assert_eq!(found.advised_bytes(), 32 << 10);
+    /// found.high_water_bytes = 30 << 10;
+    /// assert_eq!(found.advised_bytes(), 128 << 10);
+    /// ```
+    pub fn advised_bytes(&self) -> u64 {
+        const PANIC_BYTES: u64 = 24 << 10;
+        let page = crate::stack::page_bytes() as u64;
+        let needed = self
+            .high_water_bytes
+            .saturating_mul(2)
+            .saturating_add(PANIC_BYTES + page);
+        let class = StackClass::for_bytes(usize::try_from(needed).unwrap_or(usize::MAX));
+        class.unwrap_or(StackClass::LARGEST).bytes() as u64
+    }
 }
 
 /// The pool that runs [`blocking`](crate::blocking) calls. A call or a
@@ -982,6 +1057,20 @@ pub struct RingRead {
     pub next: u64,
     /// Records that were overwritten before they could be read.
     pub lost: u64,
+}
+
+/// Memory that sampled routines' stacks occupy, of one spawn site; see
+/// [`Handle::sample_site_residency`](crate::Handle::sample_site_residency).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SiteResidency {
+    /// Where they were spawned.
+    pub site: &'static Location<'static>,
+    /// Routines that have a stack.
+    pub routines: u64,
+    /// Of these, the ones whose pages were counted.
+    pub sampled: u64,
+    /// Resident bytes of the sampled ones.
+    pub resident_bytes: u64,
 }
 
 /// Memory that sampled routines' stacks occupy.

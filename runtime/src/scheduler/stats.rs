@@ -4,8 +4,10 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64};
 
 use crate::routine::Header;
+use crate::routine::context::Deeper;
 use crate::scheduler::strategy::choose::Appetite;
 use crate::snapshot::{Source, WaitReason, WorkerState};
+use crate::stack::sites::{Sight, Sites};
 
 /// Of [`WorkerStats::processor`]: it has not looked.
 pub(crate) const NO_PROCESSOR: u32 = u32::MAX;
@@ -50,6 +52,8 @@ pub(crate) struct WorkerStats {
     /// Routines that came into a bucket here less those that left one here; only the sum over all
     /// workers is a count.
     pub(crate) high_water: [AtomicI64; 16],
+    /// How deep stacks were, by spawn site.
+    pub(crate) sites: Sites,
 }
 
 /// Adds to a counter that only the calling thread writes.
@@ -89,6 +93,7 @@ impl WorkerStats {
             blocks: Default::default(),
             readies: Default::default(),
             high_water: Default::default(),
+            sites: Sites::new(),
         }
     }
 
@@ -108,8 +113,24 @@ impl WorkerStats {
         self.state.store(state as u8, Relaxed);
     }
 
+    /// A routine was seen deeper than ever before. Not inlined: most turns end without it.
+    #[inline(never)]
+    pub(crate) fn count_depth(&self, header: &Header, seen: Deeper) {
+        let grown = seen.from.is_some_and(|from| from != seen.to);
+        let sight = Sight {
+            class: header.class(),
+            depth: seen.depth,
+            first: seen.from.is_none(),
+            grown,
+        };
+        self.sites.note(header.site(), sight);
+        if seen.from != Some(seen.to) {
+            self.count_growth(seen.from, seen.to);
+        }
+    }
+
     /// A routine's deepest stack moved to another bucket.
-    pub(crate) fn count_growth(&self, from: Option<usize>, to: usize) {
+    fn count_growth(&self, from: Option<usize>, to: usize) {
         let step = |bucket: usize, by: i64| {
             let cell = &self.high_water[bucket];
             cell.store(cell.load(Relaxed) + by, Relaxed);

@@ -1,5 +1,7 @@
 //! Looking at a runtime from outside: snapshots, the walk over all routines, inspected stacks.
 
+use std::collections::HashMap;
+use std::panic::Location;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::fence;
 
@@ -12,8 +14,8 @@ use crate::scheduler::stats::{NO_PROCESSOR, WorkerStats};
 use crate::scheduler::strategy::choose;
 use crate::scheduler::{Shared, ready};
 use crate::snapshot::{
-    ResidencySample, RoutineCounts, RoutineState, RoutineView, RunningTurn, Snapshot, Source,
-    StackFigures, WaitReason, WaitView, WorkerSnapshot, WorkerState,
+    ResidencySample, RoutineCounts, RoutineState, RoutineView, RunningTurn, SiteResidency,
+    Snapshot, Source, StackFigures, StackSite, WaitReason, WaitView, WorkerSnapshot, WorkerState,
 };
 use crate::stack::residency;
 use crate::sync;
@@ -44,6 +46,7 @@ impl Shared {
             at_ns: time::now_ns(),
             injector_depth: (self.injector.len() + self.levels.len()) as u64,
             stacks: self.stacks(waiting, &workers),
+            stack_classes: self.arena.class_figures(),
             workers,
             routines,
             blocking: self.pool.figures(),
@@ -217,12 +220,26 @@ impl Shared {
             slot_bytes: self.default_class.bytes() as u64,
             in_use: arena.in_use,
             pooled: arena.pooled,
+            free: arena.free,
             limit: arena.limit,
             waiting,
             growths: workers.iter().map(|w| w.stack_growths).sum(),
             high_water: high_water.map(|n| n.max(0) as u64),
             reserved_bytes: arena.reserved_bytes,
+            shrinks: arena.shrinks,
+            shrunk_bytes: arena.shrunk_bytes,
         }
+    }
+
+    /// How deep stacks were, by spawn site, and how many depths found no room.
+    pub(crate) fn stack_sites(&self) -> (Vec<StackSite>, u64) {
+        let mut all = Vec::new();
+        let mut lost = 0;
+        for worker in &self.workers {
+            worker.stats.sites.add_to(&mut all);
+            lost += worker.stats.sites.lost();
+        }
+        (all, lost)
     }
 
     /// Calls `visit` with each routine that has not ended.
@@ -307,30 +324,62 @@ impl Shared {
             sampled: 0,
             resident_bytes: 0,
         };
-        let mut failed = false;
+        self.each_residency(max, &mut |_, bytes| {
+            sample.routines += 1;
+            if let Some(bytes) = bytes {
+                sample.sampled += 1;
+                sample.resident_bytes += bytes;
+            }
+        })
+        .then_some(sample)
+    }
+
+    /// The same by spawn site.
+    pub(crate) fn sample_site_residency(&self, max: usize) -> Option<Vec<SiteResidency>> {
+        let mut by_site: HashMap<&'static Location<'static>, SiteResidency> = HashMap::new();
+        self.each_residency(max, &mut |site, bytes| {
+            let of_site = by_site.entry(site).or_insert(SiteResidency {
+                site,
+                routines: 0,
+                sampled: 0,
+                resident_bytes: 0,
+            });
+            of_site.routines += 1;
+            if let Some(bytes) = bytes {
+                of_site.sampled += 1;
+                of_site.resident_bytes += bytes;
+            }
+        })
+        .then(|| by_site.into_values().collect())
+    }
+
+    /// Calls `visit` for each routine that has a stack with where it was spawned and, of the first `max` of
+    /// them that are blocked, the resident bytes. Returns whether the system tells.
+    fn each_residency(
+        &self,
+        max: usize,
+        visit: &mut dyn FnMut(&'static Location<'static>, Option<u64>),
+    ) -> bool {
+        let mut sampled = 0;
+        let mut tells = true;
         self.slabs.for_each(|header| {
             if header.id.load(Relaxed) == 0 || header.stack.load(Relaxed).is_null() {
                 return;
             }
-            sample.routines += 1;
-            if sample.sampled as usize >= max || failed {
-                return;
+            let site = header.site();
+            let mut bytes = None;
+            if sampled < max
+                && tells
+                && let Some(guard) = InspectGuard::take(header)
+            {
+                let resident = |stack: StackFacts| residency::resident_bytes(stack.low, stack.base);
+                bytes = guard.facts.and_then(resident);
+                tells = bytes.is_some();
+                sampled += 1;
             }
-            let Some(guard) = InspectGuard::take(header) else {
-                return;
-            };
-            let resident = guard
-                .facts
-                .and_then(|stack| residency::resident_bytes(stack.low, stack.base));
-            match resident {
-                Some(bytes) => {
-                    sample.sampled += 1;
-                    sample.resident_bytes += bytes as u64;
-                }
-                None => failed = true,
-            }
+            visit(site, bytes.map(|bytes| bytes as u64));
         });
-        (!failed).then_some(sample)
+        tells
     }
 }
 
@@ -350,7 +399,10 @@ impl Shared {
             let Some(stack) = guard.facts else { return };
             // SAFETY: the routine is held inspected, so nobody uses its stack below the frame it
             // suspended in; `saved_sp` lies in that frame, and `trim` keeps a page below it.
-            unsafe { residency::trim(stack.low, stack.saved_sp) };
+            let bytes = unsafe { residency::trim(stack.low, stack.saved_sp) };
+            if bytes > 0 {
+                self.arena.tally().shrunk(bytes);
+            }
             header.set_trimmed(true);
             trimmed += 1;
         });

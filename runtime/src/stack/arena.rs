@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::guard::{GuardError, Guards};
 use super::segments::{self, SEGMENT_ALIGN, Segment};
 use super::{Slot, StackClass, StackConfig, page_bytes, residency};
-use crate::snapshot::GuardMode;
+use crate::snapshot::{GuardMode, StackClassFigures};
 
 /// Bytes of a segment, but for classes of which less than [`MIN_SLOTS`] would fit.
 const SEGMENT_BYTES: usize = 1 << 30;
@@ -37,14 +37,30 @@ pub(crate) struct StackArena {
     /// need an order, with those who wait for a stack.
     admitted: AtomicU64,
     ledger: Mutex<Ledger>,
+    tally: Tally,
+}
+
+/// What happened to stacks, counted where it happens, which is next to a system call. Relaxed: nothing
+/// is published by a count.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Stacks that memory was taken from while they went on, and how much.
+    shrinks: AtomicU64,
+    shrunk_bytes: AtomicU64,
+}
+
+impl Tally {
+    /// `bytes` of a stack went back to the kernel, while the stack goes on.
+    pub(crate) fn shrunk(&self, bytes: usize) {
+        self.shrinks.fetch_add(1, Relaxed);
+        self.shrunk_bytes.fetch_add(bytes as u64, Relaxed);
+    }
 }
 
 #[derive(Debug)]
 struct Ledger {
     shelves: [Shelf; StackClass::COUNT],
     segments: Vec<(Segment, segments::Entry)>,
-    /// Slots that went out and did not come back: in use or warm in a pool.
-    out: u64,
     /// Slots that have a guard, wherever they are.
     guarded: u64,
     pools: Vec<Arc<WarmCount>>,
@@ -53,6 +69,8 @@ struct Ledger {
 /// The slots of one class that are not out.
 #[derive(Debug, Default)]
 struct Shelf {
+    /// Slots that went out and did not come back: in use or warm in a pool.
+    out: u64,
     /// Guarded, without memory. Has room for every slot of the class, so that giving one back
     /// never allocates.
     free: Vec<Slot>,
@@ -99,6 +117,9 @@ pub(crate) struct ArenaFigures {
     pub(crate) reserved_bytes: u64,
     /// Most slots that may be in use, if there is a limit.
     pub(crate) limit: Option<u64>,
+    /// Stacks that memory was taken from while they went on, and how much.
+    pub(crate) shrinks: u64,
+    pub(crate) shrunk_bytes: u64,
 }
 
 impl StackArena {
@@ -128,10 +149,10 @@ impl StackArena {
             ledger: Mutex::new(Ledger {
                 shelves: Default::default(),
                 segments: Vec::new(),
-                out: 0,
                 guarded: 0,
                 pools: Vec::new(),
             }),
+            tally: Tally::default(),
         }))
     }
 
@@ -150,12 +171,40 @@ impl StackArena {
         let pooled: u64 = ledger.pools.iter().map(|warm| warm.0.load(Relaxed)).sum();
         ArenaFigures {
             // A pool may count a slot as warm before it has come to see here that it is out.
-            in_use: ledger.out.saturating_sub(pooled),
+            in_use: ledger.out().saturating_sub(pooled),
             pooled,
             free: ledger.shelves.iter().map(|s| s.free.len() as u64).sum(),
             reserved_bytes: ledger.segments.iter().map(|(s, _)| s.bytes() as u64).sum(),
             limit: self.limit,
+            shrinks: self.tally.shrinks.load(Relaxed),
+            shrunk_bytes: self.tally.shrunk_bytes.load(Relaxed),
         }
+    }
+
+    /// Each class that a slot was ever reserved of, smallest first.
+    pub(crate) fn class_figures(&self) -> Vec<StackClassFigures> {
+        let ledger = self.ledger();
+        let warm: u64 = ledger.pools.iter().map(|warm| warm.0.load(Relaxed)).sum();
+        let of_class = |index: usize| {
+            let class = StackClass::SMALLEST.larger(index);
+            let reserved = ledger.segments.iter().filter(|(s, _)| s.class == class);
+            let reserved_bytes = reserved.map(|(s, _)| s.bytes() as u64).sum();
+            let shelf = &ledger.shelves[index];
+            let pooled = if class == self.default_class { warm } else { 0 };
+            (reserved_bytes > 0).then(|| StackClassFigures {
+                slot_bytes: class.bytes() as u64,
+                in_use: shelf.out.saturating_sub(pooled),
+                pooled,
+                free: shelf.free.len() as u64,
+                reserved_bytes,
+            })
+        };
+        (0..StackClass::COUNT).filter_map(of_class).collect()
+    }
+
+    /// Where it is counted what happens to stacks.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Counts one more slot as in use, if the limit allows it.
@@ -196,7 +245,7 @@ impl StackArena {
             let mut ledger = self.ledger();
             let shelf = &mut ledger.shelves[class.index()];
             if let Some(slot) = shelf.free.pop() {
-                ledger.out += 1;
+                shelf.out += 1;
                 return Ok(slot);
             }
             let slot = match shelf.take_bare(class) {
@@ -207,7 +256,7 @@ impl StackArena {
                     shelf.take_bare(class).expect("a new segment has slots")
                 }
             };
-            ledger.out += 1;
+            ledger.shelves[class.index()].out += 1;
             slot
         };
         // Outside the lock: it costs more than all of the above.
@@ -218,8 +267,9 @@ impl StackArena {
             }
             Err(refused) => {
                 let mut ledger = self.ledger();
-                ledger.out -= 1;
-                ledger.shelves[class.index()].bare.push(slot);
+                let shelf = &mut ledger.shelves[class.index()];
+                shelf.out -= 1;
+                shelf.bare.push(slot);
                 Err(refused)
             }
         }
@@ -287,7 +337,7 @@ impl Drop for StackArena {
             .ledger
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
-        if ledger.out != 0 {
+        if ledger.out() != 0 {
             return;
         }
         self.guards.unmapped(ledger.guarded);
@@ -326,8 +376,14 @@ impl Ledger {
                 && (s.start.get()..s.start.get() + s.bytes()).contains(&slot.start())),
             "the slot belongs to another arena",
         );
-        self.out -= 1;
-        self.shelves[slot.class().index()].free.push(slot);
+        let shelf = &mut self.shelves[slot.class().index()];
+        shelf.out -= 1;
+        shelf.free.push(slot);
+    }
+
+    /// Slots of all classes that went out and did not come back.
+    fn out(&self) -> u64 {
+        self.shelves.iter().map(|shelf| shelf.out).sum()
     }
 
     /// Adds a segment of slots of `class`. Half the size is tried where the kernel refuses, down to

@@ -23,6 +23,7 @@ mod pool;
 pub(crate) mod residency;
 #[cfg(not(portable))]
 mod segments;
+pub(crate) mod sites;
 #[cfg(not(portable))]
 mod slot;
 #[cfg(portable)]
@@ -94,6 +95,11 @@ impl StackClass {
     #[cfg(not(portable))]
     const fn log2(self) -> u8 {
         self.0
+    }
+
+    /// The class that is so many steps above this one.
+    const fn larger(self, steps: usize) -> StackClass {
+        StackClass(self.0 + steps as u8)
     }
 
     /// Position among the classes, from 0.

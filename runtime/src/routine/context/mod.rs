@@ -40,11 +40,19 @@ pub(crate) struct StackFacts {
     pub(crate) saved_sp: usize,
 }
 
-/// Stores the stack's depth and, if it grew past a power of two, says so.
-///
-/// Returns the bucket that the routine was in and the one it is in now, `None` for not measured
-/// before; see [`crate::snapshot::StackFigures::high_water`].
-pub(crate) fn observe_depth(routine: RoutineRef, depth: usize) -> Option<(Option<usize>, usize)> {
+/// A routine was seen deeper than ever before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deeper {
+    /// Bytes in use.
+    pub(crate) depth: u32,
+    /// The bucket that the routine was in and the one it is in now, `None` for not measured before; see
+    /// [`crate::snapshot::StackFigures::high_water`].
+    pub(crate) from: Option<usize>,
+    pub(crate) to: usize,
+}
+
+/// Stores the stack's depth, and says so if it was never deeper.
+pub(crate) fn observe_depth(routine: RoutineRef, depth: usize) -> Option<Deeper> {
     let header = routine.header();
     let depth = u32::try_from(depth).unwrap_or(u32::MAX);
     header.depth.store(depth, Relaxed);
@@ -53,9 +61,11 @@ pub(crate) fn observe_depth(routine: RoutineRef, depth: usize) -> Option<(Option
         return None;
     }
     header.high_water.store(depth, Relaxed);
-    let old = (before != 0).then(|| depth_bucket(before));
-    let new = depth_bucket(depth);
-    (old != Some(new)).then_some((old, new))
+    Some(Deeper {
+        depth,
+        from: (before != 0).then(|| depth_bucket(before)),
+        to: depth_bucket(depth),
+    })
 }
 
 /// 0 for up to 4 KiB, one more for each doubling, 15 at most.

@@ -260,8 +260,8 @@ impl WorkerCore {
         let header = routine.header();
         // SAFETY: we run the routine.
         let depth = unsafe { context::depth(part) };
-        if let Some((from, to)) = context::observe_depth(routine, depth) {
-            self.stats().count_growth(from, to);
+        if let Some(seen) = context::observe_depth(routine, depth) {
+            self.stats().count_depth(header, seen);
         }
         // SAFETY: we run the routine, which suspended; the post lies in its frame, which lives until
         // it is resumed, which only this thread can do.

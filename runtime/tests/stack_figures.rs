@@ -1,0 +1,155 @@
+//! What is published of stacks: sizes add up, depth and memory are told by spawn site, and what is given
+//! back is counted to the page.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use openwork::snapshot::StackSite;
+use openwork::{Builder, Handle, JoinHandle, Runtime, time, yield_now};
+
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Uses at least `kib` KiB of stack and calls `then` at the deepest point.
+#[inline(never)]
+fn deep(kib: usize, then: &mut dyn FnMut()) -> u8 {
+    let filler = black_box([0u8; 1024]);
+    if kib == 0 {
+        then();
+        return filler[0];
+    }
+    black_box(deep(kib - 1, then)) + filler[1023]
+}
+
+#[track_caller]
+fn wait_for_blocked(runtime: &Runtime, count: u64) {
+    let began = Instant::now();
+    while runtime.snapshot().routines.blocked < count {
+        assert!(began.elapsed() < Duration::from_secs(30));
+        std::thread::yield_now();
+    }
+}
+
+fn end(sleepers: Vec<JoinHandle<()>>) {
+    sleepers.iter().for_each(JoinHandle::abort);
+    for sleeper in sleepers {
+        assert!(sleeper.join().is_err());
+    }
+}
+
+#[test]
+fn sizes_add_up_to_the_totals() {
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    assert!(runtime.snapshot().stack_classes.is_empty());
+    let asked = [32 << 10, 64 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20];
+    let sleepers = asked.map(|bytes| {
+        let sized = Builder::new().on(&runtime.handle()).stack_size(bytes);
+        sized.spawn(|| time::sleep(LONG)).unwrap()
+    });
+    wait_for_blocked(&runtime, asked.len() as u64);
+    let snapshot = runtime.snapshot();
+    let in_use: Vec<_> = snapshot
+        .stack_classes
+        .iter()
+        .map(|class| (class.slot_bytes as usize, class.in_use))
+        .collect();
+    let each = [
+        (32 << 10, 1),
+        (64 << 10, 2),
+        (256 << 10, 1),
+        (1 << 20, 1),
+        (4 << 20, 1),
+    ];
+    assert_eq!(in_use, each);
+    end(sleepers.into());
+    // The last ones may still be on their way.
+    let began = Instant::now();
+    let mut snapshot = runtime.snapshot();
+    while snapshot.stacks.in_use > 0 {
+        assert!(began.elapsed() < Duration::from_secs(30));
+        snapshot = runtime.snapshot();
+    }
+    let classes = &snapshot.stack_classes;
+    assert_eq!(classes.len(), 5, "{classes:?}");
+    let stacks = snapshot.stacks;
+    let sum = |of: fn(&openwork::snapshot::StackClassFigures) -> u64| -> u64 {
+        classes.iter().map(of).sum()
+    };
+    assert_eq!(sum(|class| class.in_use), 0);
+    assert_eq!(sum(|class| class.pooled), stacks.pooled);
+    assert_eq!(sum(|class| class.free), stacks.free);
+    assert_eq!(sum(|class| class.reserved_bytes), stacks.reserved_bytes);
+    assert_eq!(stacks.pooled + stacks.free, asked.len() as u64);
+}
+
+fn of_line(handle: &Handle, line: u32) -> StackSite {
+    let (sites, lost) = handle.stack_sites();
+    assert_eq!(lost, 0);
+    let mut here = sites.into_iter().filter(|found| found.site.line() == line);
+    let found = here.next().expect("the site was measured");
+    assert!(here.next().is_none(), "once for all workers");
+    found
+}
+
+/// Over all routines that there were, ended ones included.
+#[test]
+fn depth_is_told_by_spawn_site() {
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let lines = runtime.block_on(|| {
+        let shallow_line = line!() + 1;
+        let shallow = (0..20).map(|_| openwork::spawn(yield_now));
+        shallow.for_each(|routine| routine.join().unwrap());
+        let sized = |kib: usize| {
+            yield_now();
+            deep(kib, &mut yield_now);
+        };
+        let sized_line = line!() + 3;
+        for kib in [1, 70, 5] {
+            let builder = Builder::new().stack_size(512 << 10);
+            let routine = builder.spawn(move || sized(kib));
+            routine.unwrap().join().unwrap();
+        }
+        [shallow_line, sized_line]
+    });
+    let [shallow, sized] = lines.map(|line| of_line(&runtime.handle(), line));
+    assert_eq!((shallow.measured, shallow.slot_bytes), (20, 64 << 10));
+    assert_eq!((sized.measured, sized.slot_bytes), (3, 512 << 10));
+    assert!(shallow.high_water_bytes < 16 << 10, "{shallow:?}");
+    let most = (70 << 10)..(400 << 10);
+    assert!(
+        most.contains(&(sized.high_water_bytes as usize)),
+        "{sized:?}"
+    );
+    assert!(sized.growths >= 2, "{sized:?}");
+    assert!(sized.advised_bytes() >= 2 * sized.high_water_bytes + (24 << 10));
+    assert!(sized.advised_bytes() > shallow.advised_bytes());
+}
+
+#[test]
+fn memory_is_told_by_spawn_site_and_what_comes_back_is_counted() {
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let spawn = |kib: usize| {
+        let sized = Builder::new().on(&runtime.handle()).stack_size(1 << 20);
+        let sleeper = sized.spawn(move || {
+            deep(kib, &mut || ());
+            time::sleep(LONG);
+        });
+        sleeper.unwrap()
+    };
+    let sleepers = vec![spawn(100), spawn(20)];
+    wait_for_blocked(&runtime, 2);
+    let handle = runtime.handle();
+    let before = handle.sample_site_residency(10).unwrap();
+    assert_eq!(before.len(), 1, "{before:?}");
+    assert_eq!((before[0].routines, before[0].sampled), (2, 2));
+    assert!(before[0].resident_bytes >= 120 << 10, "{before:?}");
+    let figures = runtime.snapshot().stacks;
+    assert_eq!((figures.shrinks, figures.shrunk_bytes), (0, 0));
+    assert_eq!(handle.trim_parked_stacks(Duration::ZERO, 10), 2);
+    let after = handle.sample_site_residency(10).unwrap();
+    let figures = runtime.snapshot().stacks;
+    assert_eq!(figures.shrinks, 2);
+    let fell = before[0].resident_bytes - after[0].resident_bytes;
+    assert_eq!(figures.shrunk_bytes, fell, "to the page");
+    assert!(fell >= 100 << 10);
+    end(sleepers);
+}

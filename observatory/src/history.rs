@@ -123,6 +123,8 @@ mod tests {
                     reserved_bytes: 0,
                     shrinks: 0,
                     shrunk_bytes: 0,
+                    segments: 0,
+                    segments_entered: 0,
                 },
                 stack_classes: Vec::new(),
                 blocking: BlockingFigures::default(),

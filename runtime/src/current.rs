@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::cancel;
 use crate::id::{RoutineId, WorkerId};
+#[cfg(not(portable))]
+use crate::routine::context;
 use crate::scheduler::block::{self, Context};
 use crate::scheduler::worker::{self, WorkerCore};
 use crate::scheduler::{explore, threads};
 #[cfg(not(portable))]
-use crate::stack::overflow::RoutineFacts;
+use crate::stack::overflow::{RoutineFacts, Whose};
 #[cfg(not(portable))]
 use crate::thread_state;
 use crate::workload::Workload;
@@ -146,19 +148,39 @@ pub fn is_cancelled() -> bool {
     }
 }
 
-/// What an overflow report says of the routine on this thread. Async-signal-safe: reads atomics.
+/// What an overflow report says of the routine on this thread, and whose the slot from `start` to `end`
+/// is. Async-signal-safe: reads atomics.
 #[cfg(not(portable))]
-pub(crate) fn overflow_facts() -> Option<RoutineFacts> {
+pub(crate) fn overflow_facts(start: usize, end: usize) -> (Option<RoutineFacts>, Whose) {
+    let slot = start..end;
     thread_state::with(|t| {
         let routine = t.routine();
         // SAFETY: the worker stores the routine that it runs, whose block lives through the turn;
         // we interrupt that very thread.
-        let header = unsafe { routine.as_ref() }?;
-        Some(RoutineFacts {
+        let Some(header) = (unsafe { routine.as_ref() }) else {
+            let is_here = slot.contains(&t.native_low.load(Relaxed));
+            let whose = if is_here {
+                Whose::Segment
+            } else {
+                Whose::Others
+            };
+            return (None, whose);
+        };
+        let facts = RoutineFacts {
             id: header.id.load(Relaxed),
             name: header.name_bytes(),
             site: header.site(),
-            stack_low: t.routine_stack()?.0,
-        })
+        };
+        let whose = if context::is_within(header.stack.load(Relaxed), start, end) {
+            Whose::RoutinesOwn
+        } else if t.routine_stack().is_some_and(|stacks| {
+            // SAFETY: 1: the routine runs on this thread, which is in the handler.
+            unsafe { stacks.reach(&slot) }
+        }) {
+            Whose::Segment
+        } else {
+            Whose::Others
+        };
+        (Some(facts), whose)
     })
 }

@@ -58,6 +58,7 @@ mod routine;
 mod runtime;
 mod scheduler;
 mod scope;
+mod segment;
 #[doc(hidden)]
 pub mod select;
 #[cfg(not(portable))]
@@ -90,6 +91,7 @@ pub use local::{LocalError, RoutineLocal};
 pub use priority::Priority;
 pub use runtime::{Handle, Remaining, Runtime};
 pub use scope::{Scope, ScopedJoinHandle, scope};
+pub use segment::{SegmentError, with_segment};
 pub use spawn::{Builder, SpawnError, spawn, spawn_future, spawn_turns};
 pub use token::{CancelCause, CancelToken, WaitError};
 pub use try_scope::{

@@ -11,12 +11,13 @@ use crate::builder::RuntimeBuilder;
 use crate::cancel;
 use crate::id::{RoutineId, WorkerId, WorkloadId};
 use crate::join::{JoinError, JoinHandle};
+use crate::profile::NoStack;
 use crate::routine::Header;
 use crate::scheduler::block::{self, Context};
 use crate::scheduler::{Shared, threads};
 use crate::snapshot::{
-    PanicRecord, ResidencySample, RingRead, RoutineView, SiteResidency, Snapshot, StackSite,
-    StealRecord, TurnRecord, WaitView,
+    PanicRecord, ResidencySample, RingRead, RoutineView, SiteResidency, Snapshot, StackDetail,
+    StackSite, StealRecord, TurnRecord, WaitView,
 };
 use crate::spawn::{self, Builder};
 use crate::turns::Turn;
@@ -611,6 +612,32 @@ impl Handle {
     /// ```
     pub fn stack_sites(&self) -> (Vec<StackSite>, u64) {
         self.shared.stack_sites()
+    }
+
+    /// The stacks of one blocked routine: its own and its segments, each with what is used of it, what is
+    /// left of it and what memory it holds. Takes a walk over all blocks, and one system call for each.
+    ///
+    /// ```
+    /// use openwork::{Runtime, time, with_segment};
+    /// use std::time::Duration;
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// let parser = rt.spawn(|| {
+    ///     with_segment(1 << 20, || time::sleep(Duration::from_secs(3600))).unwrap();
+    /// });
+    /// let stack = loop {
+    ///     if let Ok(stack) = rt.handle().stack(parser.id()) {
+    ///         break stack;
+    ///     }
+    /// };
+    /// let sizes: Vec<_> = stack.parts.iter().map(|part| part.slot_bytes).collect();
+    /// assert_eq!(sizes, [64 << 10, 1 << 20]);
+    /// ```
+    ///
+    /// # Errors
+    /// Why it could not be looked at; see [`NoStack`].
+    pub fn stack(&self, id: RoutineId) -> Result<StackDetail, NoStack> {
+        self.shared.stack_detail(id)
     }
 
     /// Gives back the stack pages that routines blocked for longer than `parked_for` do not use, for

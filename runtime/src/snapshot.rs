@@ -10,7 +10,7 @@ pub use crate::id::{ObjectId, RoutineId, WorkerId, WorkloadId};
 pub use crate::priority::Priority;
 pub use crate::sync::Owner;
 
-use crate::stack::StackClass;
+use crate::stack::{self, StackClass};
 
 /// How the guard page at the foot of each stack is made.
 ///
@@ -349,7 +349,8 @@ pub struct Snapshot {
     /// Stacks.
     pub stacks: StackFigures,
     /// Stacks by size, smallest first: sizes of which there was ever one. Their sums are those of
-    /// [`stacks`](Self::stacks), but for what changed while they were counted.
+    /// [`stacks`](Self::stacks), but for what changed while they were counted. Empty where stacks are
+    /// the system's.
     pub stack_classes: Vec<StackClassFigures>,
     /// The pool of threads for calls that block in the kernel.
     pub blocking: BlockingFigures,
@@ -612,6 +613,11 @@ pub struct StackFigures {
     pub shrinks: u64,
     /// Bytes so given back, resident before.
     pub shrunk_bytes: u64,
+    /// Of the slots in use, those that routines have beside their own; see
+    /// [`with_segment`](crate::with_segment).
+    pub segments: u64,
+    /// Segments that there were so far.
+    pub segments_entered: u64,
 }
 
 /// Stacks of one size.
@@ -667,11 +673,11 @@ impl StackSite {
     /// ```
     pub fn advised_bytes(&self) -> u64 {
         const PANIC_BYTES: u64 = 24 << 10;
-        let page = crate::stack::page_bytes() as u64;
+        let guard = stack::guard_bytes() as u64;
         let needed = self
             .high_water_bytes
             .saturating_mul(2)
-            .saturating_add(PANIC_BYTES + page);
+            .saturating_add(PANIC_BYTES + guard);
         let class = StackClass::for_bytes(usize::try_from(needed).unwrap_or(usize::MAX));
         class.unwrap_or(StackClass::LARGEST).bytes() as u64
     }
@@ -953,6 +959,34 @@ pub struct StackView {
     pub depth_bytes: Option<u64>,
     /// Deepest seen at a suspension, in bytes; `None` before the first one.
     pub high_water_bytes: Option<u64>,
+    /// Segments that it is in, one in the other; see [`with_segment`](crate::with_segment). Depths leave
+    /// them out: [`Handle::stack`](crate::Handle::stack) tells of each.
+    pub segments: u32,
+    /// Segments it was ever in.
+    pub segments_entered: u64,
+}
+
+/// The stacks of one blocked routine; see [`Handle::stack`](crate::Handle::stack).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackDetail {
+    /// Whose.
+    pub routine: RoutineId,
+    /// Its own stack and, in the order in which they were entered, its segments: the last is the one
+    /// that it blocked on.
+    pub parts: Vec<StackDetailPart>,
+}
+
+/// One of a routine's stacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StackDetailPart {
+    /// Size of the slot with its guard, in bytes.
+    pub slot_bytes: u64,
+    /// Bytes in use.
+    pub depth_bytes: u64,
+    /// Bytes that are left before the guard.
+    pub guard_distance_bytes: u64,
+    /// Bytes of memory behind it; `None` where the system does not tell.
+    pub resident_bytes: Option<u64>,
 }
 
 /// One turn that a worker ran.

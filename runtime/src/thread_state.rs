@@ -11,9 +11,14 @@
 //! address, and an accessor that is called anew each time is right under both.
 
 use std::sync::atomic::Ordering::Relaxed;
+#[cfg(not(portable))]
+use std::sync::atomic::Ordering::SeqCst;
+#[cfg(not(portable))]
+use std::sync::atomic::compiler_fence;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 
 use crate::memory;
+use crate::routine::chain::Extent;
 use crate::routine::{Header, context};
 use crate::scheduler::threads::ThreadSlot;
 use crate::workload::WorkloadInner;
@@ -98,15 +103,31 @@ impl ThreadState {
             .map_or(std::ptr::null_mut(), |slot| slot.routine.load(Relaxed))
     }
 
-    /// Lowest usable address and end of the running routine's stack; `None` in scheduler context
-    /// and on foreign threads. Async-signal-safe.
-    pub(crate) fn routine_stack(&self) -> Option<(usize, usize)> {
+    /// The running routine's stacks; `None` in scheduler context and on foreign threads.
+    /// Async-signal-safe.
+    pub(crate) fn routine_stack(&self) -> Option<Extent> {
         // SAFETY: the scheduler stores the routine that it runs, whose block and stack live through
         // the turn, and this thread is in that turn.
         unsafe {
             let routine = self.routine().as_ref()?;
-            context::bounds(routine.stack.load(Relaxed))
+            context::extent(routine.stack.load(Relaxed))
         }
+    }
+
+    /// The thread itself runs on another stack from here on. Returns the bounds known before.
+    #[cfg(not(portable))]
+    pub(crate) fn move_native_stack(&self, low: usize, high: usize) -> (usize, usize) {
+        let before = (
+            self.native_low.load(Relaxed),
+            self.native_high.load(Relaxed),
+        );
+        // A signal handler must not see one's beginning with the other's end: 0 says that nothing is known.
+        self.native_high.store(0, Relaxed);
+        compiler_fence(SeqCst);
+        self.native_low.store(low, Relaxed);
+        compiler_fence(SeqCst);
+        self.native_high.store(high, Relaxed);
+        before
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is published of stacks: sizes add up, depth and memory are told by spawn site, and what is given
 //! back is counted to the page.
+#![cfg(not(feature = "portable"))]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

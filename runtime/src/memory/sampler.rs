@@ -157,8 +157,8 @@ pub(super) fn sample(address: usize, size: usize) {
 /// A thread's own bounds are asked for at its first sample: cheap enough at one sample in half a
 /// megabyte, and threads that never allocate that much never ask.
 fn bounds(thread: &ThreadState) -> Option<Bounds> {
-    if let Some((low, high)) = thread.routine_stack() {
-        return Bounds::routine(low, high);
+    if let Some(stacks) = thread.routine_stack() {
+        return Bounds::routine(stacks);
     }
     if thread.native_high.load(Relaxed) == 0 {
         let (low, high) = frames::thread_stack()?;

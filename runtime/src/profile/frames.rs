@@ -10,6 +10,8 @@
 //! executing and can be looked up as it is. Reported as it stands, a call that never returns would be
 //! attributed to whatever function happens to follow.
 
+use crate::routine::chain::Extent;
+
 /// Frames kept of one stack; what lies nearer to the root is cut off.
 pub(crate) const MAX_FRAMES: usize = 128;
 
@@ -23,6 +25,10 @@ const DOWN_TO_RECORD: usize = if cfg!(target_arch = "riscv64") {
     0
 };
 
+/// How far below the frame that leaves for a segment its last record may lie: that of the code which
+/// changes the stack pointer.
+const BELOW_LEFT: usize = 1024;
+
 /// Lowest value taken for a return address: nothing is mapped below.
 const LOWEST_CODE: usize = 4096;
 
@@ -33,8 +39,9 @@ pub(crate) struct Bounds {
     high: usize,
     /// The stack is a routine's. corosensei keeps a frame record of its own at its top, which leads
     /// to the thread that resumed the routine and whose return address is a made-up one: a record
-    /// that leads out of the stack ends the walk unreported.
-    rooted: bool,
+    /// that leads out of the stack ends the walk unreported, unless it leads from a segment into the
+    /// stack that was left for it.
+    routine: Option<Extent>,
 }
 
 impl Bounds {
@@ -43,17 +50,32 @@ impl Bounds {
         (high > low).then_some(Bounds {
             low,
             high,
-            rooted: false,
+            routine: None,
         })
     }
 
-    /// A routine's stack.
-    pub(crate) fn routine(low: usize, high: usize) -> Option<Bounds> {
-        (high > low).then_some(Bounds {
+    /// A routine's stacks. `None` while it is between two of them.
+    pub(crate) fn routine(stacks: Extent) -> Option<Bounds> {
+        Bounds::routine_above(stacks, stacks.low)
+    }
+
+    /// The same, of the frames from `low` on.
+    fn routine_above(stacks: Extent, low: usize) -> Option<Bounds> {
+        (stacks.base > low).then_some(Bounds {
             low,
-            high,
-            rooted: true,
+            high: stacks.base,
+            routine: Some(stacks),
         })
+    }
+
+    /// What was left for this stack, as far as it is in use. `None` if it is not a segment.
+    ///
+    /// # Safety
+    /// 1. Alive: nobody executes on these stacks meanwhile, unless they are this thread's own.
+    unsafe fn before(self) -> Option<Bounds> {
+        // SAFETY: 1 by the caller.
+        let (stacks, sp) = unsafe { self.routine?.before() }?;
+        Bounds::routine_above(stacks, (sp - BELOW_LEFT).max(stacks.low))
     }
 
     /// Whether `address` is inside.
@@ -74,13 +96,15 @@ impl Bounds {
 ///
 /// # Safety
 /// 1. Exclusive: nobody executes on the stack meanwhile, unless it is this thread's own stack.
-/// 2. Alive: from `frame` up to its end the memory within `bounds` stays mapped and readable. Below
-///    `frame` nothing is read, so bounds may reach down into what is not mapped yet.
+/// 2. Alive: from `frame` up to its end the memory within `bounds` stays mapped and readable, and so do
+///    the stacks that were left for it. Below `frame` nothing is read, so bounds may reach down into what
+///    is not mapped yet.
 /// 3. Thread: any.
 /// 4. Unwinding: `visit` may panic; the walk holds nothing.
 #[inline]
 pub(crate) unsafe fn walk(frame: usize, bounds: Bounds, mut visit: impl FnMut(usize) -> bool) {
     let mut frame = frame;
+    let mut bounds = bounds;
     while bounds.holds_record(frame.wrapping_sub(DOWN_TO_RECORD)) {
         // SAFETY: aligned and inside the bounds, as just checked; mapped by 2. Volatile, because the
         // words belong to other functions' frames, of which the compiler knows nothing here.
@@ -88,9 +112,23 @@ pub(crate) unsafe fn walk(frame: usize, bounds: Bounds, mut visit: impl FnMut(us
             let record = (frame - DOWN_TO_RECORD) as *const usize;
             (record.read_volatile(), record.add(1).read_volatile())
         };
-        let is_root = bounds.rooted && !bounds.contains(caller.wrapping_sub(DOWN_TO_RECORD));
+        let is_last =
+            bounds.routine.is_some() && !bounds.contains(caller.wrapping_sub(DOWN_TO_RECORD));
+        // SAFETY: 1 and 2 by the caller.
+        let left = if is_last {
+            unsafe { bounds.before() }
+        } else {
+            None
+        };
+        let is_root = is_last && left.is_none();
         if is_root || returns_to < LOWEST_CODE || !visit(returns_to - 1) {
             return;
+        }
+        if let Some(left) = left {
+            // Each crossing leads one stack back, so this ends.
+            bounds = left;
+            frame = caller;
+            continue;
         }
         // Up, by a whole record at least: this is what ends a walk over garbage.
         if caller < frame + RECORD {
@@ -265,7 +303,7 @@ mod tests {
         let low = words.as_ptr() as usize;
         words[30] = low + size_of_val(&words) + 64;
         let mut seen = Vec::new();
-        let bounds = Bounds::routine(low, low + size_of_val(&words)).unwrap();
+        let bounds = Bounds::routine(Extent::alone(low, low + size_of_val(&words))).unwrap();
         // SAFETY: 1 and 2 by the borrow of `words`; 3 and 4 need nothing.
         unsafe {
             walk(low + 16, bounds, |address| {

@@ -16,4 +16,5 @@ mod signal;
 mod signal;
 mod stacks;
 
+pub(crate) use stacks::unclaimed;
 pub use stacks::{NoStack, RoutineStack, stacks};

@@ -288,13 +288,17 @@ fn record(thread: &ThreadState, ring: &SampleRing, missed: u32, at: Registers) {
     let routine = thread.routine_stack();
     let on_routine = routine.is_some();
     let stack = match routine {
-        Some((low, high)) => Bounds::routine(low, high),
+        Some(stacks) => Bounds::routine(stacks),
         None => own,
     };
     // During a switch the registers belong to two stacks: the thread is said to run a routine and
     // its stack pointer is elsewhere already, or still; or the stack pointer has arrived and the
-    // frame pointer has not. (A heap profiler's call on a spare stack is skipped by the same rule.)
-    let elsewhere = stack.is_some_and(|stack| !stack.contains(at.sp));
+    // frame pointer has not. (A heap profiler's call on a spare stack is skipped by the same rule, and so
+    // is a routine on its way from one of its stacks to another.)
+    let elsewhere = match stack {
+        Some(stack) => !stack.contains(at.sp),
+        None => on_routine,
+    };
     let half_switched = on_routine && own.is_some_and(|own| own.contains(at.frame));
     if elsewhere || half_switched {
         ring.skip();
@@ -319,7 +323,7 @@ fn record(thread: &ThreadState, ring: &SampleRing, missed: u32, at: Registers) {
         }
         // SAFETY: 1 this is the thread's own stack, and it is interrupted; 2 the stack pointer is
         // inside the bounds and the walk begins above it, where everything is in use up to the
-        // stack's top.
+        // stack's top, as it is in the stacks that were left for it.
         unsafe { frames::walk(at.frame, stack, visit) };
     });
 }

@@ -56,6 +56,8 @@ pub enum NoStack {
     /// It has an OS thread of its own, whose stack is not walked from outside: so in builds with the
     /// feature `portable` and on systems that need it.
     Elsewhere,
+    /// It has ended, or there never was one of that number.
+    Ended,
 }
 
 impl fmt::Display for NoStack {
@@ -67,6 +69,7 @@ impl fmt::Display for NoStack {
             NoStack::BetweenTurns => "between turns, no stack",
             NoStack::Busy => "changed while it was looked at",
             NoStack::Elsewhere => "on a thread of its own, which is not walked",
+            NoStack::Ended => "ended",
         })
     }
 }
@@ -107,11 +110,11 @@ fn look_at(header: &Header) -> Option<RoutineStack> {
             frames: Err(NoStack::Elsewhere),
         });
     };
-    if let Some(bounds) = Bounds::routine(stack.low, stack.base) {
+    if let Some(bounds) = Bounds::routine(stack.extent) {
         walked[0] = stack.saved_pc;
         depth = 1;
-        // SAFETY: 1 the claim keeps the routine from being resumed; 2 its stack belongs to it until
-        // it ends, which it cannot do meanwhile, and above the saved frame pointer it is in use.
+        // SAFETY: 1 the claim keeps the routine from being resumed; 2 its stacks belong to it until
+        // it ends, which it cannot do meanwhile, and above the saved frame pointer they are in use.
         unsafe {
             frames::walk(stack.saved_fp, bounds, |address| {
                 walked[depth] = address;
@@ -129,7 +132,7 @@ fn look_at(header: &Header) -> Option<RoutineStack> {
 }
 
 /// Why a routine could not be claimed; `None` if it has ended.
-fn unclaimed(view: &RoutineView) -> Option<NoStack> {
+pub(crate) fn unclaimed(view: &RoutineView) -> Option<NoStack> {
     Some(match (view.state, view.kind) {
         (RoutineState::Ended, _) => return None,
         (RoutineState::New, _) => NoStack::NotStarted,

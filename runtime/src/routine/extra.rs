@@ -6,7 +6,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use crate::local::table::Table;
 use crate::routine::{Header, RoutineRef};
@@ -23,6 +24,44 @@ pub(crate) struct Extra {
     token: Cell<Option<Arc<Node>>>,
     token_seat: Cell<u32>,
     locals: RefCell<Table>,
+    segments: Segments,
+}
+
+/// The segments of a routine. The only part of an [`Extra`] that bystanders read.
+#[derive(Debug, Default)]
+pub(crate) struct Segments {
+    in_use: AtomicU32,
+    entered: AtomicU64,
+}
+
+impl Segments {
+    /// How many the routine is in, one in the other.
+    pub(crate) fn in_use(&self) -> u32 {
+        self.in_use.load(Relaxed)
+    }
+
+    /// How many it was ever in.
+    pub(crate) fn entered(&self) -> u64 {
+        self.entered.load(Relaxed)
+    }
+
+    /// The routine is about to enter one. This and the next only by the routine.
+    #[cfg(not(portable))]
+    pub(crate) fn enter(&self) {
+        self.in_use.store(self.in_use() + 1, Relaxed);
+        self.entered.store(self.entered() + 1, Relaxed);
+    }
+
+    /// It has left one.
+    #[cfg(not(portable))]
+    pub(crate) fn leave(&self) {
+        self.in_use.store(self.in_use() - 1, Relaxed);
+    }
+
+    fn forget(&self) {
+        self.in_use.store(0, Relaxed);
+        self.entered.store(0, Relaxed);
+    }
 }
 
 impl Extra {
@@ -33,12 +72,18 @@ impl Extra {
             token: Cell::new(None),
             token_seat: Cell::new(NO_SEAT),
             locals: RefCell::new(Table::new()),
+            segments: Segments::default(),
         }
     }
 
     /// The routine's routine-locals.
     pub(crate) fn locals(&self) -> &RefCell<Table> {
         &self.locals
+    }
+
+    /// What is counted of the routine's segments.
+    pub(crate) fn segments(&self) -> &Segments {
+        &self.segments
     }
 
     /// Makes the routine one of the scope's.
@@ -71,6 +116,7 @@ impl Extra {
     /// The routine ends: no token asks it any more. Foreign code may run: a token's reason goes with
     /// the last who has the token.
     pub(crate) fn unbind(&self) {
+        self.segments.forget();
         if let Some(token) = self.token.take() {
             token.leave(self.token_seat.replace(NO_SEAT));
         }
@@ -109,11 +155,19 @@ impl Header {
             Some(extra) => extra,
             None => {
                 let extra = Box::into_raw(Box::new(Extra::new()));
-                self.extra.store(extra, Relaxed);
+                // Release pairs with the load in `segments`.
+                self.extra.store(extra, Release);
                 // SAFETY: as in `extra`.
                 unsafe { &*extra }
             }
         }
+    }
+
+    /// What is counted of the routine's segments; for bystanders.
+    pub(crate) fn segments(&self) -> Option<&Segments> {
+        // Acquire pairs with the store in `extra_or_new`: a bystander sees a whole one.
+        // SAFETY: as in `extra`; of the content only atomics are handed out.
+        unsafe { self.extra.load(Acquire).as_ref() }.map(Extra::segments)
     }
 
     /// Frees it, with the block.

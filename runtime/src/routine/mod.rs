@@ -12,6 +12,11 @@
 //! has ended, each handle and each waker holds one.
 
 pub(crate) mod body;
+#[cfg_attr(
+    portable,
+    allow(dead_code, reason = "a thread's stack has no segments")
+)]
+pub(crate) mod chain;
 pub(crate) mod context;
 pub(crate) mod extra;
 pub(crate) mod life;
@@ -32,7 +37,7 @@ use crate::join::JoinState;
 use crate::primitives::{self, Place};
 use crate::priority::Priority;
 use crate::routine::context::StackPart;
-use crate::routine::extra::Extra;
+use crate::routine::extra::{Extra, Segments};
 use crate::routine::life::Life;
 use crate::scheduler::Shared;
 use crate::snapshot::{RoutineKind, RoutineState, RoutineView, Source, StackView, WaitReason};
@@ -504,6 +509,7 @@ impl Header {
         let high = self.high_water.load(Relaxed);
         let depth = self.depth.load(Relaxed);
         let workload = self.workload_id.load(Relaxed);
+        let segments = self.segments();
         let waits_at = self.waits_at(state);
         // Acquire: what is read above is read before the state is read again.
         fence(Acquire);
@@ -529,6 +535,8 @@ impl Header {
                 size_bytes: self.class().bytes() as u64,
                 depth_bytes: (depth != 0).then_some(u64::from(depth)),
                 high_water_bytes: (high != 0).then_some(u64::from(high)),
+                segments: segments.map_or(0, Segments::in_use),
+                segments_entered: segments.map_or(0, Segments::entered),
             }),
             waits_at: waits_at.map(ObjectId::of),
         };

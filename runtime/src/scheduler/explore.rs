@@ -120,7 +120,7 @@ pub(crate) fn tell_where(why: WaitReason) {
     let asked = with(|core, exploration| {
         let me = core.running()?;
         let here = std::ptr::from_ref(&me) as usize;
-        let left = here - thread_state::with(|t| t.routine_stack().map_or(0, |(low, _)| low));
+        let left = here - thread_state::with(|t| t.routine_stack().map_or(0, |stacks| stacks.low));
         let mut places = exploration.places.borrow_mut();
         let places = places.as_mut().filter(|_| left > BACKTRACE_BYTES)?;
         places.push((me.header().id.load(Relaxed), Backtrace::force_capture()));

@@ -19,6 +19,7 @@ pub(crate) mod parker;
 pub(crate) mod ready;
 pub(crate) mod shutdown;
 pub(crate) mod stack_waiters;
+pub(crate) mod stack_walk;
 pub(crate) mod stats;
 pub(crate) mod strategy;
 pub(crate) mod threads;

@@ -1,7 +1,5 @@
 //! Looking at a runtime from outside: snapshots, the walk over all routines, inspected stacks.
 
-use std::collections::HashMap;
-use std::panic::Location;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::fence;
 
@@ -14,14 +12,12 @@ use crate::scheduler::stats::{NO_PROCESSOR, WorkerStats};
 use crate::scheduler::strategy::choose;
 use crate::scheduler::{Shared, ready};
 use crate::snapshot::{
-    ResidencySample, RoutineCounts, RoutineState, RoutineView, RunningTurn, SiteResidency,
-    Snapshot, Source, StackFigures, StackSite, WaitReason, WaitView, WorkerSnapshot, WorkerState,
+    RoutineCounts, RoutineState, RoutineView, RunningTurn, Snapshot, Source, StackFigures,
+    WaitReason, WaitView, WorkerSnapshot, WorkerState,
 };
-use crate::stack::residency;
 use crate::sync;
 use crate::time;
 use crate::topology::Topology;
-use std::time::Duration;
 
 /// What the counters of all workers and foreign threads add up to.
 #[derive(Default)]
@@ -228,18 +224,9 @@ impl Shared {
             reserved_bytes: arena.reserved_bytes,
             shrinks: arena.shrinks,
             shrunk_bytes: arena.shrunk_bytes,
+            segments: arena.segments,
+            segments_entered: arena.segments_entered,
         }
-    }
-
-    /// How deep stacks were, by spawn site, and how many depths found no room.
-    pub(crate) fn stack_sites(&self) -> (Vec<StackSite>, u64) {
-        let mut all = Vec::new();
-        let mut lost = 0;
-        for worker in &self.workers {
-            worker.stats.sites.add_to(&mut all);
-            lost += worker.stats.sites.lost();
-        }
-        (all, lost)
     }
 
     /// Calls `visit` with each routine that has not ended.
@@ -315,98 +302,6 @@ impl Shared {
             }
         });
         found.filter(|view| view.id == id && view.state != RoutineState::Ended)
-    }
-
-    /// Counts the resident pages of up to `max` stacks.
-    pub(crate) fn sample_residency(&self, max: usize) -> Option<ResidencySample> {
-        let mut sample = ResidencySample {
-            routines: 0,
-            sampled: 0,
-            resident_bytes: 0,
-        };
-        self.each_residency(max, &mut |_, bytes| {
-            sample.routines += 1;
-            if let Some(bytes) = bytes {
-                sample.sampled += 1;
-                sample.resident_bytes += bytes;
-            }
-        })
-        .then_some(sample)
-    }
-
-    /// The same by spawn site.
-    pub(crate) fn sample_site_residency(&self, max: usize) -> Option<Vec<SiteResidency>> {
-        let mut by_site: HashMap<&'static Location<'static>, SiteResidency> = HashMap::new();
-        self.each_residency(max, &mut |site, bytes| {
-            let of_site = by_site.entry(site).or_insert(SiteResidency {
-                site,
-                routines: 0,
-                sampled: 0,
-                resident_bytes: 0,
-            });
-            of_site.routines += 1;
-            if let Some(bytes) = bytes {
-                of_site.sampled += 1;
-                of_site.resident_bytes += bytes;
-            }
-        })
-        .then(|| by_site.into_values().collect())
-    }
-
-    /// Calls `visit` for each routine that has a stack with where it was spawned and, of the first `max` of
-    /// them that are blocked, the resident bytes. Returns whether the system tells.
-    fn each_residency(
-        &self,
-        max: usize,
-        visit: &mut dyn FnMut(&'static Location<'static>, Option<u64>),
-    ) -> bool {
-        let mut sampled = 0;
-        let mut tells = true;
-        self.slabs.for_each(|header| {
-            if header.id.load(Relaxed) == 0 || header.stack.load(Relaxed).is_null() {
-                return;
-            }
-            let site = header.site();
-            let mut bytes = None;
-            if sampled < max
-                && tells
-                && let Some(guard) = InspectGuard::take(header)
-            {
-                let resident = |stack: StackFacts| residency::resident_bytes(stack.low, stack.base);
-                bytes = guard.facts.and_then(resident);
-                tells = bytes.is_some();
-                sampled += 1;
-            }
-            visit(site, bytes.map(|bytes| bytes as u64));
-        });
-        tells
-    }
-}
-
-impl Shared {
-    /// Gives back the pages below the stack pointer of up to `max` routines that have been blocked
-    /// for longer than `parked_for`, once in a wait. Returns how many stacks were trimmed.
-    pub(crate) fn trim_parked(&self, parked_for: Duration, max: usize) -> usize {
-        let before = time::now_ns().saturating_sub(parked_for.as_nanos() as u64);
-        let mut trimmed = 0;
-        self.slabs.for_each(|header| {
-            if trimmed >= max || header.is_trimmed() || header.state_since() > before {
-                return;
-            }
-            let Some(guard) = InspectGuard::take(header) else {
-                return;
-            };
-            let Some(stack) = guard.facts else { return };
-            // SAFETY: the routine is held inspected, so nobody uses its stack below the frame it
-            // suspended in; `saved_sp` lies in that frame, and `trim` keeps a page below it.
-            let bytes = unsafe { residency::trim(stack.low, stack.saved_sp) };
-            if bytes > 0 {
-                self.arena.tally().shrunk(bytes);
-            }
-            header.set_trimmed(true);
-            trimmed += 1;
-        });
-        trimmed
     }
 }
 

@@ -56,6 +56,18 @@ impl AltStack {
         unsafe { AltStack::take(ptr::null()) }
     }
 
+    /// As [`plain`](Self::plain), for a thread that may have none. `None` if it has one, or there is no
+    /// memory for it.
+    pub(crate) fn if_none() -> Option<AltStack> {
+        let mut now = MaybeUninit::<libc::stack_t>::uninit();
+        // SAFETY: writes the present setting to `now`, which is read after success.
+        let has_none = unsafe {
+            libc::sigaltstack(ptr::null(), now.as_mut_ptr()) == 0
+                && now.assume_init().ss_flags & libc::SS_DISABLE != 0
+        };
+        has_none.then(AltStack::plain)?.ok()
+    }
+
     /// Gives the calling thread an alternate signal stack in place of the small one that threads of
     /// the standard library have. What runs on it finds `owner`, if there is one.
     ///

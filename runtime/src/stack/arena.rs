@@ -47,11 +47,23 @@ pub(crate) struct Tally {
     /// Stacks that memory was taken from while they went on, and how much.
     shrinks: AtomicU64,
     shrunk_bytes: AtomicU64,
+    segments: AtomicU64,
+    segments_entered: AtomicU64,
 }
 
 impl Tally {
-    /// `bytes` of a stack went back to the kernel, while the stack goes on.
-    pub(crate) fn shrunk(&self, bytes: usize) {
+    /// A routine enters a segment.
+    pub(crate) fn segment_taken(&self) {
+        self.segments.fetch_add(1, Relaxed);
+        self.segments_entered.fetch_add(1, Relaxed);
+    }
+
+    /// It has left it.
+    pub(crate) fn segment_given_back(&self) {
+        self.segments.fetch_sub(1, Relaxed);
+    }
+
+    fn shrunk(&self, bytes: usize) {
         self.shrinks.fetch_add(1, Relaxed);
         self.shrunk_bytes.fetch_add(bytes as u64, Relaxed);
     }
@@ -120,6 +132,9 @@ pub(crate) struct ArenaFigures {
     /// Stacks that memory was taken from while they went on, and how much.
     pub(crate) shrinks: u64,
     pub(crate) shrunk_bytes: u64,
+    /// Slots that routines have beside their own, now and ever.
+    pub(crate) segments: u64,
+    pub(crate) segments_entered: u64,
 }
 
 impl StackArena {
@@ -178,6 +193,8 @@ impl StackArena {
             limit: self.limit,
             shrinks: self.tally.shrinks.load(Relaxed),
             shrunk_bytes: self.tally.shrunk_bytes.load(Relaxed),
+            segments: self.tally.segments.load(Relaxed),
+            segments_entered: self.tally.segments_entered.load(Relaxed),
         }
     }
 
@@ -200,6 +217,11 @@ impl StackArena {
             })
         };
         (0..StackClass::COUNT).filter_map(of_class).collect()
+    }
+
+    /// `bytes` of a stack went back to the kernel, while the stack goes on.
+    pub(crate) fn note_shrunk(&self, bytes: usize) {
+        self.tally.shrunk(bytes);
     }
 
     /// Where it is counted what happens to stacks.
@@ -287,6 +309,24 @@ impl StackArena {
                 Err(GuardError::Budget) => return Err(OutOfStacks::Guards),
             }
         }
+    }
+
+    /// A guarded slot of `class`, for a thread that has no pool.
+    pub(crate) fn take_apart(&self, class: StackClass) -> Result<Slot, OutOfStacks> {
+        self.admit()?;
+        self.take(class).inspect_err(|_| self.release())
+    }
+
+    /// Takes back what [`take_apart`](Self::take_apart) gave.
+    ///
+    /// # Safety
+    ///
+    /// As for [`give_back`](Self::give_back).
+    pub(crate) unsafe fn give_back_apart(&self, slot: Slot) {
+        // SAFETY: by the caller.
+        unsafe { self.give_back(slot) };
+        // Last, so that whoever is admitted by it finds the slot where it was put.
+        self.release();
     }
 
     /// Keeps a slot for whoever needs one next. Its memory goes back to the kernel first.

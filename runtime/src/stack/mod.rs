@@ -98,6 +98,7 @@ impl StackClass {
     }
 
     /// The class that is so many steps above this one.
+    #[cfg(not(portable))]
     const fn larger(self, steps: usize) -> StackClass {
         StackClass(self.0 + steps as u8)
     }
@@ -122,6 +123,27 @@ pub(crate) struct StackConfig {
     pub(crate) guard: GuardMode,
     /// Most slots in use at one time, over all classes; `None`: as many as memory allows.
     pub(crate) max_stacks: Option<u64>,
+}
+
+/// Start and end of the slot that `address` lies in. Async-signal-safe.
+#[cfg(not(portable))]
+pub(crate) fn slot_of(address: usize) -> Option<(usize, usize)> {
+    let hit = segments::find(address)?;
+    Some((hit.slot_start, hit.slot_start + hit.slot_bytes))
+}
+
+/// Where there are no slots.
+#[cfg(portable)]
+pub(crate) fn slot_of(_address: usize) -> Option<(usize, usize)> {
+    None
+}
+
+/// Bytes of a slot that are its guard.
+pub(crate) fn guard_bytes() -> usize {
+    #[cfg(portable)]
+    return 0;
+    #[cfg(not(portable))]
+    page_bytes()
 }
 
 /// Bytes in a page of this machine. Async-signal-safe.

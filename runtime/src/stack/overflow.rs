@@ -31,13 +31,22 @@ pub(crate) struct RoutineFacts {
     pub(crate) name: [u8; 32],
     /// Where it was spawned.
     pub(crate) site: &'static Location<'static>,
-    /// Lowest usable address of its stack, [`Slot::low`](super::Slot::low).
-    pub(crate) stack_low: usize,
 }
 
-/// The routine that runs on the calling thread, `None` when none does. Called in the signal handler,
-/// so it may only read what is async-signal-safe to read.
-pub(crate) type WhoRuns = fn() -> Option<RoutineFacts>;
+/// What the faulting thread has to do with the slot whose guard was hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The routine that runs there runs on it.
+    RoutinesOwn,
+    /// It is a segment of the routine, or of a thread that runs none.
+    Segment,
+    /// Nothing.
+    Others,
+}
+
+/// The routine that runs on the calling thread, `None` when none does, and whose the slot from `start` to
+/// `end` is. Called in the signal handler, so it may only read what is async-signal-safe to read.
+pub(crate) type WhoRuns = fn(start: usize, end: usize) -> (Option<RoutineFacts>, Whose);
 
 static WHO_RUNS: OnceLock<WhoRuns> = OnceLock::new();
 
@@ -168,8 +177,11 @@ fn report_and_abort(address: usize, hit: &Hit) -> ! {
         }
     }
     let mut report = Report::new();
-    let routine = WHO_RUNS.get().and_then(|who_runs| who_runs());
-    write_report(&mut report, routine.as_ref(), address, hit);
+    let slot_end = hit.slot_start + hit.slot_bytes;
+    let (routine, whose) = WHO_RUNS.get().map_or((None, Whose::Others), |who_runs| {
+        who_runs(hit.slot_start, slot_end)
+    });
+    write_report(&mut report, routine.as_ref(), whose, address, hit);
     write_all(libc::STDERR_FILENO, report.bytes());
     let fd = REPORT_FD.load(Relaxed);
     if fd >= 0 {
@@ -189,46 +201,55 @@ fn set_default(signal: libc::c_int) {
     }
 }
 
-fn write_report(report: &mut Report, routine: Option<&RoutineFacts>, address: usize, hit: &Hit) {
+fn write_report(
+    report: &mut Report,
+    routine: Option<&RoutineFacts>,
+    whose: Whose,
+    address: usize,
+    hit: &Hit,
+) {
     report.text("openwork: ");
-    match routine {
-        Some(routine) if routine.stack_low == hit.slot_start + page_bytes() => {
-            report.text("routine ");
-            report.decimal(routine.id);
-            let name = routine.name.split(|&b| b == 0).next().unwrap_or_default();
-            if !name.is_empty() {
-                report.text(" `");
-                report.line(name);
-                report.text("`");
-            }
-            report.text(" from ");
-            report.line(routine.site.file().as_bytes());
-            report.text(":");
-            report.decimal(u64::from(routine.site.line()));
-            report.text(" overflowed its stack of ");
-            report.size(hit.slot_bytes);
-            report.text(" (fault at ");
-            report.hexadecimal(address);
-            report.text("); a larger one is had by Builder::stack_size; aborting\n");
-        }
+    if whose == Whose::Others {
         // Not an overflow: this thread does not run on that stack.
-        other => {
-            report.text("stray access to the guard page of a stack of ");
-            report.size(hit.slot_bytes);
-            report.text(" (fault at ");
-            report.hexadecimal(address);
-            report.text(") by ");
-            match other {
-                Some(routine) => {
-                    report.text("routine ");
-                    report.decimal(routine.id);
-                    report.text(", which runs on another stack");
-                }
-                None => report.text("a thread that runs no routine"),
+        report.text("stray access to the guard page of a stack of ");
+        report.size(hit.slot_bytes);
+        report.text(" (fault at ");
+        report.hexadecimal(address);
+        report.text(") by ");
+        match routine {
+            Some(routine) => {
+                report.text("routine ");
+                report.decimal(routine.id);
+                report.text(", which runs on another stack");
             }
-            report.text("; aborting\n");
+            None => report.text("a thread that runs no routine"),
+        }
+        report.text("; aborting\n");
+        return;
+    }
+    match routine {
+        Some(routine) => report.routine(routine),
+        None => {
+            report.text("thread ");
+            // SAFETY: no arguments, no failure.
+            report.decimal(unsafe { libc::gettid() } as u64);
         }
     }
+    report.text(if whose == Whose::Segment {
+        " overflowed its segment of "
+    } else {
+        " overflowed its stack of "
+    });
+    report.size(hit.slot_bytes);
+    report.text(" (fault at ");
+    report.hexadecimal(address);
+    report.text("); a larger one is had by ");
+    report.text(if whose == Whose::Segment {
+        "with_segment"
+    } else {
+        "Builder::stack_size"
+    });
+    report.text("; aborting\n");
 }
 
 /// Writes what can be written. On a full disk or a closed pipe nobody is left to tell.
@@ -284,6 +305,22 @@ impl Report {
         }
     }
 
+    /// Who it is, and from where.
+    fn routine(&mut self, routine: &RoutineFacts) {
+        self.text("routine ");
+        self.decimal(routine.id);
+        let name = routine.name.split(|&b| b == 0).next().unwrap_or_default();
+        if !name.is_empty() {
+            self.text(" `");
+            self.line(name);
+            self.text("`");
+        }
+        self.text(" from ");
+        self.line(routine.site.file().as_bytes());
+        self.text(":");
+        self.decimal(u64::from(routine.site.line()));
+    }
+
     fn decimal(&mut self, n: u64) {
         if n >= 10 {
             self.decimal(n / 10);
@@ -324,18 +361,24 @@ mod tests {
     use crate::stack::altstack::AltStack;
     use crate::stack::{Slot, StackArena, StackClass, StackConfig, StackPool, child};
 
-    /// [`RoutineFacts::stack_low`] of the pretended routine.
+    /// [`Slot::low`] of the pretended routine.
     static RUNNING_ON: AtomicUsize = AtomicUsize::new(0);
 
-    fn pretended_routine() -> Option<RoutineFacts> {
+    fn pretended_routine(start: usize, end: usize) -> (Option<RoutineFacts>, Whose) {
         let mut name = [0; 32];
         name[..7].copy_from_slice(b"mi\nner\x1b");
-        Some(RoutineFacts {
+        let routine = RoutineFacts {
             id: 17,
             name,
             site: SITE,
-            stack_low: RUNNING_ON.load(Relaxed),
-        })
+        };
+        let is_here = (start..end).contains(&RUNNING_ON.load(Relaxed));
+        let whose = if is_here {
+            Whose::RoutinesOwn
+        } else {
+            Whose::Others
+        };
+        (Some(routine), whose)
     }
 
     static SITE: &Location<'static> = Location::caller();

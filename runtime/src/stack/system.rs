@@ -39,5 +39,7 @@ pub(crate) mod residency {
     ///
     /// # Safety
     /// None.
-    pub(crate) unsafe fn trim(_low: usize, _sp: usize) {}
+    pub(crate) unsafe fn trim(_low: usize, _sp: usize) -> usize {
+        0
+    }
 }

@@ -17,7 +17,7 @@ use std::thread;
 use super::{StackClass, StackConfig};
 use crate::routine::context::baton::{Baton, Runner};
 use crate::scheduler::timers::NEVER;
-use crate::snapshot::GuardMode;
+use crate::snapshot::{GuardMode, StackClassFigures};
 
 /// Most threads of one runtime, unless [`StackConfig::max_stacks`] says less. Systems bound threads for
 /// all processes together (Linux by mappings too, of which each takes two of 65,530), and then refuse
@@ -115,6 +115,12 @@ pub(crate) struct ArenaFigures {
     pub(crate) reserved_bytes: u64,
     /// Most threads that may be in use.
     pub(crate) limit: Option<u64>,
+    /// As of slots; there are none.
+    pub(crate) free: u64,
+    pub(crate) shrinks: u64,
+    pub(crate) shrunk_bytes: u64,
+    pub(crate) segments: u64,
+    pub(crate) segments_entered: u64,
 }
 
 impl StackArena {
@@ -151,7 +157,20 @@ impl StackArena {
             pooled: idle.slots.len() as u64,
             reserved_bytes: idle.bytes,
             limit: Some(self.limit),
+            free: 0,
+            shrinks: 0,
+            shrunk_bytes: 0,
+            segments: 0,
+            segments_entered: 0,
         }
+    }
+
+    /// Never: nothing is taken from a thread's stack.
+    pub(crate) fn note_shrunk(&self, _bytes: usize) {}
+
+    /// Classes are not counted apart.
+    pub(crate) fn class_figures(&self) -> Vec<StackClassFigures> {
+        Vec::new()
     }
 
     /// Whether one more would be admitted now. SeqCst with a waiter's place in the queue before it:

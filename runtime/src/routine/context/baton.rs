@@ -19,6 +19,7 @@ use crate::primitives::Futex;
 use crate::profile::frames;
 use crate::routine::RoutineRef;
 use crate::routine::body::TurnEnd;
+use crate::routine::chain::Extent;
 use crate::scheduler::threads::ThreadSlot;
 use crate::scheduler::worker::Post;
 use crate::stack::Slot;
@@ -276,7 +277,7 @@ pub(crate) unsafe fn facts(_: *mut StackPart) -> Option<StackFacts> {
 ///
 /// # Safety
 /// None.
-pub(crate) unsafe fn bounds(_: *mut StackPart) -> Option<(usize, usize)> {
+pub(crate) unsafe fn extent(_: *const StackPart) -> Option<Extent> {
     None
 }
 

@@ -15,6 +15,8 @@
 
 use std::arch::asm;
 use std::mem::ManuallyDrop;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, compiler_fence};
 
 use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
@@ -23,6 +25,7 @@ use super::StackFacts;
 use crate::prefetch::{CACHE_LINE, prefetch};
 use crate::routine::RoutineRef;
 use crate::routine::body::TurnEnd;
+use crate::routine::chain::{Extent, LeftStack};
 use crate::scheduler::threads::ThreadSlot;
 use crate::scheduler::worker::Post;
 use crate::stack::Slot;
@@ -40,11 +43,14 @@ pub(crate) struct StackPart {
     saved_fp: usize,
     saved_pc: usize,
     saved_sp: usize,
-    base: usize,
-    low: usize,
+    /// Bounds of the current stack: atomic, because signal handlers read them.
+    base: AtomicUsize,
+    low: AtomicUsize,
     lowest_sp: usize,
     /// The thread that runs the routine; of the last resumption.
     slot: *const ThreadSlot,
+    /// The stack that was left for the current one, null as long as that is the routine's own.
+    left: AtomicPtr<LeftStack>,
     /// What the routine asks its worker to do; of the last suspension.
     post: *const Post,
 }
@@ -91,7 +97,7 @@ const NEWEST_FRAMES: usize = 896;
 /// 1. Exclusive: the caller runs the routine that `part` belongs to.
 pub(crate) unsafe fn prefetch_frames(part: *const StackPart) {
     // SAFETY: by 1 nobody writes the part.
-    let (newest, base) = unsafe { ((*part).saved_sp, (*part).base) };
+    let (newest, base) = unsafe { ((*part).saved_sp, (*part).base.load(Relaxed)) };
     for line in (newest..base.min(newest + NEWEST_FRAMES)).step_by(CACHE_LINE) {
         prefetch(line as *const u8);
     }
@@ -133,10 +139,11 @@ pub(crate) unsafe fn prepare(routine: RoutineRef, slot: Slot) -> *mut StackPart 
             saved_fp: 0,
             saved_pc: 0,
             saved_sp: base,
-            base,
-            low,
+            base: AtomicUsize::new(base),
+            low: AtomicUsize::new(low),
             lowest_sp: base,
             slot: std::ptr::null(),
+            left: AtomicPtr::default(),
             post: std::ptr::null(),
         });
     }
@@ -249,8 +256,7 @@ pub(crate) unsafe fn facts(part: *mut StackPart) -> Option<StackFacts> {
     // SAFETY: 1 by the caller; the fields are written by the routine's thread only while it runs.
     unsafe {
         Some(StackFacts {
-            low: (*part).low,
-            base: (*part).base,
+            extent: extent(part)?,
             saved_fp: (*part).saved_fp,
             saved_pc: (*part).saved_pc,
             saved_sp: (*part).saved_sp,
@@ -258,20 +264,100 @@ pub(crate) unsafe fn facts(part: *mut StackPart) -> Option<StackFacts> {
     }
 }
 
-/// Bytes of its stack that a suspended routine uses.
+/// Bytes of its own stack that a suspended routine uses: those of segments are not part of it.
 ///
 /// # Safety
 /// 1. Exclusive: the caller runs the routine, which has suspended.
+#[inline]
 pub(crate) unsafe fn depth(part: *const StackPart) -> usize {
+    let end = part as usize + PART_BYTES;
     // SAFETY: 1 by the caller.
-    unsafe { (*part).base + PART_BYTES - (*part).saved_sp }
+    unsafe {
+        if (*part).left.load(Relaxed).is_null() {
+            return end - (*part).saved_sp;
+        }
+        let left = extent(part).and_then(|stacks| stacks.own());
+        left.map_or(0, |(_, sp)| end - sp)
+    }
 }
 
-/// Bounds of the usable bytes for whoever runs the routine. Async-signal-safe.
+/// The stack that the routine runs on, or suspended on. Async-signal-safe: between two stacks it has no
+/// bytes.
 ///
 /// # Safety
-/// 1. Exclusive: the caller runs the routine.
-pub(crate) unsafe fn bounds(part: *mut StackPart) -> Option<(usize, usize)> {
+/// 1. Alive: the routine has a stack, and its turn is not over, or it is held inspected.
+pub(crate) unsafe fn extent(part: *const StackPart) -> Option<Extent> {
     // SAFETY: 1 by the caller.
-    unsafe { Some(((*part).low, (*part).base)) }
+    let part = unsafe { &*part };
+    Some(Extent::new(
+        part.low.load(Relaxed),
+        part.base.load(Relaxed),
+        part.left.load(Relaxed),
+    ))
+}
+
+/// Whether the routine's own stack lies in the slot from `start` to `end`. Async-signal-safe.
+pub(crate) fn is_within(part: *const StackPart, start: usize, end: usize) -> bool {
+    (start..end).contains(&(part as usize))
+}
+
+/// Runs `run` on `segment` while the part says of that what it said of the stack before. Returns the lowest
+/// stack pointer seen there.
+///
+/// Not generic, so that its frame is small, whatever is called: what lies below it on the stack that
+/// is left is less than a page.
+///
+/// # Safety
+/// 1. Exclusive: called by the routine that `part` belongs to, on its current stack.
+/// 2. Unwinding: `run` does not unwind.
+/// 3. Exclusive: nothing on `segment` is used by anybody.
+#[inline(never)]
+pub(crate) unsafe fn run_on_segment(
+    part: *mut StackPart,
+    segment: &mut Slot,
+    run: &mut dyn FnMut(),
+) -> usize {
+    // SAFETY: 1 by the caller; only the routine itself moves to another stack.
+    let (before, lowest_sp) = unsafe {
+        let part = &*part;
+        let before = Extent::new(
+            part.low.load(Relaxed),
+            part.base.load(Relaxed),
+            part.left.load(Relaxed),
+        );
+        (before, part.lowest_sp)
+    };
+    let mut left = LeftStack::new(before);
+    let here = std::ptr::from_ref(&left) as usize;
+    left.leave_at(here);
+    let on_segment = Extent::new(segment.low(), segment.high(), &left);
+    // SAFETY: 1 by the caller; `left` outlives the stay on the segment.
+    unsafe { move_to(part, on_segment, segment.high()) };
+    corosensei::on_stack(segment, run);
+    // SAFETY: 1 by the caller: back on the stack that was left.
+    unsafe {
+        let lowest = (*part).lowest_sp;
+        move_to(part, before, lowest_sp.min(here));
+        lowest
+    }
+}
+
+/// From here on the part speaks of another stack.
+///
+/// # Safety
+/// 1. Exclusive: called by the routine that `part` belongs to.
+unsafe fn move_to(part: *mut StackPart, to: Extent, lowest_sp: usize) {
+    // SAFETY: 1 by the caller.
+    let bounds = unsafe {
+        (*part).lowest_sp = lowest_sp;
+        &*part
+    };
+    // A signal handler must not see one stack's beginning with another's end: in between there are no
+    // bytes. The fences are for the compiler; a handler is on this thread.
+    bounds.base.store(0, Relaxed);
+    compiler_fence(SeqCst);
+    bounds.low.store(to.low, Relaxed);
+    bounds.left.store(to.left().cast_mut(), Relaxed);
+    compiler_fence(SeqCst);
+    bounds.base.store(to.base, Relaxed);
 }

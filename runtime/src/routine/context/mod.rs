@@ -18,23 +18,24 @@ mod coroutine;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::routine::RoutineRef;
+use crate::routine::chain::Extent;
 
 #[cfg(portable)]
 pub(crate) use baton::{
-    StackPart, bounds, depth, dismantle, facts, post, prefetch_frames, prefetch_part, prepare,
+    StackPart, depth, dismantle, extent, facts, post, prefetch_frames, prefetch_part, prepare,
     resume, suspend,
 };
 #[cfg(not(portable))]
 pub(crate) use coroutine::{
-    StackPart, bounds, depth, dismantle, facts, post, prefetch_frames, prefetch_part, prepare,
-    resume, suspend,
+    StackPart, depth, dismantle, extent, facts, is_within, post, prefetch_frames, prefetch_part,
+    prepare, resume, run_on_segment, suspend,
 };
 
 /// Bounds and suspension point of a stack, where others may look at it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StackFacts {
-    pub(crate) low: usize,
-    pub(crate) base: usize,
+    /// The stack that it suspended on.
+    pub(crate) extent: Extent,
     pub(crate) saved_fp: usize,
     pub(crate) saved_pc: usize,
     pub(crate) saved_sp: usize,

@@ -13,7 +13,7 @@ use crate::scheduler::block::{Commit, Interrupt};
 use crate::scheduler::threads::ThreadSlot;
 use crate::scheduler::{ready, stats};
 use crate::snapshot::{RoutineState, Source, TurnRecord, WaitReason};
-use crate::stack::OutOfStacks;
+use crate::stack::{OutOfStacks, Slot, StackClass};
 
 impl WorkerCore {
     /// For callers that are not the loop's own.
@@ -206,6 +206,26 @@ impl WorkerCore {
         self.stats().routine.store(null_mut(), Relaxed);
     }
 
+    /// A stack for a segment of the routine that runs here.
+    #[cfg(not(portable))]
+    pub(crate) fn take_stack(&self, class: StackClass) -> Result<Slot, OutOfStacks> {
+        self.pool.borrow_mut().take(class)
+    }
+
+    /// Takes back what [`take_stack`](Self::take_stack) of this runtime gave.
+    ///
+    /// # Safety
+    /// 1. Exclusive: nothing on the slot is used any more.
+    /// 2. Alive: it is of this runtime's arena.
+    pub(crate) unsafe fn give_stack_back(&self, slot: Slot, lowest_sp: usize) {
+        // SAFETY: 1 and 2 by the caller.
+        unsafe { self.pool.borrow_mut().give_back(slot, lowest_sp) };
+        // After the stack went back.
+        if !self.shared.stack_waiters.is_empty() {
+            self.revive_stack_waiter();
+        }
+    }
+
     fn take_stack_back(&self, routine: RoutineRef, part: *mut StackPart) {
         let header = routine.header();
         header.stack.store(null_mut(), Relaxed);
@@ -218,11 +238,7 @@ impl WorkerCore {
         let (slot, lowest) = unsafe { context::dismantle(part) };
         // SAFETY: 1: the body has returned, so nothing on the slot is used any more; 2: it came from
         // this arena.
-        unsafe { self.pool.borrow_mut().give_back(slot, lowest) };
-        // After the stack went back.
-        if !self.shared.stack_waiters.is_empty() {
-            self.revive_stack_waiter();
-        }
+        unsafe { self.give_stack_back(slot, lowest) };
     }
 
     fn after_end(&self, routine: RoutineRef, part: *mut StackPart) {

@@ -128,6 +128,7 @@ mod tests {
                 },
                 stack_classes: Vec::new(),
                 blocking: BlockingFigures::default(),
+                monitor: Default::default(),
                 panics: 0,
                 io: None,
                 rings_on: true,

@@ -15,6 +15,7 @@ use crate::config::{
     ConfigChange, ConfigError, Placement, Preemption, RuntimeConfig, StealAmount, Tunables,
     VictimOrder,
 };
+use crate::monitor::{self, Monitor, Watch};
 use crate::routine::RoutineRef;
 use crate::routine::slab::Slabs;
 use crate::runtime::Runtime;
@@ -309,6 +310,27 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Whether the worker of a thread that sleeps in the kernel is handed to another one, whatever call that is.
+    /// Default: yes, where the kernel has `membarrier(2)`.
+    ///
+    /// ```no_run
+    /// use std::io::{Read, Write};
+    ///
+    /// let rt = openwork::Runtime::builder().workers(1).hand_off(true).build().unwrap();
+    /// let (mut reader, mut writer) = std::io::pipe().unwrap();
+    /// let answer = rt.spawn(move || {
+    ///     let mut byte = [0];
+    ///     reader.read_exact(&mut byte).unwrap(); // blocks the thread, and the only worker goes on
+    ///     byte[0]
+    /// });
+    /// rt.spawn(move || writer.write_all(&[42]).unwrap()).join().unwrap();
+    /// assert_eq!(answer.join().unwrap(), 42);
+    /// ```
+    pub fn hand_off(mut self, on: bool) -> Self {
+        self.config.hand_off = Some(on);
+        self
+    }
+
     /// Starts the runtime: its workers' threads run when this returns.
     ///
     /// ```
@@ -353,6 +375,7 @@ impl RuntimeBuilder {
         let start = RuntimeConfig {
             workers: count,
             max_workers: count,
+            hand_off: purpose.has_threads() && monitor::prepare_hand_off().is_ok(),
             ..RuntimeConfig::default()
         };
         let config = start.with(&self.config)?;
@@ -373,8 +396,10 @@ impl RuntimeBuilder {
         crate::stack::overflow::install(crate::current::overflow_facts);
         let queues: Vec<_> = (0..count).map(|_| LocalQueue::new_fifo()).collect();
         let number = holder::number_runtime();
+        let watch = Arc::new(Watch::new());
         let shared = Arc::new(Shared {
-            threads: Threads::new(count, number),
+            threads: Threads::new(count, number, &watch),
+            monitor: Monitor::new(watch),
             cores: (0..count).map(|_| AtomicPtr::default()).collect(),
             workers: queues
                 .iter()
@@ -412,6 +437,12 @@ impl RuntimeBuilder {
     }
 }
 
+impl Purpose {
+    fn has_threads(&self) -> bool {
+        matches!(self, Purpose::Threads)
+    }
+}
+
 /// What a runtime is built for.
 pub(crate) enum Purpose {
     /// Workers with a thread each.
@@ -446,6 +477,12 @@ fn start_threads(
         }
     }
     shared.end.wait_started(count);
+    if shared.config().needs_monitor()
+        && let Err(why) = shared.start_monitor()
+    {
+        drop(Runtime::new(shared, threads));
+        return Err(BuildError::Thread(why));
+    }
     debug_assert_eq!(shared.foreign.spawned.load(Relaxed), 0);
     Ok(Runtime::new(shared, threads))
 }

@@ -45,7 +45,6 @@ pub mod io;
 mod join;
 mod local;
 pub mod memory;
-#[cfg(not(portable))]
 mod monitor;
 pub mod net;
 mod poller;

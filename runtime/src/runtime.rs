@@ -16,8 +16,8 @@ use crate::routine::Header;
 use crate::scheduler::block::{self, Context};
 use crate::scheduler::{Shared, threads};
 use crate::snapshot::{
-    PanicRecord, ResidencySample, RingRead, RoutineView, SiteResidency, Snapshot, StackDetail,
-    StackSite, StealRecord, TurnRecord, WaitView,
+    HostageDeadlock, PanicRecord, ResidencySample, RingRead, RoutineView, SiteResidency, Snapshot,
+    StackDetail, StackSite, StealRecord, TurnRecord, WaitView,
 };
 use crate::spawn::{self, Builder};
 use crate::turns::Turn;
@@ -293,6 +293,7 @@ impl Runtime {
             // A worker that panicked has aborted the process; there is no other error.
             let _ = thread.join();
         }
+        shared.stop_monitor();
         // SAFETY: 1: they were joined.
         unsafe { shared.drop_workers() };
         for worker in &shared.workers {
@@ -536,6 +537,24 @@ impl Handle {
         self.shared.workers[worker.index()]
             .recorder
             .read_steals(worker, from, into)
+    }
+
+    /// Appends the reports of threads that sleep on what a routine bound to them most likely holds, from
+    /// cursor `from` on; begin with 0. The last 64 are kept, and each such sleep is reported once. Needs
+    /// [hand-off](crate::RuntimeBuilder::hand_off) or forced preemption: without them nobody watches.
+    ///
+    /// ```
+    /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+    /// let mut found = Vec::new();
+    /// let read = rt.handle().hostage_deadlocks(0, &mut found);
+    /// for one in &found {
+    ///     let call = one.call.name().unwrap_or("an unknown call");
+    ///     println!("routine {} sleeps in {call} at {:#x}", one.routine, one.futex_address);
+    /// }
+    /// assert_eq!((found.len(), read.next), (0, 0));
+    /// ```
+    pub fn hostage_deadlocks(&self, from: u64, into: &mut Vec<HostageDeadlock>) -> RingRead {
+        self.shared.monitor.deadlocks.read(from, into)
     }
 
     /// Appends the panics that ended routines from cursor `from` on; begin with 0. The last 256

@@ -164,11 +164,14 @@ pub enum WaitReason {
     Once,
     /// A job of the blocking pool.
     Blocking,
+    /// Its thread: ready to run, and bound to a home whose thread is stopped or sleeps in the kernel in
+    /// the turn of another routine, [`RoutineView::busy_with`]. Such a routine is a *hostage*.
+    ThreadBusy,
 }
 
 impl WaitReason {
     /// How many reasons there are.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 14;
 
     /// Every reason, in the order of [`RoutineCounts::blocked_by`].
     pub const ALL: [WaitReason; WaitReason::COUNT] = [
@@ -185,6 +188,7 @@ impl WaitReason {
         WaitReason::Barrier,
         WaitReason::Once,
         WaitReason::Blocking,
+        WaitReason::ThreadBusy,
     ];
 
     /// The word shown to people and programs.
@@ -207,6 +211,7 @@ impl WaitReason {
             WaitReason::Barrier => "barrier",
             WaitReason::Once => "once",
             WaitReason::Blocking => "blocking",
+            WaitReason::ThreadBusy => "thread_busy",
         }
     }
 
@@ -354,6 +359,8 @@ pub struct Snapshot {
     pub stack_classes: Vec<StackClassFigures>,
     /// The pool of threads for calls that block in the kernel.
     pub blocking: BlockingFigures,
+    /// What the thread that watches the others does.
+    pub monitor: MonitorFigures,
     /// Panic records made so far; see [`Handle::panics`](crate::Handle::panics).
     pub panics: u64,
     /// Sockets and the poller; `None` if no routine has waited for a socket yet.
@@ -884,6 +891,13 @@ pub struct RoutineView {
     /// one of its channels. Written at each such wait, for one store; see
     /// [`Handle::waits`](crate::Handle::waits) for who holds it.
     pub waits_at: Option<ObjectId>,
+    /// Its thread sleeps in the kernel in the routine's turn, as the monitor has seen.
+    pub in_kernel: Option<InKernel>,
+    /// Since when its thread is stopped in the routine's turn, to give way to others, in nanoseconds since
+    /// process start.
+    pub frozen_since_ns: Option<u64>,
+    /// The routine that keeps this one's thread; set for [`WaitReason::ThreadBusy`].
+    pub busy_with: Option<RoutineId>,
 }
 
 /// One routine that waits for a thing that somebody may hold; see [`Handle::waits`](crate::Handle::waits).
@@ -1195,4 +1209,127 @@ impl SystemCall {
     pub fn name(&self) -> Option<&'static str> {
         syscalls::Sysno::new(self.number as usize).map(|call| call.name())
     }
+}
+
+/// A sleep in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InKernel {
+    /// Since when, in nanoseconds since process start, as far as looks a few milliseconds apart can tell.
+    pub since_ns: u64,
+    /// In which call; `None` if the system does not say, or the sleep is over by now.
+    pub call: Option<SystemCall>,
+}
+
+/// What the monitor's thread does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MonitorState {
+    /// There is none: nothing asks for it.
+    #[default]
+    Off,
+    /// It looks round every few milliseconds.
+    Watching,
+    /// It sleeps as long as all workers do.
+    Asleep,
+}
+
+impl MonitorState {
+    /// The word shown to people and programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            MonitorState::Off => "off",
+            MonitorState::Watching => "watching",
+            MonitorState::Asleep => "asleep",
+        }
+    }
+}
+
+/// How the monitor tells a thread that sleeps in the kernel from one that waits for a processor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Probe {
+    /// By `/proc`.
+    #[default]
+    Proc,
+    /// By its processor clock alone, which must stand still for 10 ms: `/proc` is missing.
+    Clock,
+}
+
+impl Probe {
+    /// The word shown to people and programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Probe::Proc => "proc",
+            Probe::Clock => "clock",
+        }
+    }
+}
+
+/// The thread that watches the others, and what it has done. A turn that lasts longer than its slice while
+/// others wait is *requested* to give way. It does so at a safe point, or is frozen by a signal if that is
+/// asked for; the signal may find it inside the runtime, or find another turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MonitorFigures {
+    /// What it does.
+    pub state: MonitorState,
+    /// How sleeping threads are told.
+    pub probe: Probe,
+    /// Times it looked round.
+    pub looks: u64,
+    /// Processor time it has used, in nanoseconds; `None` while it is off.
+    pub cpu_ns: Option<u64>,
+    /// Turns that were asked to give way.
+    pub requested: u64,
+    /// Of these, those that did so at a safe point.
+    pub honoured: u64,
+    /// Signals that found their thread inside the runtime, where the request was left for later.
+    pub deferred: u64,
+    /// Signals that froze their thread.
+    pub forced: u64,
+    /// Signals that found another turn.
+    pub stale: u64,
+    /// Turns that were to be frozen when no thread was there to go on.
+    pub at_cap: u64,
+    /// Workers taken from threads that sleep in the kernel.
+    pub retaken: u64,
+    /// Frozen threads that were let go without a worker, because nothing else got on.
+    pub released: u64,
+    /// Deadlines that another worker served than their own, whose thread was in a long turn.
+    pub timers_rescued: u64,
+    /// From the signal until the thread stands.
+    pub signal_to_frozen: Latencies,
+    /// From its being given a worker, or let go, until it runs.
+    pub frozen_to_running: Latencies,
+    /// From falling asleep in the kernel, as far as is known, until the worker is taken.
+    pub blocked_to_noticed: Latencies,
+    /// Routines that are ready to run while their thread is stopped or asleep, at the last look.
+    pub hostages: u64,
+    /// Since when the thread that has had some for longest has them, in nanoseconds since process start.
+    pub hostages_since_ns: Option<u64>,
+    /// Times that a thread came to have some.
+    pub hostage_episodes: u64,
+    /// Reports made; see [`Handle::hostage_deadlocks`](crate::Handle::hostage_deadlocks).
+    pub hostage_deadlocks: u64,
+}
+
+/// A thread that slept in `futex(2)` for a second while routines were ready that only it can run: most likely
+/// one of those holds what it waits for. See `docs/hazards.md`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostageDeadlock {
+    /// When it was reported, in nanoseconds since process start.
+    pub at_ns: u64,
+    /// Since when the thread sleeps.
+    pub since_ns: u64,
+    /// Whose turn it is in.
+    pub routine: RoutineId,
+    /// That routine's name.
+    pub name: Option<String>,
+    /// Where it was spawned.
+    pub site: &'static Location<'static>,
+    /// The kernel's number of the thread.
+    pub thread_id: i32,
+    /// The system call. The last three arguments are not kept.
+    pub call: SystemCall,
+    /// The address of the word that it sleeps at: for a lock of the standard library, the lock.
+    pub futex_address: u64,
+    /// How many routines wait for the thread.
+    pub hostages: u64,
 }

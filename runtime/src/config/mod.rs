@@ -8,11 +8,13 @@ mod choices;
 mod tunables;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use choices::{Placement, Preemption, StealAmount, VictimOrder};
 pub(crate) use tunables::Tunables;
 
+use crate::monitor;
 use crate::runtime::Handle;
 use crate::scheduler::Shared;
 
@@ -214,6 +216,11 @@ impl RuntimeConfig {
         Ok(new)
     }
 
+    /// Whether there is anything for a monitor to do.
+    pub(crate) fn needs_monitor(&self) -> bool {
+        self.hand_off || self.preemption == Preemption::Forced
+    }
+
     fn check_ranges(&self) -> Result<(), ConfigError> {
         in_range("workers", self.workers, (1, self.max_workers))?;
         in_range("rebalance_ratio", self.rebalance_ratio, RATIOS)?;
@@ -252,19 +259,14 @@ impl RuntimeConfig {
                 "this build moves no work",
             ));
         }
-        if self.preemption == Preemption::Forced {
-            return Err(ConfigError::not_available(
-                "preemption",
-                self.preemption.name(),
-                "this build has no monitor that could force it",
-            ));
+        if self.preemption == Preemption::Forced && self.preemption != old.preemption {
+            monitor::prepare_freezing().map_err(|why| {
+                ConfigError::not_available("preemption", self.preemption.name(), why)
+            })?;
         }
-        if self.hand_off {
-            return Err(ConfigError::not_available(
-                "hand_off",
-                "on",
-                "this build has no monitor that could take workers",
-            ));
+        if self.hand_off && !old.hand_off {
+            monitor::prepare_hand_off()
+                .map_err(|why| ConfigError::not_available("hand_off", "on", why))?;
         }
         if self.max_threads != old.max_threads {
             return Err(ConfigError::not_available(
@@ -329,10 +331,19 @@ impl Shared {
         self.tunables.read(self.workers.len())
     }
 
-    fn reconfigure(&self, change: &ConfigChange) -> Result<Reconfigured, ConfigError> {
+    fn reconfigure(self: &Arc<Self>, change: &ConfigChange) -> Result<Reconfigured, ConfigError> {
         let _one_at_a_time = self.tunables.lock();
         let old = self.config();
         let new = old.with(change)?;
+        if new.needs_monitor() && self.start_monitor().is_err() {
+            let why = "the system starts no thread that would watch the others";
+            return Err(match new.preemption {
+                Preemption::Forced => {
+                    ConfigError::not_available("preemption", new.preemption.name(), why)
+                }
+                _ => ConfigError::not_available("hand_off", "on", why),
+            });
+        }
         self.tunables.write(&new);
         Ok(Reconfigured { old, new })
     }

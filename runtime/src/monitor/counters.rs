@@ -35,6 +35,8 @@ pub(crate) struct Counters {
     pub(crate) retaken: AtomicU64,
     /// Frozen threads that were let go without a worker.
     pub(crate) released: AtomicU64,
+    /// Deadlines served by another worker than their own.
+    pub(crate) timers_rescued: AtomicU64,
 }
 
 impl Watch {

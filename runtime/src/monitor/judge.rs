@@ -48,12 +48,23 @@ impl Kernel for Real {
     }
 }
 
+/// Where a thread is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In a routine's turn.
+    Turn,
+    /// Between two turns, and not to sleep there.
+    Scheduler,
+    /// Where it may sleep: parked, or without a worker.
+    #[default]
+    Bed,
+}
+
 /// One thread at one look.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub(super) turn: u64,
-    /// It runs a routine's code. Otherwise it is in the scheduler, or in bed.
-    pub(super) in_turn: bool,
+    pub(super) place: Place,
     pub(super) holds_worker: bool,
     /// A signal for it is on its way, or it is frozen already.
     pub(super) is_taken_care_of: bool,
@@ -84,6 +95,8 @@ pub(super) enum Verdict {
     Retake {
         slept_ns: u64,
     },
+    /// It sleeps in the kernel between two turns: on something that a frozen thread may hold.
+    StuckInside,
     /// Ask the turn to give way at the next place where it can.
     Ask,
     /// Freeze it.
@@ -96,6 +109,7 @@ pub(super) enum Verdict {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Memory {
     turn: u64,
+    place: Place,
     /// First and last look at this turn.
     since: u64,
     looked_at: u64,
@@ -110,10 +124,12 @@ pub(super) struct Memory {
 impl Memory {
     /// Looks at the thread and decides.
     pub(super) fn look(&mut self, seen: Seen, rules: &Rules, kernel: &impl Kernel) -> Verdict {
-        if self.turn != seen.turn || !seen.in_turn {
-            let cpu_ns = if seen.in_turn { kernel.cpu_ns() } else { None };
+        if self.turn != seen.turn || self.place != seen.place || seen.place == Place::Bed {
+            let is_up = seen.place != Place::Bed;
+            let cpu_ns = if is_up { kernel.cpu_ns() } else { None };
             *self = Memory {
                 turn: seen.turn,
+                place: seen.place,
                 since: rules.now,
                 looked_at: rules.now,
                 cpu_ns: cpu_ns.unwrap_or(0),
@@ -152,7 +168,10 @@ impl Memory {
         } else {
             self.still_since = 0;
             self.asleep = false;
-            self.computes(seen, rules)
+            match seen.place {
+                Place::Turn => self.computes(seen, rules),
+                _ => Verdict::Nothing,
+            }
         }
     }
 
@@ -162,6 +181,12 @@ impl Memory {
             Some(state) => state == ThreadState::Asleep,
             None => still_ns >= STILL_NS,
         };
+        if seen.place == Place::Scheduler {
+            return match self.asleep {
+                true => Verdict::StuckInside,
+                false => Verdict::Nothing,
+            };
+        }
         let wanted = rules.work_waits || still_ns >= LINGER_NS;
         if self.asleep && seen.holds_worker && rules.hand_off && rules.can_hand_on && wanted {
             Verdict::Retake { slept_ns: still_ns }
@@ -204,8 +229,8 @@ impl Memory {
         self.turn
     }
 
-    /// Whether the turn has used a processor since the look before the last.
-    pub(super) fn moves(&self) -> bool {
+    /// Whether it has used a processor between the last two looks, or has just been seen there.
+    pub(super) fn computes_on(&self) -> bool {
         self.still_since == 0
     }
 }
@@ -270,7 +295,7 @@ mod tests {
 
     const IN_TURN: Seen = Seen {
         turn: 3,
-        in_turn: true,
+        place: Place::Turn,
         holds_worker: true,
         is_taken_care_of: false,
     };
@@ -455,12 +480,20 @@ mod tests {
     }
 
     #[test]
-    fn who_is_in_the_scheduler_is_let_be() {
+    fn who_is_in_the_scheduler_is_let_be_unless_it_sleeps_there() {
         let seen = |_| Seen {
-            in_turn: false,
+            place: Place::Bed,
             ..IN_TURN
         };
         assert_eq!(course(50, 0, Some(ThreadState::Asleep), RULES, seen), []);
+        let seen = |_| Seen {
+            place: Place::Scheduler,
+            ..IN_TURN
+        };
+        let runnable = Some(ThreadState::Runnable);
+        assert_eq!(course(50, MS, runnable, RULES, seen), []);
+        let done = course(3, 0, Some(ThreadState::Asleep), RULES, seen);
+        assert_eq!(done, [(2, Verdict::StuckInside), (3, Verdict::StuckInside)]);
     }
 
     #[test]

@@ -23,22 +23,24 @@ use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
 
 use super::counters::Watch;
 use crate::primitives::Futex;
-use crate::time;
+use crate::{thread_state, time};
 
 const RUNNING: u32 = 0;
 const FROZEN: u32 = 1;
 
-/// See the module's text. A line of its own, as its thread writes it with each turn.
-#[repr(align(128))]
+/// See the module's text. What its thread writes with each turn comes first.
+#[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Leash {
     /// Depth of runtime sections: while it is not 0 the thread is neither frozen nor robbed of its worker.
     /// Written by its thread alone, with compiler fences around.
     pub(crate) section: AtomicU32,
-    /// Number of the turn, changed whenever one begins or ends; never 0. Written by its thread alone.
-    pub(crate) turn: AtomicU64,
     /// The kernel's number of the thread, 0 before it has come and after it has gone.
     pub(crate) tid: AtomicI32,
+    /// Number of the turn, changed whenever one begins; never 0. Written by its thread alone. Between two turns
+    /// the thread is in a section, so that a request for the first cannot be obeyed there, and in the second
+    /// the number is another one.
+    pub(crate) turn: AtomicU64,
     /// Turn that is to give way at the next place where it can, 0 for none.
     asked: AtomicU64,
     /// Turn that a signal on its way is about, 0 for none.
@@ -47,6 +49,9 @@ pub(crate) struct Leash {
     requested_at: AtomicU64,
     frozen_at: AtomicU64,
     thawed_at: AtomicU64,
+    /// Since when it sleeps in the kernel, and in which turn; as the monitor has seen it.
+    asleep_since: AtomicU64,
+    asleep_turn: AtomicU64,
     watch: Arc<Watch>,
 }
 
@@ -73,6 +78,8 @@ impl Leash {
             requested_at: AtomicU64::new(0),
             frozen_at: AtomicU64::new(0),
             thawed_at: AtomicU64::new(0),
+            asleep_since: AtomicU64::new(0),
+            asleep_turn: AtomicU64::new(0),
             watch,
         }
     }
@@ -85,8 +92,7 @@ impl Leash {
 
     /// The calling thread is the one that this is about, until [`leave`](Self::leave).
     pub(crate) fn enter(&self) {
-        // SAFETY: no arguments, no failure.
-        self.tid.store(unsafe { libc::gettid() }, Release);
+        self.tid.store(thread_state::system_number(), Release);
     }
 
     /// The thread is about to end: nobody may send it a signal any more.
@@ -101,6 +107,12 @@ impl Leash {
         self.asked.load(Relaxed) == self.turn.load(Relaxed)
     }
 
+    /// The turn gives way because it was asked.
+    pub(crate) fn honour(&self) {
+        self.asked.store(0, Relaxed);
+        self.watch.counters.honoured.fetch_add(1, Relaxed);
+    }
+
     /// Asks the turn to give way where it can.
     pub(super) fn ask(&self, turn: u64) {
         self.asked.store(turn, Relaxed);
@@ -112,6 +124,7 @@ impl Leash {
     }
 
     /// Sends the signal for this turn. False if there is no such thread.
+    #[cfg(not(portable))]
     pub(super) fn send_signal(&self, turn: u64, now: u64) -> bool {
         let tid = self.tid.load(Acquire);
         if tid == 0 {
@@ -176,6 +189,21 @@ impl Leash {
         self.is_frozen().then(|| self.frozen_at.load(Relaxed))
     }
 
+    /// Notes since when the thread sleeps in the kernel in this turn. By the monitor.
+    pub(super) fn set_asleep(&self, turn: u64, since: Option<u64>) {
+        let since = since.unwrap_or(0);
+        if self.asleep_since.load(Relaxed) != since {
+            self.asleep_turn.store(turn, Relaxed);
+            self.asleep_since.store(since, Relaxed);
+        }
+    }
+
+    /// Since when the thread sleeps in the kernel, as far as the monitor has seen it.
+    pub(crate) fn asleep_since(&self) -> Option<u64> {
+        let since = self.asleep_since.load(Relaxed);
+        (since != 0 && self.asleep_turn.load(Relaxed) == self.turn.load(Relaxed)).then_some(since)
+    }
+
     /// Lets a frozen thread go on: by whoever has given it a worker, or releases it to run without one.
     /// False if it is not frozen; of several that try at once, one succeeds.
     pub(crate) fn thaw(&self) -> bool {
@@ -195,7 +223,7 @@ impl Leash {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(portable)))]
 mod tests {
     use super::*;
 

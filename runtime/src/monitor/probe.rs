@@ -62,6 +62,11 @@ pub(crate) fn thread_state(tid: i32) -> Option<ThreadState> {
     })
 }
 
+/// Whether the kernel tells what threads do.
+pub(crate) fn tells_states() -> bool {
+    thread_state(crate::thread_state::system_number()).is_some()
+}
+
 /// The system call in which the thread sleeps; `None` if it is in none, has ended, or `/proc` does not
 /// say.
 pub(crate) fn system_call(tid: i32) -> Option<SystemCall> {

@@ -131,6 +131,10 @@ impl Backend for Epoll {
     fn ring(&self) {
         self.bell.ring();
     }
+
+    fn descriptor(&self) -> RawFd {
+        self.epoll.as_raw_fd()
+    }
 }
 
 /// An eventfd that ends a wait.

@@ -141,6 +141,18 @@ impl Poller {
         self.figures.watched.load(Relaxed) != self.figures.unwatched.load(Relaxed)
     }
 
+    /// Whether the kernel has something for the next wait. For whoever may neither allocate nor lock.
+    #[cfg(not(portable))]
+    pub(crate) fn has_news(&self) -> bool {
+        let mut asked = libc::pollfd {
+            fd: self.backend.descriptor(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one entry, on this frame.
+        self.has_sources() && unsafe { libc::poll(&mut asked, 1, 0) } == 1
+    }
+
     /// Takes the seat, unless somebody has it.
     pub(crate) fn take_seat(&self) -> Option<Seat<'_>> {
         let happened = match self.seat.try_lock() {

@@ -342,6 +342,10 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Ends a wait that is under way, or else the next one.
     fn ring(&self);
+
+    /// What the kernel says is readable when there is something for a wait to hand out.
+    #[cfg(not(portable))]
+    fn descriptor(&self) -> std::os::fd::RawFd;
 }
 
 #[cfg(all(test, not(loom)))]

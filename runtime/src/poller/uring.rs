@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -199,5 +199,9 @@ impl Backend for Uring {
 
     fn ring(&self) {
         self.bell.ring();
+    }
+
+    fn descriptor(&self) -> RawFd {
+        self.ring.as_raw_fd()
     }
 }

@@ -539,6 +539,9 @@ impl Header {
                 segments_entered: segments.map_or(0, Segments::entered),
             }),
             waits_at: waits_at.map(ObjectId::of),
+            in_kernel: None,
+            frozen_since_ns: None,
+            busy_with: None,
         };
         // Partner is the fence in `init`.
         fence(Acquire);

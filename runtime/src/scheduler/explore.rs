@@ -17,12 +17,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::deterministic::strategy::Chooser;
 use crate::routine::RoutineRef;
 use crate::scheduler::block::{self, Context};
+use crate::scheduler::threads;
 use crate::scheduler::worker::{self, WorkerCore};
 use crate::snapshot::WaitReason;
 use crate::thread_state;
 
-/// Deterministic runtimes that run in this process now.
-static LIVE: AtomicU32 = AtomicU32::new(0);
+/// Why operations look twice at where they are: the lower half counts deterministic runtimes that run in
+/// this process now, the upper half turns that a monitor has asked to give way.
+static REASONS: AtomicU32 = AtomicU32::new(0);
+const LIVE: u32 = 0xffff;
+#[cfg(not(portable))]
+const ONE_ASKED: u32 = 1 << 16;
 
 /// What the core of a deterministic worker has in addition.
 pub(crate) struct Exploration {
@@ -58,14 +63,14 @@ pub(crate) struct Live(());
 
 impl Live {
     pub(crate) fn new() -> Live {
-        LIVE.fetch_add(1, Relaxed);
+        REASONS.fetch_add(1, Relaxed);
         Live(())
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        LIVE.fetch_sub(1, Relaxed);
+        REASONS.fetch_sub(1, Relaxed);
     }
 }
 
@@ -73,7 +78,7 @@ impl Drop for Live {
 #[inline(always)]
 pub(crate) fn is_live() -> bool {
     // Relaxed: a thread that is inside has counted itself.
-    LIVE.load(Relaxed) != 0
+    REASONS.load(Relaxed) & LIVE != 0
 }
 
 /// Whether the calling thread is inside a deterministic runtime.
@@ -90,11 +95,20 @@ pub(crate) fn with<R>(f: impl FnOnce(&WorkerCore, &Exploration) -> R) -> Option<
     })
 }
 
+/// Some monitor now asks so many turns to give way, and before so many. A hint to all of the process's routines:
+/// which of them is meant says [`Leash::is_asked`](crate::monitor::leash::Leash::is_asked).
+#[cfg(not(portable))]
+pub(crate) fn note_asked(before: u32, now: u32) {
+    let step = now.wrapping_sub(before).wrapping_mul(ONE_ASKED);
+    REASONS.fetch_add(step, Relaxed);
+}
+
 /// A place where the running routine may lose its turn to another one: stands at the entry of every
-/// operation by which routines notice each other. Does nothing outside a deterministic runtime.
+/// operation by which routines notice each other. Outside a deterministic runtime it does so if its monitor has
+/// asked for it.
 #[inline(always)]
 pub(crate) fn point() {
-    if is_live() {
+    if REASONS.load(Relaxed) != 0 {
         point_explored();
     }
 }
@@ -105,6 +119,13 @@ fn point_explored() {
     let Context::Routine(me) = block::context() else {
         return;
     };
+    if threads::take_ask() {
+        block::give_way(me);
+        return;
+    }
+    if !is_live() {
+        return;
+    }
     if with(|core, exploration| core.is_to_give_way(exploration, me)) == Some(true) {
         block::give_way(me);
     }

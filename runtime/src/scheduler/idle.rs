@@ -181,6 +181,17 @@ impl Idle {
         None
     }
 
+    /// Whether all workers are parked, or about to be.
+    #[cfg(not(portable))]
+    pub(crate) fn all_parked(&self) -> bool {
+        let parked: u32 = self
+            .parked
+            .iter()
+            .map(|word| word.load(Relaxed).count_ones())
+            .sum();
+        parked == self.workers
+    }
+
     /// `worker`, which has announced its sleep, has the poller's seat.
     pub(crate) fn sit_down(&self, worker: usize) {
         self.seated.store(worker as u32, Relaxed);

@@ -37,6 +37,7 @@ use crossbeam_deque::{Injector, Stealer};
 
 use crate::blocking::pool::Pool;
 use crate::config::Tunables;
+use crate::monitor::Monitor;
 use crate::poller::Poller;
 use crate::routine::RoutineRef;
 use crate::routine::slab::Slabs;
@@ -63,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) cores: Box<[AtomicPtr<worker::WorkerCore>]>,
     /// What workers run on, and what started routines are bound to.
     pub(crate) threads: Threads,
+    /// Who watches them.
+    pub(crate) monitor: Monitor,
     pub(crate) injector: Injector<RoutineRef>,
     pub(crate) levels: Levels,
     pub(crate) idle: Idle,

@@ -46,6 +46,7 @@ impl Shared {
             workers,
             routines,
             blocking: self.pool.figures(),
+            monitor: self.monitor_figures(),
             panics: self.panics_made(),
             io: self.poller().map(|poller| poller.figures()),
             rings_on: self.record.load(Relaxed),
@@ -172,6 +173,10 @@ impl Shared {
             *count = t.blocks[reason].saturating_sub(t.readies[reason]).min(left);
             left -= *count;
         }
+        // Ready, and kept by what their thread does.
+        let hostages = self.hostages().min(left);
+        blocked_by[WaitReason::ThreadBusy as usize] = hostages;
+        left -= hostages;
         let blocked = blocked_by.iter().sum();
         blocked_by[WaitReason::Stack as usize] = self.stack_waiters.len().min(new);
         RoutineCounts {
@@ -232,9 +237,10 @@ impl Shared {
     /// Calls `visit` with each routine that has not ended.
     pub(crate) fn for_each_live(&self, visit: &mut dyn FnMut(&RoutineView)) {
         self.slabs.for_each(|header| {
-            if let Some(view) = header.view()
+            if let Some(mut view) = header.view()
                 && view.state != RoutineState::Ended
             {
+                self.dress(header, &mut view);
                 visit(&view);
             }
         });

@@ -21,6 +21,16 @@ pub(crate) mod altstack {
     pub(crate) struct AltStack;
 
     impl AltStack {
+        /// As [`plain`](Self::plain).
+        ///
+        /// # Safety
+        /// None.
+        pub(crate) unsafe fn take(
+            _: *const crate::monitor::leash::Leash,
+        ) -> std::io::Result<AltStack> {
+            AltStack::plain()
+        }
+
         /// Changes nothing.
         pub(crate) fn plain() -> io::Result<AltStack> {
             Ok(AltStack)

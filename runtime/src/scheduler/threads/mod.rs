@@ -18,6 +18,7 @@ pub(crate) use slot::ThreadSlot;
 
 use std::sync::Arc;
 
+use crate::monitor::Watch;
 use crate::routine::RoutineRef;
 use crate::scheduler::Shared;
 use crate::snapshot::WaitReason;
@@ -38,6 +39,17 @@ pub(crate) fn running_here() -> Option<RoutineRef> {
 /// Whether the calling thread is one of the runtime's.
 pub(crate) fn is_inside(shared: &Shared) -> bool {
     with_slot(|slot| slot.is_some_and(|slot| std::ptr::eq(slot.shared(), shared)))
+}
+
+/// Whether the turn that runs here was asked to give way, which it does now. Once for each ask.
+pub(crate) fn take_ask() -> bool {
+    with_slot(|slot| {
+        let asked = slot.is_some_and(|slot| slot.leash.is_asked());
+        if let Some(slot) = slot.filter(|_| asked) {
+            slot.leash.honour();
+        }
+        asked
+    })
 }
 
 /// The poll that runs here is about to say that it is pending, for this reason.
@@ -62,14 +74,18 @@ pub(crate) struct Threads {
 
 impl Threads {
     /// Room for so many threads of the runtime `number`.
-    pub(crate) fn new(max: usize, number: u64) -> Threads {
+    pub(crate) fn new(max: usize, number: u64, watch: &Arc<Watch>) -> Threads {
         let max = max as u32;
         Threads {
             slots: (0..max)
-                .map(|index| ThreadSlot::new(index, number))
+                .map(|index| ThreadSlot::new(index, number, watch))
                 .collect(),
             homes: (0..max).map(Home::new).collect(),
         }
+    }
+
+    pub(crate) fn slots(&self) -> &[ThreadSlot] {
+        &self.slots
     }
 
     pub(crate) fn slot(&self, index: u32) -> &ThreadSlot {

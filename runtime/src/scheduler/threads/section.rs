@@ -25,7 +25,9 @@ impl Section {
     pub(crate) fn enter() -> Section {
         let section = Section(thread_state::slot());
         if let Some(slot) = section.slot() {
-            slot.section.store(slot.section.load(Relaxed) + 1, Relaxed);
+            slot.leash
+                .section
+                .store(slot.leash.section.load(Relaxed) + 1, Relaxed);
             // What follows is inside, for whoever looks at this thread from a signal handler or after it
             // has made all threads pass a fence.
             compiler_fence(SeqCst);
@@ -53,7 +55,9 @@ impl Drop for Section {
     fn drop(&mut self) {
         if let Some(slot) = self.slot() {
             compiler_fence(SeqCst);
-            slot.section.store(slot.section.load(Relaxed) - 1, Relaxed);
+            slot.leash
+                .section
+                .store(slot.leash.section.load(Relaxed) - 1, Relaxed);
         }
     }
 }
@@ -76,13 +80,13 @@ impl ThreadSlot {
     #[inline]
     pub(crate) fn leave_for_routine(&self) {
         compiler_fence(SeqCst);
-        self.section.store(0, Relaxed);
+        self.leash.section.store(0, Relaxed);
     }
 
     /// The routine that runs here is about to switch back to scheduler context.
     #[inline]
     pub(crate) fn enter_for_switch(&self) {
-        self.section.store(1, Relaxed);
+        self.leash.section.store(1, Relaxed);
         compiler_fence(SeqCst);
     }
 

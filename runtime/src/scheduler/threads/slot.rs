@@ -2,9 +2,11 @@
 
 use std::ptr::null_mut;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8};
 
+use crate::monitor::Watch;
+use crate::monitor::leash::Leash;
 use crate::profile::frames;
 use crate::routine::{Header, RoutineRef};
 use crate::scheduler::Shared;
@@ -16,42 +18,37 @@ use crate::thread_state;
 ///
 /// Everything is atomic, because a thread that watches and signal handlers read it. Aligned to two cache
 /// lines, because processors fetch lines in pairs.
-#[repr(align(128))]
+#[repr(C, align(128))]
 pub(crate) struct ThreadSlot {
     /// The worker that the thread holds, null for none.
     pub(crate) core: AtomicPtr<WorkerCore>,
     /// The routine whose turn runs here, null in scheduler context.
     pub(crate) routine: AtomicPtr<Header>,
-    /// Depth of sections; see [`section`](super::section).
-    pub(crate) section: AtomicU32,
+    /// What a monitor and the handler of its signal know of the thread; the depth of sections among it, see
+    /// [`section`](super::section).
+    pub(crate) leash: Leash,
     /// What the poll that runs here waits for, when it has said so.
     wait_reason: AtomicU8,
     /// The poll that runs here wants its next turn at once.
     again: AtomicBool,
-    /// Changes with each turn.
-    pub(crate) turn: AtomicU64,
     /// What the runtime adds to its routines' numbers in a `sync::holder`.
     pub(crate) runtime: u64,
     /// Its runtime, null until the thread has begun. Not counted: the thread itself keeps it.
     shared: AtomicPtr<Shared>,
-    /// The kernel's number of the thread, 0 if there is none.
-    pub(crate) tid: AtomicI32,
     /// Its number, and for now that of its home.
     pub(crate) index: u32,
 }
 
 impl ThreadSlot {
-    pub(super) fn new(index: u32, runtime: u64) -> ThreadSlot {
+    pub(super) fn new(index: u32, runtime: u64, watch: &Arc<Watch>) -> ThreadSlot {
         ThreadSlot {
             core: AtomicPtr::new(null_mut()),
             routine: AtomicPtr::new(null_mut()),
-            section: AtomicU32::new(0),
+            leash: Leash::new(watch.clone()),
             wait_reason: AtomicU8::new(WaitReason::Future as u8),
             again: AtomicBool::new(false),
-            turn: AtomicU64::new(0),
             runtime,
             shared: AtomicPtr::new(null_mut()),
-            tid: AtomicI32::new(0),
             index,
         }
     }
@@ -65,18 +62,17 @@ impl ThreadSlot {
                 t.native_high.store(high, Relaxed);
             });
         }
-        self.section.store(1, Relaxed);
+        self.leash.section.store(1, Relaxed);
         self.shared.store(Arc::as_ptr(shared).cast_mut(), Relaxed);
-        let tid = thread_state::system_number();
-        // Release: who sees the number sees that the thread is in scheduler context.
-        self.tid.store(tid, Release);
         thread_state::with(|t| t.slot.store(std::ptr::from_ref(self).cast_mut(), Relaxed));
+        // Who sees its number sees that the thread is in scheduler context.
+        self.leash.enter();
     }
 
     /// The calling thread is this one no longer.
     pub(crate) fn leave(&self) {
         thread_state::with(|t| t.slot.store(null_mut(), Relaxed));
-        self.tid.store(0, Relaxed);
+        self.leash.leave();
     }
 
     /// Its runtime. Only by the thread itself.

@@ -194,6 +194,9 @@ impl WorkerCore {
     /// The next routine without asking other workers, in the order of DESIGN: LIFO slot, home,
     /// local deque, timers due, injector, poller; now and then in another order.
     pub(super) fn next(&self) -> Option<RoutineRef> {
+        if let Some(worker) = self.shared.monitor.take_overdue() {
+            self.serve_for(worker);
+        }
         self.drain_inbox();
         let fair_in = self.fair_in.get() - 1;
         self.fair_in.set(fair_in);
@@ -371,6 +374,15 @@ impl WorkerCore {
         }
         let now = time::now_ns();
         next <= now && self.timers().serve(now) > 0
+    }
+
+    /// Serves the deadlines of another worker, whose thread is in a long turn.
+    #[inline(never)]
+    fn serve_for(&self, worker: usize) {
+        let served = self.shared.workers[worker].timers.serve(time::now_ns());
+        if worker != self.index as usize {
+            self.shared.monitor.count_rescued(served);
+        }
     }
 
     /// Readies whatever the kernel has something for. Returns whether that was anything.

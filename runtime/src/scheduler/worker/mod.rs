@@ -105,7 +105,8 @@ pub(crate) struct WorkerCore {
 /// 2. Exclusive: no thread has the slot.
 pub(crate) unsafe fn main(shared: &Arc<Shared>, index: u32) {
     let slot = shared.threads.slot(index);
-    let _altstack = AltStack::plain();
+    // SAFETY: 1: slots live as long as `shared`, which the caller keeps.
+    let _altstack = unsafe { AltStack::take(&raw const slot.leash) };
     slot.enter(shared);
     // SAFETY: 1 by the caller.
     let core = unsafe { &*shared.cores[index as usize].load(Acquire) };
@@ -211,7 +212,9 @@ impl WorkerCore {
         home.worker.store(self.index, Relaxed);
         let mine = self.mine();
         mine.home.store(home.index, Relaxed);
-        mine.stats.thread_id.store(slot.tid.load(Relaxed), Relaxed);
+        mine.stats
+            .thread_id
+            .store(slot.leash.tid.load(Relaxed), Relaxed);
         slot.core
             .store(std::ptr::from_ref(self).cast_mut(), Relaxed);
     }
@@ -439,6 +442,7 @@ impl WorkerCore {
         } else {
             to_search
         };
+        self.shared.monitor.worker_woke();
         self.set_clock(time::now_ns());
         self.note_sleep(nap.unwrap_or(0), self.now.get() - now);
         self.stats().set_state(WorkerState::Running);

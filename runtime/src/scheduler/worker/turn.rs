@@ -186,7 +186,9 @@ impl WorkerCore {
         let header = routine.header();
         // What a stackful routine's own executor has left there is not about this turn.
         slot.set_wait_reason(WaitReason::Future);
-        slot.turn.store(slot.turn.load(Relaxed) + 1, Relaxed);
+        slot.leash
+            .turn
+            .store(slot.leash.turn.load(Relaxed) + 1, Relaxed);
         self.thread()
             .workload
             .store(header.workload.load(Relaxed), Relaxed);

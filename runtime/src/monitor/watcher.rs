@@ -1,0 +1,356 @@
+//! The monitor's loop.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::time::Duration;
+
+use super::deadlock::SUSPECT_NS;
+use super::judge::{Memory, Place, Real, Rules, Seen, Standstill, Verdict};
+use super::stub::Taken;
+use crate::config::Preemption;
+use crate::scheduler::Shared;
+use crate::scheduler::explore;
+use crate::scheduler::threads::ThreadSlot;
+use crate::snapshot::WorkerState;
+use crate::time;
+
+/// Time between two looks while work waits.
+const BUSY: Duration = Duration::from_millis(1);
+/// Right after a worker was taken from a sleeper, as others may sleep too.
+const HOT: Duration = Duration::from_micros(250);
+/// While workers run and nobody waits.
+const CALM: Duration = Duration::from_millis(5);
+
+/// All workers have been parked for so long: there is nothing to watch.
+const QUIET_NS: u64 = 50_000_000;
+
+/// A deadline is overdue, and not just about to be served by its worker.
+const OVERDUE_NS: u64 = 500_000;
+
+/// Looks in which nothing got on until a frozen thread is let go, in slices.
+const STANDSTILL_SLICES: u64 = 2;
+
+/// Looks in a row at which a thread slept inside the runtime until a frozen thread is let go.
+const STUCK_LOOKS: u32 = 2;
+
+/// The body of the monitor's thread.
+pub(super) fn main(shared: &Arc<Shared>) {
+    let monitor = &shared.monitor;
+    // SAFETY: no arguments, no failure.
+    monitor.tid.store(unsafe { libc::gettid() }, Relaxed);
+    let mut watcher = Watcher::new(shared);
+    // Acquire pairs with the release store in `stop_monitor`.
+    while !monitor.stop.load(Acquire) {
+        let pause = watcher.look(time::real_now_ns());
+        monitor.watch.sleep(pause);
+        monitor.asleep.store(false, Relaxed);
+    }
+    monitor.tid.store(0, Relaxed);
+}
+
+/// What the monitor keeps from look to look: made once, so that looking allocates nothing.
+struct Watcher<'a> {
+    shared: &'a Shared,
+    threads: Box<[Remembered]>,
+    standstill: Standstill,
+    /// Since when all workers are parked, 0 if they are not.
+    quiet_since: u64,
+    /// The monitor should look again soon.
+    hot: bool,
+    by_proc: bool,
+    /// Turns under way that were asked to give way.
+    asked: u32,
+}
+
+impl Drop for Watcher<'_> {
+    fn drop(&mut self) {
+        explore::note_asked(self.asked, 0);
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Remembered {
+    memory: Memory,
+    /// Looks in a row at which it slept inside the runtime.
+    stuck: u32,
+    hostages_since: u64,
+    /// The turn whose sleep was reported.
+    reported: u64,
+}
+
+/// What the looks at all threads came to.
+#[derive(Default)]
+struct Found {
+    /// Changes whenever a turn begins.
+    moves: u64,
+    /// Threads that use a processor.
+    computing: bool,
+    frozen: usize,
+    oldest_frozen: Option<(u64, usize)>,
+    stuck: bool,
+    hostages: u64,
+    hostages_since: u64,
+    suspects: bool,
+    asked: u32,
+}
+
+impl<'a> Watcher<'a> {
+    fn new(shared: &'a Shared) -> Watcher<'a> {
+        let threads = shared.threads.slots().len();
+        Watcher {
+            shared,
+            threads: vec![Remembered::default(); threads].into(),
+            standstill: Standstill::default(),
+            quiet_since: 0,
+            hot: false,
+            by_proc: shared.monitor.by_proc(),
+            asked: 0,
+        }
+    }
+
+    /// Looks at everything once. Returns how long to sleep; `None` until rung for.
+    fn look(&mut self, now: u64) -> Option<Duration> {
+        let shared = self.shared;
+        let monitor = &shared.monitor;
+        monitor.looks.fetch_add(1, Relaxed);
+        self.hot = false;
+        let overdue = self.note_overdue(now);
+        let work_waits = overdue || shared.work_waits_for_a_worker();
+        let preemption = shared.tunables.preemption();
+        let rules = Rules {
+            now,
+            slice_ns: shared.tunables.slice_ns(),
+            ask: preemption != Preemption::Off,
+            force: preemption == Preemption::Forced,
+            hand_off: shared.tunables.hand_off(),
+            work_waits,
+            can_hand_on: shared.threads.spare() > 0 || shared.threads.wanting() > 0,
+        };
+        let mut found = Found::default();
+        for index in 0..self.threads.len() {
+            self.look_at_thread(index, &rules, &mut found);
+        }
+        monitor.hostages.now.store(found.hostages, Relaxed);
+        monitor.hostages.since.store(found.hostages_since, Relaxed);
+        explore::note_asked(self.asked, found.asked);
+        self.asked = found.asked;
+        self.keep_progress(&rules, &found);
+        if work_waits && !rules.can_hand_on {
+            shared.threads.need_spares();
+        }
+        self.pause(now, work_waits, &found)
+    }
+
+    fn look_at_thread(&mut self, index: usize, rules: &Rules, found: &mut Found) {
+        let slot = &self.shared.threads.slots()[index];
+        let leash = &slot.leash;
+        // Acquire pairs with the release store of the thread: it is in scheduler context at least.
+        let tid = leash.tid.load(Acquire);
+        let remembered = &mut self.threads[index];
+        if tid == 0 {
+            *remembered = Remembered::default();
+            return;
+        }
+        let turn = leash.turn.load(Relaxed);
+        found.moves = found.moves.wrapping_add(turn);
+        let holds_worker = !slot.core.load(Relaxed).is_null();
+        if let Some(since) = leash.frozen_since() {
+            found.frozen += 1;
+            if holds_worker {
+                self.take_from_frozen(index);
+                found.computing = true;
+            } else if found.oldest_frozen.is_none_or(|(oldest, _)| since < oldest) {
+                found.oldest_frozen = Some((since, index));
+            }
+        }
+        let remembered = &mut self.threads[index];
+        let seen = Seen {
+            turn,
+            place: self.shared.place_of(slot, holds_worker),
+            holds_worker,
+            is_taken_care_of: leash.is_requested() || leash.is_frozen(),
+        };
+        let kernel = Real {
+            tid,
+            by_proc: self.by_proc,
+        };
+        let verdict = remembered.memory.look(seen, rules, &kernel);
+        found.computing |= seen.place != Place::Bed && remembered.memory.computes_on();
+        leash.set_asleep(turn, remembered.memory.asleep_since());
+        self.carry_out(index, turn, verdict, rules, found);
+        found.asked += u32::from(leash.is_asked());
+        self.count_hostages(index, rules.now, found);
+    }
+
+    fn carry_out(
+        &mut self,
+        index: usize,
+        turn: u64,
+        verdict: Verdict,
+        rules: &Rules,
+        found: &mut Found,
+    ) {
+        let slot = &self.shared.threads.slots()[index];
+        let counters = &self.shared.monitor.watch.counters;
+        let mut is_stuck = verdict == Verdict::StuckInside;
+        match verdict {
+            Verdict::Nothing | Verdict::StuckInside => {}
+            Verdict::Retake { slept_ns } => match self.shared.take_from_blocked(index, turn) {
+                Taken::Given => {
+                    counters.retaken.fetch_add(1, Relaxed);
+                    self.shared.monitor.watch.blocked_to_noticed.note(slept_ns);
+                    self.hot = true;
+                }
+                Taken::InSection => is_stuck = true,
+                _ => {}
+            },
+            Verdict::Ask => {
+                slot.leash.ask(turn);
+                counters.requested.fetch_add(1, Relaxed);
+            }
+            Verdict::Force => {
+                slot.leash.send_signal(turn, rules.now);
+            }
+            Verdict::AtCap => {
+                counters.at_cap.fetch_add(1, Relaxed);
+            }
+        }
+        let remembered = &mut self.threads[index];
+        remembered.stuck = if is_stuck { remembered.stuck + 1 } else { 0 };
+        found.stuck |= remembered.stuck >= STUCK_LOOKS;
+    }
+
+    /// The thread sleeps in its handler with its worker: somebody else gets that.
+    fn take_from_frozen(&mut self, index: usize) {
+        match self.shared.take_from_frozen(index) {
+            // Nobody would run it: it goes on itself.
+            Taken::NobodyToTake | Taken::Unsupported => {
+                let counters = &self.shared.monitor.watch.counters;
+                counters.at_cap.fetch_add(1, Relaxed);
+                self.shared.threads.slots()[index].leash.thaw();
+            }
+            Taken::Busy => self.hot = true,
+            _ => {}
+        }
+    }
+
+    /// The progress rule: a frozen thread may hold what all others wait for.
+    fn keep_progress(&mut self, rules: &Rules, found: &Found) {
+        let moves = found
+            .moves
+            .wrapping_add(if found.computing { rules.now } else { 0 });
+        let patience_ns = STANDSTILL_SLICES * rules.slice_ns;
+        let stands = self
+            .standstill
+            .look(rules.now, moves, found.frozen, patience_ns);
+        if (stands || found.stuck)
+            && let Some((_, index)) = found.oldest_frozen
+            && self.shared.release_frozen(index)
+        {
+            let counters = &self.shared.monitor.watch.counters;
+            counters.released.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn count_hostages(&mut self, index: usize, now: u64, found: &mut Found) {
+        let shared = self.shared;
+        let slot = &shared.threads.slots()[index];
+        let remembered = &mut self.threads[index];
+        let hostages = shared.hostages_of(slot);
+        if hostages == 0 {
+            remembered.hostages_since = 0;
+            return;
+        }
+        if remembered.hostages_since == 0 {
+            remembered.hostages_since = now;
+            shared.monitor.hostages.episodes.fetch_add(1, Relaxed);
+        }
+        found.hostages += hostages;
+        if found.hostages_since == 0 || remembered.hostages_since < found.hostages_since {
+            found.hostages_since = remembered.hostages_since;
+        }
+        let turn = remembered.memory.turn();
+        let Some(since) = remembered.memory.asleep_since() else {
+            return;
+        };
+        if remembered.reported == turn {
+            return;
+        }
+        found.suspects = true;
+        // Both for a second: asleep, and with hostages.
+        if now - since.max(remembered.hostages_since) >= SUSPECT_NS
+            && shared.monitor.deadlocks.report(slot, since, now, hostages)
+        {
+            remembered.reported = turn;
+        }
+    }
+
+    /// Has others serve the deadlines of a worker whose thread is in a long turn.
+    fn note_overdue(&self, now: u64) -> bool {
+        let overdue = |worker: &&crate::scheduler::WorkerShared| {
+            worker.timers.next().saturating_add(OVERDUE_NS) < now
+                && worker.stats.state.load(Relaxed) == WorkerState::Running as u8
+        };
+        let late = self.shared.workers.iter().position(|w| overdue(&w));
+        if let Some(worker) = late {
+            self.shared
+                .monitor
+                .overdue
+                .store(worker as u32 + 1, Relaxed);
+        }
+        late.is_some()
+    }
+
+    fn pause(&mut self, now: u64, work_waits: bool, found: &Found) -> Option<Duration> {
+        let quiet = self.shared.idle.all_parked() && found.frozen == 0 && !found.suspects;
+        if !quiet {
+            self.quiet_since = 0;
+        } else if self.quiet_since == 0 {
+            self.quiet_since = now;
+        } else if now - self.quiet_since >= QUIET_NS {
+            self.shared.monitor.fall_asleep();
+            if self.shared.idle.all_parked() {
+                return None;
+            }
+        }
+        Some(if self.hot {
+            HOT
+        } else if work_waits || found.frozen > 0 {
+            BUSY
+        } else {
+            CALM
+        })
+    }
+}
+
+impl Shared {
+    /// Where the thread is.
+    fn place_of(&self, slot: &ThreadSlot, holds_worker: bool) -> Place {
+        if !slot.routine.load(Relaxed).is_null() {
+            return Place::Turn;
+        }
+        if !holds_worker {
+            return Place::Bed;
+        }
+        // Which worker it holds may change meanwhile; then it is in the scheduler.
+        let home = self.threads.home(slot.index);
+        let worker = home.worker.load(Relaxed) as usize;
+        let parked = |w: &crate::scheduler::WorkerShared| {
+            w.stats.state.load(Relaxed) == WorkerState::Parked as u8
+        };
+        match self.workers.get(worker) {
+            Some(worker) if !parked(worker) => Place::Scheduler,
+            _ => Place::Bed,
+        }
+    }
+
+    /// Whether there is work that another thread could run if it had a worker.
+    fn work_waits_for_a_worker(&self) -> bool {
+        self.has_stealable_work() || self.threads.wanting() > 0 || self.sockets_wait()
+    }
+
+    /// Whether the kernel has something for a socket and no worker is about to look.
+    fn sockets_wait(&self) -> bool {
+        !self.idle.is_seated() && self.poller().is_some_and(|poller| poller.has_news())
+    }
+}

@@ -1,5 +1,8 @@
 //! What the CPU sampler promises: it names what runs and on whose behalf, survives any number of
 //! stack switches, and accounts for every signal.
+//!
+//! Not in portable builds, which do not sample: `elsewhere.rs` has their answer.
+#![cfg(not(portable))]
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

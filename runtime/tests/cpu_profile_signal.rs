@@ -1,5 +1,8 @@
 //! A `SIGPROF` that is not the sampler's reaches the handler that was there before it. In a process
 //! of its own: the sampler's handler is installed once.
+//!
+//! Not in portable builds, which have no such handler.
+#![cfg(not(portable))]
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;

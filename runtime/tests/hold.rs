@@ -132,7 +132,7 @@ fn nobody_runs_here_whatever_is_waited_for() {
 }
 
 /// What DESIGN calls interleaved `scoped-tls` scopes, in safe code: whoever enters last must leave first.
-/// They break without `hold_thread`, and do not with it.
+/// They break without `hold_thread` where routines share a thread, and do not with it.
 #[test]
 fn interleaved_scopes_nest_when_they_hold_the_thread() {
     fn nested(number: u64, inside: impl FnOnce()) -> bool {
@@ -152,7 +152,9 @@ fn interleaved_scopes_nest_when_they_hold_the_thread() {
                 })
             });
             let in_order = routines.map(|routine| routine.join().unwrap());
-            assert_eq!(in_order, [hold, hold]);
+            // In portable builds each routine has a thread-local of its own.
+            let expected = hold || cfg!(portable);
+            assert_eq!(in_order, [expected; 2]);
             ENTERED.take();
         }
     });

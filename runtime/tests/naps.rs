@@ -11,7 +11,8 @@ use openwork::snapshot::WorkerState;
 use openwork::{spawn, spawn_future, time};
 use support::{Watchdog, runtime, until};
 
-const ROUNDS: usize = 100;
+/// A portable build changes threads at each spawn and join.
+const ROUNDS: usize = if cfg!(portable) { 2 } else { 100 };
 
 /// What makes a worker nap: each spawn would wake it, and it would find nothing.
 fn spawn_and_join_often() {

@@ -64,6 +64,8 @@ fn two_thousand_routines_end_on_eight_stacks() {
     all_end_on_few_stacks(GuardMode::Auto, 2, 8);
 }
 
+/// Not in portable builds, whose stacks the system guards.
+#[cfg(not(portable))]
 #[test]
 fn two_thousand_routines_end_on_eight_stacks_with_mprotect_guards() {
     all_end_on_few_stacks(GuardMode::Mprotect, 2, 8);
@@ -75,6 +77,8 @@ fn two_thousand_routines_end_on_one_stack() {
     all_end_on_few_stacks(GuardMode::Auto, 4, 1);
 }
 
+/// Not in portable builds, as above.
+#[cfg(not(portable))]
 #[test]
 fn two_runtimes_with_different_guards_live_side_by_side() {
     let light = Runtime::builder().workers(1).build().unwrap();

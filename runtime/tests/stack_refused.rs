@@ -1,6 +1,9 @@
 //! The system refuses memory for a stack: the routine waits as long as something may change that,
 //! and fails with a report when nothing can. In a binary of its own, because the limit on address
 //! space is the process's.
+//!
+//! Not in portable builds, where a stack is a thread, and threads are not refused for want of a few MiB.
+#![cfg(not(portable))]
 
 mod support;
 

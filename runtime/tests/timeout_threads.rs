@@ -1,4 +1,7 @@
 //! A deadline costs no thread: the only test of its process, so that threads can be counted.
+//!
+//! Not in portable builds, where each routine is a thread.
+#![cfg(not(portable))]
 
 mod support;
 

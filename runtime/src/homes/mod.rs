@@ -17,26 +17,10 @@
 //!   thread that is whole. What cannot end keeps its home: a leaked routine leaks it.
 
 mod door;
-#[cfg(not(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(
-        target_arch = "x86_64",
-        target_arch = "aarch64",
-        target_arch = "riscv64"
-    )
-)))]
+#[cfg(not(all(not(portable), target_env = "gnu")))]
 #[path = "elsewhere.rs"]
 mod platform;
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(
-        target_arch = "x86_64",
-        target_arch = "aarch64",
-        target_arch = "riscv64"
-    )
-))]
+#[cfg(all(not(portable), target_env = "gnu"))]
 #[path = "linux/mod.rs"]
 mod platform;
 mod store;
@@ -54,7 +38,7 @@ pub(crate) enum NoHomes {
     #[error("a deterministic run has one thread, on which nothing travels")]
     Deterministic,
     #[cfg_attr(
-        all(target_os = "linux", target_env = "gnu"),
+        all(not(portable), target_env = "gnu"),
         expect(dead_code, reason = "of other platforms")
     )]
     #[error("this platform has none: they are made for Linux with the GNU C library")]

@@ -11,7 +11,7 @@ use crate::net::resolve::{ToSocketAddrs, each_address};
 use crate::net::shared_methods::socket_common;
 use crate::net::socket::{Socket, deadline_at, deadline_in};
 use crate::net::tcp_stream::TcpStream;
-use crate::poller::Direction;
+use crate::poller::{Direction, os};
 use crate::scheduler::timers::NEVER;
 
 /// Connections that the kernel keeps until they are accepted; it takes `net.core.somaxconn` if that
@@ -55,10 +55,11 @@ impl TcpListener {
     /// Those of the system calls, for the last address.
     pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
         each_address(address, |address| {
-            let kind = Type::STREAM.nonblocking().cloexec();
             let domain = Domain::for_address(address);
-            let socket = socket2::Socket::new(domain, kind, Some(Protocol::TCP))?;
-            // As the standard library does: the address of a server that has just ended is free.
+            let socket = os::socket(domain, Type::STREAM, Some(Protocol::TCP))?;
+            // As the standard library does: the address of a server that has just ended is free. On Windows
+            // the same word lets two servers share it.
+            #[cfg(unix)]
             socket.set_reuse_address(true)?;
             socket.bind(&address.into())?;
             socket.listen(BACKLOG)?;

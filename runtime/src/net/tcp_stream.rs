@@ -12,7 +12,7 @@ use crate::net::error;
 use crate::net::resolve::{ToSocketAddrs, each_address};
 use crate::net::shared_methods::{read_by_borrow, socket_common, socket_limits, write_when_ready};
 use crate::net::socket::{Socket, Tried, deadline_in};
-use crate::poller::Direction;
+use crate::poller::{Direction, os};
 use crate::scheduler::timers::NEVER;
 
 /// A TCP connection; as [`std::net::TcpStream`]. Reading and writing need no exclusive borrow, so two
@@ -350,11 +350,10 @@ impl TcpStream {
 }
 
 fn connect_until(address: &SocketAddr, deadline: u64, call: &str) -> io::Result<TcpStream> {
-    let kind = Type::STREAM.nonblocking().cloexec();
     let domain = Domain::for_address(*address);
-    let socket = socket2::Socket::new(domain, kind, Some(Protocol::TCP))?;
+    let socket = os::socket(domain, Type::STREAM, Some(Protocol::TCP))?;
     match socket.connect(&(*address).into()) {
-        Err(why) if why.raw_os_error() != Some(libc::EINPROGRESS) => return Err(why),
+        Err(why) if !os::is_connecting(&why) => return Err(why),
         _ => {}
     }
     let stream = TcpStream::new(socket.into());

@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Type};
 use crate::net::resolve::{ToSocketAddrs, each_address};
 use crate::net::shared_methods::{socket_common, socket_limits};
 use crate::net::socket::Socket;
-use crate::poller::Direction;
+use crate::poller::{Direction, os};
 
 /// A UDP socket; as [`std::net::UdpSocket`].
 ///
@@ -74,9 +74,8 @@ impl UdpSocket {
     /// Those of the system calls, for the last address.
     pub fn bind(address: impl ToSocketAddrs) -> io::Result<UdpSocket> {
         each_address(address, |address| {
-            let kind = Type::DGRAM.nonblocking().cloexec();
             let domain = Domain::for_address(address);
-            let socket = socket2::Socket::new(domain, kind, Some(Protocol::UDP))?;
+            let socket = os::socket(domain, Type::DGRAM, Some(Protocol::UDP))?;
             socket.bind(&address.into())?;
             Ok(UdpSocket::new(socket.into()))
         })

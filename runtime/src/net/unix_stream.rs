@@ -11,7 +11,7 @@ use socket2::{Domain, SockAddr, Type};
 
 use crate::net::shared_methods::{read_when_ready, socket_common, socket_limits, write_when_ready};
 use crate::net::socket::{Socket, deadline_at, deadline_in, insist};
-use crate::poller::Direction;
+use crate::poller::{Direction, os};
 use crate::scheduler::timers::NEVER;
 
 /// A Unix stream socket; as [`std::os::unix::net::UnixStream`].
@@ -85,8 +85,7 @@ impl UnixStream {
     /// Those of the system calls and of the [module](crate::net).
     pub fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
         let address = SockAddr::unix(path)?;
-        let kind = Type::STREAM.nonblocking().cloexec();
-        let socket = socket2::Socket::new(Domain::UNIX, kind, None)?;
+        let socket = os::socket(Domain::UNIX, Type::STREAM, None)?;
         insist(NEVER, || socket.connect(&address))?;
         Ok(UnixStream::new(socket.into()))
     }

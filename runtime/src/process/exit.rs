@@ -2,12 +2,15 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd};
+#[cfg(target_os = "linux")]
+use std::os::fd::FromRawFd;
+use std::os::fd::OwnedFd;
 
 /// A descriptor that can be read from when the process has ended; of kind
 /// [`Unsupported`](io::ErrorKind::Unsupported) before Linux 5.3.
 ///
 /// `pid` must be a child that was not waited for, or it may be another process's by now.
+#[cfg(target_os = "linux")]
 pub(super) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: the call reads two numbers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
@@ -18,6 +21,12 @@ pub(super) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     }
 }
 
+/// There are none.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn pidfd(_: u32) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Waits on this thread until the child has ended, and leaves it in the process table. Also returns when it
 /// is no child any more.
 pub(super) fn wait_here(pid: u32) {
@@ -25,7 +34,8 @@ pub(super) fn wait_here(pid: u32) {
         let mut info = MaybeUninit::<libc::siginfo_t>::uninit();
         let flags = libc::WEXITED | libc::WNOWAIT;
         // SAFETY: the kernel writes to `info`, which lives through the call and is not read.
-        let result = unsafe { libc::waitid(libc::P_PID, pid, info.as_mut_ptr(), flags) };
+        let result =
+            unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, info.as_mut_ptr(), flags) };
         let interrupted =
             result != 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted;
         if !interrupted {

@@ -19,14 +19,22 @@ use crate::routine::context::baton::{Baton, Runner};
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::{GuardMode, StackClassFigures};
 
-/// Most threads of one runtime, unless [`StackConfig::max_stacks`] says less. Systems bound threads for
-/// all processes together (Linux by mappings too, of which each takes two of 65,530), and then refuse
-/// them to parts of the program that cannot wait.
-const THREADS_MAX: u64 = 16_384;
-/// Threads kept without a routine.
-const KEPT: usize = 256;
-/// Bytes of each thread's stack that are the system's and the standard library's, on top of the class.
-const OVERHEAD: usize = 64 << 10;
+/// Most threads for routines in this process. A thread takes four mappings on Linux, of which a process
+/// has 65,530; where there are none left, it is not a thread that fails but an allocation or an unwinding. On
+/// 32-bit machines the address space ends before.
+const THREADS_MAX: u64 = if cfg!(target_pointer_width = "64") {
+    8_192
+} else {
+    1_024
+};
+/// Threads that a runtime keeps without a routine.
+const KEPT: usize = 64;
+/// Bytes of each thread's stack on top of the class: what the system and the standard library put there, and
+/// what other builds run elsewhere, a handler on the alternate stack or a heap profiler's backtrace.
+const OVERHEAD: usize = 256 << 10;
+
+/// Threads for routines, in all runtimes. Relaxed: a count, nothing is published by it.
+static THREADS: AtomicU64 = AtomicU64::new(0);
 
 /// One OS thread and the right to have it run a routine. There is one value per thread. Dropped without
 /// [`StackPool::give_back`], the thread stays as it is for ever, with what lives on its stack.
@@ -43,19 +51,37 @@ impl Slot {
     }
 
     fn start(class: StackClass) -> Result<Slot, OutOfStacks> {
+        THREADS
+            .fetch_update(Relaxed, Relaxed, |n| (n < THREADS_MAX).then_some(n + 1))
+            .map_err(|_| OutOfStacks::Threads)?;
         let baton = Arc::new(Baton::new());
         let of_thread = baton.clone();
         thread::Builder::new()
             .name("openwork-routine".to_owned())
             .stack_size(class.bytes() + OVERHEAD)
-            .spawn(move || Runner::new(of_thread).run())
-            .map_err(|why| OutOfStacks::refused(&why))?;
+            .spawn(move || {
+                let _counted = Counted;
+                Runner::new(of_thread).run();
+            })
+            .map_err(|why| {
+                drop(Counted);
+                OutOfStacks::refused(&why)
+            })?;
         Ok(Slot { baton, class })
     }
 
     /// Lets the thread end.
     fn dismiss(self) {
         self.baton.dismiss();
+    }
+}
+
+/// One of [`THREADS`], until it is dropped.
+struct Counted;
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        THREADS.fetch_sub(1, Relaxed);
     }
 }
 
@@ -81,6 +107,9 @@ pub(crate) enum OutOfStacks {
     /// As many are in use as may be. One that is given back heals it.
     #[error("all stacks are in use")]
     Limit,
+    /// This process has as many threads for routines as it may.
+    #[error("no thread for a stack: {} are in use in this process", THREADS_MAX)]
+    Threads,
     /// The system started no thread.
     #[error("no thread for a stack: {}", refusal(*errno))]
     Kernel {

@@ -427,6 +427,32 @@ fn a_long_turn_is_seen_and_cancelled_before_its_end() {
     }
 }
 
+/// A hog's turn ends with its block, with the chain's tip or with its run: never of itself.
+#[test]
+fn a_hog_never_gives_way() {
+    let world = world();
+    for mode in [MineRequest::chain, MineRequest::race] {
+        let request = MineRequest {
+            yield_every: 0,
+            ..mode(String::from("x"), 1, bits(18))
+        };
+        let outcome = world.run(request).unwrap();
+        check_figures(&outcome);
+        assert_eq!((outcome.blocks.len(), outcome.yields), (1, 0));
+        let endless = MineRequest {
+            yield_every: 0,
+            ..mode(String::from("x"), 3, Difficulty::MAX)
+        };
+        let run = world.start(endless, &Workload::new("hogs")).unwrap();
+        while run.progress().attempts == 0 {
+            std::thread::yield_now();
+        }
+        run.cancel();
+        assert_eq!(run.wait().unwrap_err().error, MineError::Cancelled);
+    }
+    assert!(verify(&world.chain).unwrap().valid);
+}
+
 /// With one worker and the writer held, a miner that waited on its worker would stop everything.
 #[test]
 fn waiting_for_the_disk_holds_no_worker() {

@@ -14,7 +14,7 @@ use crate::limits::{Bound, LimitExceeded};
 use crate::own::{OwnMemory, process_live_bytes};
 use crate::pattern::Pattern;
 use crate::run::{Run, RunError, Watch};
-use crate::stress::{check_orders, per_second};
+use crate::stress::{YIELD_EVERY, check_orders, per_second};
 
 /// Bound of [`Request::allocations`].
 pub const ALLOCATIONS: Bound = Bound {
@@ -113,6 +113,7 @@ pub fn check(request: &Request, available: Option<u64>) -> Result<Plan, LimitExc
         block_bytes: request.size_kb * 1024,
         pattern: request.pattern,
         hashing: Hashing::Nothing,
+        yield_every: YIELD_EVERY.default,
     };
     check_orders(&orders, available)?;
     Ok(Plan {

@@ -11,9 +11,6 @@ use crate::pattern::Pattern;
 use crate::run::{RunError, Watch};
 use crate::shelf::{Block, Shelf, free_some};
 
-/// A routine gives way at least this often, counted in allocations.
-pub(crate) const YIELD_EVERY: u64 = 10;
-
 /// A turn writes and hashes at most this much, so a block above it takes several turns. 1 MiB took
 /// 1.4 ms at the 99th of a hundred turns, page faults in it, on a CPU with SHA instructions
 /// (`cargo bench --bench turns`); one that lacks them takes several times as long.
@@ -39,6 +36,8 @@ pub(crate) struct Orders {
     pub(crate) block_bytes: u64,
     pub(crate) pattern: Pattern,
     pub(crate) hashing: Hashing,
+    /// A routine gives way at least this often, counted in allocations; 0: it never does.
+    pub(crate) yield_every: u64,
 }
 
 /// What routines did.
@@ -85,7 +84,10 @@ impl Orders {
     pub(crate) fn live_bytes_max(&self) -> u64 {
         let in_work = match self.pattern {
             Pattern::LongLived => 0,
-            _ if self.block_bytes > TURN_BYTES => self.routines.saturating_mul(self.block_bytes),
+            // A hog can be frozen in the middle of any block.
+            _ if self.yield_every == 0 || self.block_bytes > TURN_BYTES => {
+                self.routines.saturating_mul(self.block_bytes)
+            }
             _ => self.block_bytes,
         };
         self.kept_bytes().saturating_add(in_work)
@@ -184,15 +186,22 @@ impl Churn {
     }
 
     fn turn(&mut self) -> Turn<Result<Tally, RunError>> {
-        let mut allocations = YIELD_EVERY;
+        let hog = self.orders.yield_every == 0;
+        let mut allocations = self.orders.yield_every;
         let mut bytes = TURN_BYTES;
         free_some(&mut self.dropped);
-        if !self.dropped.is_empty() {
+        if !hog && !self.dropped.is_empty() {
             self.tally.yields += 1;
             return Turn::Again;
         }
         while self.index < self.orders.allocations {
-            if allocations == 0 || bytes == 0 {
+            if hog {
+                // It goes on in the same turn, unless that is to be its last.
+                if openwork::is_cancelled() {
+                    return Turn::Again;
+                }
+                (allocations, bytes) = (1, TURN_BYTES);
+            } else if allocations == 0 || bytes == 0 {
                 self.tally.yields += 1;
                 return Turn::Again;
             }
@@ -209,7 +218,9 @@ impl Churn {
             if writing.block.len() as u64 == self.orders.block_bytes {
                 allocations -= 1;
                 self.finish(writing);
-                if !self.dropped.is_empty() {
+                if hog {
+                    self.dropped = Block::new();
+                } else if !self.dropped.is_empty() {
                     self.tally.yields += 1;
                     return Turn::Again;
                 }
@@ -293,6 +304,7 @@ mod tests {
             block_bytes,
             pattern,
             hashing: Hashing::Dropped,
+            yield_every: 10,
         }
     }
 
@@ -320,6 +332,23 @@ mod tests {
         let (tally, turns, _) = drive(orders(Pattern::ShortLived, 25, 1024));
         assert_eq!((tally.yields, turns), (2, 3));
         assert_eq!(tally.written_bytes, 25 * 1024);
+    }
+
+    /// Breaks if a hog gives way, or does other work than the same routine that does.
+    #[test]
+    fn a_hog_takes_one_turn_for_the_same_work() {
+        for (allocations, bytes) in [(25, 1024), (2, 12 * TURN_BYTES + 17)] {
+            let polite = orders(Pattern::Mixed, allocations, bytes);
+            let hog = Orders {
+                yield_every: 0,
+                ..polite
+            };
+            let (given_way, _, _) = drive(polite);
+            let (tally, turns, _) = drive(hog);
+            assert_eq!((tally.yields, turns), (0, 1));
+            assert_eq!(tally.digest, given_way.digest);
+            assert_eq!(tally.written_bytes, given_way.written_bytes);
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Programs that keep routines busy: stress, benchmarks on native memory, crowds, faults.
+//! Programs that keep routines busy: stress, benchmarks on native memory, crowds, labs, faults.
 //!
 //! Each is an ordinary user of the public API of [`openwork`], with nothing that a reader could not
 //! write too, and all have one shape:
@@ -9,7 +9,7 @@
 //!
 //! The root enters through the injector and spawns the other routines itself, so they all begin in
 //! one worker's queue and the other workers have to steal them: that is what a person came to see.
-//! No turn is meant to hold a worker for more than about 10 ms, whatever the request asks for.
+//! No turn is meant to hold a worker for more than about 10 ms, unless the request asks for a hog or a lab.
 //!
 //! What a run allocated and freed is counted by its own [`Workload`](openwork::Workload); two runs
 //! at once do not see each other's bytes. A figure that cannot be measured is `None`.
@@ -20,6 +20,7 @@ pub mod collect;
 pub mod crowd;
 pub mod faults;
 pub mod finalizers;
+pub mod labs;
 pub mod limits;
 pub mod soak;
 pub mod stress;

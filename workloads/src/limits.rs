@@ -30,7 +30,7 @@ pub struct Bound {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{field} must be between {min} and {max} {unit}, not {value}")]
 pub struct LimitExceeded {
-    /// The field, or the name of the product: `allocated_bytes`, `kept_bytes`, `resident_bytes`.
+    /// The field, or the name of the product: `allocated_bytes`, `kept_bytes`, `resident_bytes`, `total_ms`.
     pub field: &'static str,
     /// Least value allowed.
     pub min: u64,
@@ -79,12 +79,22 @@ pub(crate) fn kept_bytes_limit(available: Option<u64>) -> u64 {
 
 /// Refuses a product of fields above `max` bytes.
 pub(crate) fn check_bytes(field: &'static str, value: u64, max: u64) -> Result<u64, LimitExceeded> {
+    check_product(field, value, max, "bytes")
+}
+
+/// Refuses a product of fields above `max`.
+pub(crate) fn check_product(
+    field: &'static str,
+    value: u64,
+    max: u64,
+    unit: &'static str,
+) -> Result<u64, LimitExceeded> {
     Bound {
         field,
         min: 0,
         max,
         default: 0,
-        unit: "bytes",
+        unit,
     }
     .check(value)
 }

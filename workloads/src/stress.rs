@@ -51,6 +51,15 @@ pub const HOLD_MS: Bound = Bound {
     unit: "ms",
 };
 
+/// Bound of [`Request::yield_every`], which may be 0 besides.
+pub const YIELD_EVERY: Bound = Bound {
+    field: "yield_every",
+    min: 1,
+    max: 1_000_000,
+    default: 10,
+    unit: "allocations",
+};
+
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -64,6 +73,9 @@ pub struct Request {
     pub block_kb: u64,
     /// How long kept blocks are held after the last allocation, in milliseconds.
     pub hold_ms: u64,
+    /// Blocks after which a routine gives its worker back; it does so after each MiB too. 0: a hog,
+    /// which never gives it back until all its blocks are made, or it is to end.
+    pub yield_every: u64,
 }
 
 impl Default for Request {
@@ -74,6 +86,7 @@ impl Default for Request {
             pattern: Pattern::default(),
             block_kb: BLOCK_KB.default,
             hold_ms: HOLD_MS.default,
+            yield_every: YIELD_EVERY.default,
         }
     }
 }
@@ -161,6 +174,9 @@ pub fn check(request: &Request, available: Option<u64>) -> Result<Plan, LimitExc
     ALLOCATIONS.check(request.allocations)?;
     BLOCK_KB.check(request.block_kb)?;
     HOLD_MS.check(request.hold_ms)?;
+    if request.yield_every != 0 {
+        YIELD_EVERY.check(request.yield_every)?;
+    }
     let orders = Orders {
         name: "stress",
         routines: request.routines,
@@ -168,6 +184,7 @@ pub fn check(request: &Request, available: Option<u64>) -> Result<Plan, LimitExc
         block_bytes: request.block_kb * 1024,
         pattern: request.pattern,
         hashing: Hashing::Dropped,
+        yield_every: request.yield_every,
     };
     check_orders(&orders, available)?;
     Ok(Plan {
@@ -267,6 +284,13 @@ mod tests {
         refused(with(|r| r.block_kb = 0), None, "block_kb", 1);
         refused(with(|r| r.block_kb = 65_537), None, "block_kb", 65_536);
         refused(with(|r| r.hold_ms = 60_001), None, "hold_ms", 60_000);
+        refused(
+            with(|r| r.yield_every = 1_000_001),
+            None,
+            "yield_every",
+            1_000_000,
+        );
+        assert!(check(&with(|r| r.yield_every = 0), None).is_ok());
     }
 
     /// The request that brought the old service down: 100 routines keep 100 MiB each.

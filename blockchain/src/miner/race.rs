@@ -10,6 +10,7 @@ use crate::error::AppendError;
 use crate::header::NONCE_LIMIT;
 use crate::receipt::Receipt;
 
+use super::MineRequest;
 use super::Next;
 use super::ledger::{Ledger, Seat};
 use super::search::{Look, search};
@@ -108,31 +109,42 @@ impl Racer {
     fn search(&mut self) -> Next {
         let race = Arc::clone(&self.race);
         let (ledger, chain) = (&race.ledger, race.ledger.chain());
-        let yield_every = ledger.request().yield_every;
-
-        let (job, first) = self.draw(yield_every);
-        let (_, candidate) = match &mut self.own {
-            Some(own) if Arc::ptr_eq(&own.0, &job) => own,
-            own => own.insert((Arc::clone(&job), job.candidate.clone())),
+        let request = ledger.request();
+        // A hog draws like the others, or one would take all nonces, and goes on within its turn.
+        let count = match request.is_hog() {
+            true => MineRequest::YIELD_EVERY_DEFAULT,
+            false => request.yield_every,
         };
-        let nonces = first..NONCE_LIMIT.min(first + yield_every);
-        let (seat, won) = (&mut self.seat, self.won);
-        let searched = search(candidate, nonces, |attempts| {
-            // In this order: a rival who has won has moved the tip.
-            let look = if job.candidate.is_stale(chain) {
-                Look::TipMoved
-            } else if (ledger.is_stopped() && !won) || openwork::is_cancelled() {
-                Look::End
-            } else {
-                Look::GoOn
+        let block = loop {
+            let (job, first) = self.draw(count);
+            let (_, candidate) = match &mut self.own {
+                Some(own) if Arc::ptr_eq(&own.0, &job) => own,
+                own => own.insert((Arc::clone(&job), job.candidate.clone())),
             };
-            seat.count(attempts, look)
-        });
-        let Some(nonce) = searched.found else {
-            self.seat.count_yield();
-            return Turn::Again;
+            let nonces = first..NONCE_LIMIT.min(first + count);
+            let (seat, won) = (&mut self.seat, self.won);
+            let mut last = Look::GoOn;
+            let searched = search(candidate, nonces, |attempts| {
+                // In this order: a rival who has won has moved the tip.
+                let look = if job.candidate.is_stale(chain) {
+                    Look::TipMoved
+                } else if (ledger.is_stopped() && !won) || openwork::is_cancelled() {
+                    Look::End
+                } else {
+                    Look::GoOn
+                };
+                last = look;
+                seat.count(attempts, look)
+            });
+            match searched.found {
+                Some(nonce) => break candidate.block(nonce, self.seat.mined_by()),
+                None if request.is_hog() && last == Look::GoOn => {}
+                None => {
+                    self.seat.count_yield();
+                    return Turn::Again;
+                }
+            }
         };
-        let block = candidate.block(nonce, self.seat.mined_by());
 
         // Who appends holds the job's lock, so that of two racers that have found a nonce only the
         // first gets to append: acceptance is decided before `append` returns.

@@ -38,7 +38,8 @@ pub struct MineRequest {
     /// How the routines share the work.
     pub mode: Mode,
     /// Attempts after which a routine gives its worker back, within
-    /// [`YIELD_EVERY`](MineRequest::YIELD_EVERY).
+    /// [`YIELD_EVERY`](MineRequest::YIELD_EVERY); 0: a hog, which never gives it back until it has found
+    /// a block, its tip has moved, or it is to end.
     pub yield_every: u64,
 }
 
@@ -126,8 +127,16 @@ impl MineRequest {
         )?;
         let (min, max) = (*Self::ROUTINES.start(), *Self::ROUTINES.end());
         within("routines", self.routines.into(), min.into(), max.into(), "")?;
+        if self.is_hog() {
+            return Ok(());
+        }
         let (min, max) = (*Self::YIELD_EVERY.start(), *Self::YIELD_EVERY.end());
         within("yield_every", self.yield_every, min, max, " attempts")
+    }
+
+    /// Whether its routines never give way of themselves.
+    pub fn is_hog(&self) -> bool {
+        self.yield_every == 0
     }
 }
 
@@ -168,5 +177,6 @@ mod tests {
             Err("yield_every must be between 1000 and 10000000 attempts"),
         );
         check(|request| request.yield_every = 10_000_000, Ok(()));
+        check(|request| request.yield_every = 0, Ok(()));
     }
 }

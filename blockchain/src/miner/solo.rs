@@ -75,7 +75,10 @@ impl Solo {
                 empty.insert(Candidate::new(chain, data, request.difficulty))
             }
         };
-        let end = NONCE_LIMIT.min(self.next_nonce + request.yield_every);
+        let end = match request.is_hog() {
+            true => NONCE_LIMIT,
+            false => NONCE_LIMIT.min(self.next_nonce + request.yield_every),
+        };
         let built_on = candidate.head_change();
         let seat = &mut self.seat;
         let searched = search(candidate, self.next_nonce..end, |attempts| {

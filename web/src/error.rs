@@ -67,7 +67,7 @@ pub enum Code {
     Cancelled,
     /// 500: the service failed; the log says more.
     Internal,
-    /// 501: this build or machine cannot measure what was asked for.
+    /// 501: this build or machine cannot do or measure what was asked for.
     NotSupported,
     /// 503: the service is ending.
     Draining,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use openwork_bench::short::ROUNDS;
 use openwork_workloads::limits::{Bound, MAX_ALLOCATED_BYTES, MAX_KEPT_BYTES};
-use openwork_workloads::{benchmark, crowd, finalizers, stress};
+use openwork_workloads::{benchmark, crowd, finalizers, labs, stress};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -22,6 +22,8 @@ pub enum Zero {
     IsDefault,
     /// Zero.
     IsLiteral,
+    /// Never: allowed beside the range, which does not hold it.
+    IsNever,
 }
 
 /// Where the bounded value stands.
@@ -90,6 +92,21 @@ const fn new(
     Limit {
         zero: Zero::IsLiteral,
         ..old(route, field, min, max, default, unit)
+    }
+}
+
+/// A field that changes nothing when it is absent.
+const fn optional(limit: Limit) -> Limit {
+    Limit {
+        default: None,
+        ..limit
+    }
+}
+
+const fn or_never(limit: Limit) -> Limit {
+    Limit {
+        zero: Zero::IsNever,
+        ..limit
     }
 }
 
@@ -169,8 +186,8 @@ table! {
     MINE_ROUTINES = old("POST /mine", "goroutines", 1, 10_000, 1, "routines");
     /// Leading zero bits that a block's hash must have.
     MINE_DIFFICULTY = new("POST /mine", "difficulty", 1, 32, 16, "bits");
-    /// Nonces tried between two turns.
-    MINE_YIELD_EVERY = new("POST /mine", "yield_every", 1_000, 10_000_000, 100_000, "nonces");
+    /// Nonces tried between two turns; 0: a routine never gives way.
+    MINE_YIELD_EVERY = or_never(new("POST /mine", "yield_every", 1_000, 10_000_000, 100_000, "nonces"));
     /// Routines that allocate.
     STRESS_ROUTINES = of("POST /stress", stress::ROUTINES, Zero::IsDefault);
     /// Allocations of each routine.
@@ -179,6 +196,8 @@ table! {
     STRESS_BLOCK_KB = of("POST /stress", stress::BLOCK_KB, Zero::IsLiteral);
     /// How long kept blocks are held after the last allocation.
     STRESS_HOLD_MS = of("POST /stress", stress::HOLD_MS, Zero::IsLiteral);
+    /// Allocations between two turns; 0: a routine never gives way.
+    STRESS_YIELD_EVERY = of("POST /stress", stress::YIELD_EVERY, Zero::IsNever);
     /// Bytes allocated in all.
     STRESS_ALLOCATED = product("POST /stress", "allocated_bytes", MAX_ALLOCATED_BYTES, "bytes");
     /// Bytes kept at once; half of the available memory where that is less.
@@ -223,6 +242,20 @@ table! {
     CROWD_ROUTINES = of("POST /api/v1/crowd", crowd::ROUTINES, Zero::IsLiteral);
     /// How long each sleeps; 0 ends at once.
     CROWD_SLEEP_MS = of("POST /api/v1/crowd", crowd::SLEEP_MS, Zero::IsLiteral);
+    /// Routines of a lab.
+    LAB_ROUTINES = of("POST /api/v1/labs", labs::ROUTINES, Zero::IsLiteral);
+    /// How long each does what the lab is about.
+    LAB_MS = of("POST /api/v1/labs", labs::MS, Zero::IsLiteral);
+    /// Milliseconds of all routines of a lab together.
+    LAB_TOTAL_MS = product("POST /api/v1/labs", "total_ms", labs::MAX_TOTAL_MS, "ms");
+    /// Workers in use. The most that this process may have is in `GET /api/v1/config`.
+    CONFIG_WORKERS = optional(new("PATCH /api/v1/config", "workers", 1, 1_024, 0, "workers"));
+    /// How long a routine may run while others wait.
+    CONFIG_SLICE_MS = optional(new("PATCH /api/v1/config", "slice_ms", 1, 100, 0, "ms"));
+    /// How often it is looked at whether work is spread unevenly.
+    CONFIG_REBALANCE_PERIOD_MS = optional(new("PATCH /api/v1/config", "rebalance_period_ms", 1, 10_000, 0, "ms"));
+    /// Most threads that may hold workers or have been stopped while they did.
+    CONFIG_MAX_THREADS = optional(new("PATCH /api/v1/config", "max_threads", 2, 4_096, 0, "threads"));
     /// Turns that each runtime gets in a bench.
     BENCH_ROUNDS = new("POST /api/v1/bench", "rounds", ROUNDS[0], ROUNDS[2], ROUNDS[1], "rounds");
     /// Runs of a bench listed.
@@ -243,6 +276,8 @@ table! {
     CONNECTIONS = service("connections", 256, "connections");
     /// Open event streams.
     VIEWERS = service("viewers", 64, "streams");
+    /// Changes of the configuration remembered.
+    CONFIG_CHANGES_KEPT = service("config_changes_kept", 100, "changes");
     /// Runs remembered.
     RUNS_KEPT = service("runs_kept", 1_000, "runs");
     /// Benches remembered, apart from the other runs.
@@ -269,7 +304,24 @@ impl Limit {
             Some(0) if self.zero == Zero::IsDefault => {
                 self.default.ok_or_else(|| ApiError::missing(self.field))
             }
+            Some(0) if self.zero == Zero::IsNever => Ok(0),
             Some(value) => self.in_range(value),
+        }
+    }
+
+    /// Checks a number that may be absent, as [`check`](Self::check) does.
+    ///
+    /// # Errors
+    /// 422 `out_of_range` outside min and max.
+    pub fn check_given(&self, value: Option<Int>) -> Result<Option<u64>, ApiError> {
+        value.map(|value| self.check(Some(value))).transpose()
+    }
+
+    /// The least number that a form may send.
+    pub fn least(&self) -> u64 {
+        match self.zero {
+            Zero::IsNever => 0,
+            Zero::IsDefault | Zero::IsLiteral => self.min,
         }
     }
 
@@ -332,14 +384,18 @@ impl Limit {
 
     fn in_range(&self, value: i128) -> Result<u64, ApiError> {
         if value < i128::from(self.min) || value > i128::from(self.max) {
+            let never = match self.zero {
+                Zero::IsNever => ", or 0 for never",
+                Zero::IsDefault | Zero::IsLiteral => "",
+            };
             let detail = match value {
                 // The number a client sent may not fit; naming the bound is enough.
                 i128::MIN | i128::MAX => format!(
-                    "{} must be between {} and {} {}",
+                    "{} must be between {} and {} {}{never}",
                     self.field, self.min, self.max, self.unit
                 ),
                 _ => format!(
-                    "{} is {value}, but must be between {} and {} {}",
+                    "{} is {value}, but must be between {} and {} {}{never}",
                     self.field, self.min, self.max, self.unit
                 ),
             };
@@ -373,6 +429,8 @@ pub struct LimitRow {
     pub default: Option<u64>,
     /// Unit of min, max and default.
     pub unit: &'static str,
+    /// What 0 means where the range does not hold it: `default` or `never`; otherwise `literal`.
+    pub zero: &'static str,
 }
 
 /// The table as `GET /api/v1/runtime` shows it, with the bounds that were set at start.
@@ -385,6 +443,11 @@ pub fn rows(config: &crate::Config) -> Vec<LimitRow> {
         max: l.max,
         default: l.default,
         unit: l.unit,
+        zero: match l.zero {
+            Zero::IsDefault => "default",
+            Zero::IsLiteral => "literal",
+            Zero::IsNever => "never",
+        },
     };
     let set_at_start = [
         service("max_runs", config.max_runs.value as u64, "runs"),
@@ -419,6 +482,9 @@ mod tests {
         check(&STRESS_HOLD_MS, Some(0), Ok(0));
         check(&MINE_DIFFICULTY, Some(0), Err(Code::OutOfRange));
         check(&MINE_DIFFICULTY, None, Ok(16));
+        check(&MINE_YIELD_EVERY, Some(0), Ok(0));
+        check(&MINE_YIELD_EVERY, Some(1), Err(Code::OutOfRange));
+        check(&MINE_YIELD_EVERY, None, Ok(100_000));
     }
 
     /// Breaks if a default lies outside its own range, or two rows bound the same field.

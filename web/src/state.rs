@@ -55,6 +55,8 @@ pub struct AppState {
     pub runs: runs::Registry,
     /// The streams of events.
     pub hub: stream::Hub,
+    /// Changes of the runtime's configuration.
+    pub config_log: routes::config::ConfigLog,
     /// Whether new work is taken.
     pub lifecycle: Lifecycle,
     /// The profiles kept.
@@ -187,6 +189,7 @@ impl Service {
             meter,
             runs,
             hub,
+            config_log: routes::config::ConfigLog::default(),
             lifecycle: Lifecycle::ready(),
             profiles,
             last_crash,

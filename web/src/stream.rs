@@ -21,7 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::error::{ApiError, Code};
 use crate::runs::Registry;
-use crate::wire::{BlockEvent, Tick};
+use crate::wire::{BlockEvent, ConfigChanged, Tick};
 
 /// A viewer that takes nothing for this long is closed.
 pub const PROGRESS_TIME_MAX: Duration = Duration::from_secs(10);
@@ -179,6 +179,11 @@ impl Hub {
         };
         tokio::spawn(viewer.run(since));
         Ok(Body::from_stream(ReceiverStream::new(receiver)))
+    }
+
+    /// Says that the runtime's configuration has changed.
+    pub fn configured(&self, changed: &ConfigChanged) {
+        self.announce("config", changed);
     }
 
     /// Sends an event to whoever watches.

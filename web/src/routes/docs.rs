@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::limits::{Limit, Place, TABLE};
+use crate::limits::{Limit, Place, TABLE, Zero};
 use crate::state::AppState;
 
 const FAVICON: &str = include_str!("favicon.svg");
@@ -144,8 +144,12 @@ fn state(limit: &Limit, schema: &mut Value) {
         schema["minLength"] = json!(limit.min);
         schema["maxLength"] = json!(limit.max);
     } else {
-        schema["minimum"] = json!(limit.min);
+        schema["minimum"] = json!(limit.least());
         schema["maximum"] = json!(limit.max);
+        if limit.zero == Zero::IsNever {
+            // Zero and the range, nothing between.
+            schema["anyOf"] = json!([{ "const": 0 }, { "minimum": limit.min }]);
+        }
     }
     if let Some(default) = limit.default {
         schema["default"] = json!(default);

@@ -22,7 +22,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 /// Watch live
 ///
 /// Server-sent events. `tick` (with `id: <boot>-<n>`) is a whole sample, ten a second; `run` is a run's record after each
-/// change; `block` is an appended block; `reset` says that samples or events were missed for good (another process, more
+/// change; `block` is an appended block; `config` is a change of the runtime's configuration; `reset` says that samples or events were missed for good (another process, more
 /// than 60 s ago, or a reader far behind): read runs and blocks anew; `bye` says that the service is ending. A reader that
 /// is slower than ten samples a second gets the newest one only, with the number it missed in `skipped`; one that takes
 /// nothing for 10 s is closed.
@@ -32,7 +32,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
     tag = "watch",
     params(("Last-Event-ID" = Option<String>, Header, description = "`<boot>-<n>` of the last sample seen; up to 60 s are sent again")),
     responses(
-        (status = 200, description = "the stream; the schema is the data of `tick` and of `block`", content(
+        (status = 200, description = "the stream; the schema is the data of `tick` and of `block`; that of `config` is `ConfigChanged`", content(
             (Tick = "text/event-stream"),
             (BlockEvent = "application/json"),
         )),

@@ -46,7 +46,8 @@ struct Asked {
     difficulty: Option<Int>,
     /// `chain` (the default): each routine appends a block of its own. `race`: all search for one block.
     mode: Option<String>,
-    /// Nonces that a routine tries in one turn.
+    /// Nonces that a routine tries in one turn. 0: it never gives way, until it has found a block, the tip has moved or the
+    /// run ends, unless it is made to.
     #[schema(value_type = Option<u64>)]
     yield_every: Option<Int>,
 }

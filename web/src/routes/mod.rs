@@ -12,6 +12,7 @@ use crate::state::AppState;
 
 pub mod bench;
 pub mod blocks;
+pub mod config;
 pub mod crowd;
 pub mod docs;
 pub mod events;
@@ -20,6 +21,7 @@ pub mod gc;
 pub mod health;
 pub mod history;
 pub mod io;
+pub mod labs;
 pub mod metrics;
 pub mod mine;
 pub mod pprof;
@@ -41,6 +43,7 @@ fn described() -> OpenApiRouter<AppState> {
         gc::routes(),
         profiles::routes(),
         crowd::routes(),
+        labs::routes(),
         faults::routes(),
         bench::routes(),
         runs::routes(),
@@ -51,6 +54,7 @@ fn described() -> OpenApiRouter<AppState> {
         io::routes(),
         routines::routes(),
         runtime::routes(),
+        config::routes(),
         pprof::routes(),
         metrics::routes(),
         health::routes(),

@@ -54,6 +54,10 @@ struct Asked {
     /// How long kept blocks are held after the last allocation.
     #[schema(value_type = Option<u64>)]
     hold_ms: Option<Int>,
+    /// Blocks that a routine makes before it gives way; it does so after each MiB too. 0: it never does, and makes all of
+    /// them in one turn, unless it is made to give way.
+    #[schema(value_type = Option<u64>)]
+    yield_every: Option<Int>,
 }
 
 /// The request with its defaults, as the run's record shows it.
@@ -64,6 +68,7 @@ struct Resolved {
     pattern: &'static str,
     block_kb: u64,
     hold_ms: u64,
+    yield_every: u64,
 }
 
 /// What the allocations did.
@@ -155,6 +160,7 @@ async fn stress(
         )?,
         block_kb: limits::STRESS_BLOCK_KB.check(asked.block_kb)?,
         hold_ms: limits::STRESS_HOLD_MS.check(asked.hold_ms)?,
+        yield_every: limits::STRESS_YIELD_EVERY.check(asked.yield_every)?,
     };
     let plan = stress::check(&request, available_memory());
     let plan = plan.map_err(|exceeded| workload::limit_exceeded(&exceeded))?;
@@ -164,6 +170,7 @@ async fn stress(
         pattern: request.pattern.name(),
         block_kb: request.block_kb,
         hold_ms: request.hold_ms,
+        yield_every: request.yield_every,
     };
     let admitted = state
         .runs

@@ -68,6 +68,8 @@ pub enum RunKind {
     GcFinalizers,
     /// `POST /api/v1/crowd`
     Crowd,
+    /// `POST /api/v1/labs`
+    Lab,
     /// `POST /api/v1/bench`
     Bench,
     /// A timed profile.
@@ -84,6 +86,7 @@ impl RunKind {
             RunKind::GcBenchmark => "gc_benchmark",
             RunKind::GcFinalizers => "gc_finalizers",
             RunKind::Crowd => "crowd",
+            RunKind::Lab => "lab",
             RunKind::Bench => "bench",
             RunKind::Profile => "profile",
         }

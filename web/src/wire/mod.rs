@@ -5,6 +5,7 @@
 
 mod bench;
 mod block;
+mod config;
 mod extra;
 mod lanes;
 mod outside;
@@ -13,6 +14,7 @@ mod words;
 
 pub use bench::{BenchMachine, BenchResult, bench_json};
 pub use block::{BlockEvent, BlockWire};
+pub use config::{ConfigChanged, ConfigWire, SettingChange, differences};
 pub use extra::extra;
 pub use lanes::{CellWire, Lanes, Sites, StealWire};
 pub use outside::{BlockingPool, Io, Timers};

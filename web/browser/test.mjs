@@ -232,6 +232,53 @@ step('a run is cancelled from its card', async ({ page }) => {
   await page.waitForFunction(() => [...document.querySelectorAll('#cards .card')].some((c) => c.dataset.state === 'cancelled'));
 });
 
+step('hogs are started, seen in the lanes, and their witness is in the list', async ({ page }) => {
+  await page.click('[data-launch="lab"] [data-more]');
+  await page.fill('#lab-ms', '60');
+  await page.click('#form-lab [type="submit"]');
+  await page.waitForFunction(() => /spin, 16 routines/.test(document.querySelector('#cards').textContent));
+  await page.waitForFunction(() => /spin: others .+ late/.test(document.querySelector('#runs-table').textContent));
+  await page.keyboard.press('Escape');
+});
+
+step('blocking calls and deadlines have their panels', async ({ page }) => {
+  await page.click('[data-launch="lab"] [data-more]');
+  await page.selectOption('#lab-kind', 'blocking-pool');
+  await page.fill('#lab-ms', '1500');
+  await page.fill('#lab-routines', '12');
+  await page.click('#form-lab [type="submit"]');
+  await page.waitForFunction(() => /calls running12/.test(document.querySelector('#io [data-readout]').textContent));
+  assert.match(await page.textContent('#io-figure'), /12 of at most \d+ threads/);
+  await page.waitForFunction(() => /^[1-9][\d,]* served/.test(document.querySelector('#timers-figure').textContent));
+  const { pool, timers } = await ask(page, '/api/v1/io');
+  assert.equal(pool.submitted, pool.queued + pool.running + pool.done + pool.withdrawn);
+  assert.ok(timers.served > 0);
+  for (const panel of ['io', 'timers']) await page.locator(`#${panel}`).screenshot({ path: path.join(SHOTS, `${panel}.png`) });
+  await page.selectOption('#lab-kind', 'spin');
+  await page.click('#form-lab [data-close]');
+});
+
+step('a setting is changed, refused in the service’s words, and marked', async ({ page, expectErrors }) => {
+  const slice = async () => (await ask(page, '/api/v1/config')).config.slice_ms;
+  await page.fill('#config-slice_ms', '7');
+  assert.match(await page.textContent('#config-curl'), /-X PATCH .*\{"slice_ms":7\}/);
+  await page.click('#config-apply');
+  await page.waitForFunction(() => /slice_ms 10 → 7/.test(document.querySelector('#config-past').textContent));
+  assert.equal(await slice(), 7);
+  expectErrors(/422/);
+  await page.fill('#config-slice_ms', '700');
+  await page.click('#config-apply');
+  await page.waitForSelector('#config-slice_ms-error:not([hidden])');
+  assert.match(await page.textContent('#config-slice_ms-error'), /between 1 and 100/);
+  expectErrors(null);
+  await page.click('#config-reset');
+  assert.equal(await page.inputValue('#config-slice_ms'), '7');
+  // What somebody else changes appears here too.
+  await page.evaluate(() => fetch('/api/v1/config', { method: 'PATCH', headers: { 'Content-Type': 'application/json' }, body: '{"slice_ms":10}' }));
+  await page.waitForFunction(() => document.querySelector('#config-slice_ms').value === '10');
+  await page.locator('#config').screenshot({ path: path.join(SHOTS, 'config.png') });
+});
+
 step('a bench shows its bars, and stays in the history', async ({ page, expectErrors }) => {
   const bench = async (name, rounds) => {
     await page.selectOption('#bench-name', name);

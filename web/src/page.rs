@@ -13,7 +13,7 @@ use axum::routing::get;
 use crate::error::ApiError;
 use crate::routes::runtime::{COMMIT, VERSION};
 use crate::state::AppState;
-use crate::wire::{self, Tick, Worker};
+use crate::wire::{self, ConfigWire, Tick, Worker};
 
 mod assets;
 mod view;
@@ -36,7 +36,8 @@ pub fn routes() -> Router<AppState> {
 
 async fn page(State(state): State<AppState>) -> Result<Response, ApiError> {
     let tick = Tick::figures(&state.observatory.latest());
-    let html = render(&tick, state.workers.source).map_err(ApiError::internal)?;
+    let config = ConfigWire::from(&state.runtime.config());
+    let html = render(&tick, &config, state.workers.source).map_err(ApiError::internal)?;
     let mut response = Html(html).into_response();
     response
         .headers_mut()
@@ -49,7 +50,7 @@ async fn guide() -> Response {
     (plain, GUIDE).into_response()
 }
 
-fn render(tick: &Tick, workers_source: &str) -> Result<String, askama::Error> {
+fn render(tick: &Tick, config: &ConfigWire, workers_source: &str) -> Result<String, askama::Error> {
     Page {
         version: VERSION,
         commit: COMMIT,
@@ -91,6 +92,8 @@ fn render(tick: &Tick, workers_source: &str) -> Result<String, askama::Error> {
                 grouped(tick.io.as_ref().map_or(0, |io| io.sockets)),
             ),
         ],
+        config_rows: config_rows(config),
+        settings: view::settings(),
         timer_rows: vec![
             row("kept", grouped(tick.timers.pending)),
             row("served", UNKNOWN),
@@ -147,6 +150,24 @@ fn worker_row(worker: &Worker) -> WorkerRow {
             count(worker.keyed),
             format!("{:.2} s", worker.busy_ns as f64 / 1e9),
         ],
+    }
+}
+
+/// Every setting by its name in the API.
+fn config_rows(config: &ConfigWire) -> Vec<Row> {
+    let word = |value: &serde_json::Value| match value {
+        serde_json::Value::Bool(true) => "on".to_owned(),
+        serde_json::Value::Bool(false) => "off".to_owned(),
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match serde_json::to_value(config) {
+        Ok(serde_json::Value::Object(fields)) => fields
+            .iter()
+            .map(|(name, value)| row(name.as_str(), word(value)))
+            .collect(),
+        // Plain numbers and words: always an object.
+        _ => Vec::new(),
     }
 }
 

@@ -111,13 +111,20 @@ async fn the_forms_have_the_bounds_of_the_table() {
         ("stress-hold_ms", &limits::STRESS_HOLD_MS),
         ("crowd-routines", &limits::CROWD_ROUTINES),
         ("crowd-sleep_ms", &limits::CROWD_SLEEP_MS),
+        ("stress-yield_every", &limits::STRESS_YIELD_EVERY),
+        ("lab-routines", &limits::LAB_ROUTINES),
+        ("lab-ms", &limits::LAB_MS),
         ("bench-rounds", &limits::BENCH_ROUNDS),
     ] {
         let input = html
             .split("<input ")
             .find(|input| input.starts_with(&format!("id=\"{id}\"")))
             .unwrap_or_else(|| panic!("no input {id}"));
-        assert_eq!(attributes(input, "min")[0], limit.min.to_string(), "{id}");
+        assert_eq!(
+            attributes(input, "min")[0],
+            limit.least().to_string(),
+            "{id}"
+        );
         assert_eq!(attributes(input, "max")[0], limit.max.to_string(), "{id}");
         let value: u64 = attributes(input, "value")[0].parse().expect("a number");
         assert!((limit.min..=limit.max).contains(&value), "{id}");

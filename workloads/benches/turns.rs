@@ -24,6 +24,7 @@ fn main() {
             pattern,
             block_kb,
             hold_ms: 0,
+            yield_every: stress::YIELD_EVERY.default,
         };
         stress::check(&request, None).expect("within limits")
     };

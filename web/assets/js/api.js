@@ -41,6 +41,12 @@ export async function start(path, body) {
   return response.json();
 }
 
+/** Changes a resource. Answers with what the service sent. */
+export async function patch(path, body) {
+  const response = await ask(path, { method: 'PATCH', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+  return response.json();
+}
+
 export async function cancelRun(id) {
   return (await ask(`/api/v1/runs/${encodeURIComponent(id)}`, { method: 'DELETE' })).json();
 }

@@ -89,7 +89,7 @@ export class Cards {
 
   #fill(card, run) {
     const going = run.state === 'running' || run.state === 'queued';
-    const kind = run.kind === 'mine' && isRace(run) ? 'race' : run.kind.replace('_', ' ');
+    const kind = run.kind === 'mine' && isRace(run) ? 'race' : run.kind === 'lab' ? visible(run.request?.kind ?? 'lab', 20) : run.kind.replace('_', ' ');
     const routines = routinesOf(run);
     card.root.dataset.state = run.state;
     text(card.title, `${kind}${routines > 0 ? `, ${plural(routines, 'routine')}` : ''}${run.source === 'api' ? ' · API' : ''}`);

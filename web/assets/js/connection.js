@@ -46,6 +46,7 @@ export class Connection {
     });
     event('run', (run) => this.store.run(run));
     event('block', (block) => this.store.block(block));
+    event('config', (change) => this.store.configured(change));
     event('reset', () => this.store.emit('reset'));
     event('bye', () => {
       this.#close();

@@ -14,8 +14,8 @@ export function plainJson(value) {
  * @param origin the page's own origin: the address that was shown to work
  * @param loopback false when the service wants its token; the line then reads it from the environment
  */
-export function curlLine({ origin, path, body, loopback = true, asynchronous = true }) {
-  const words = ['curl', '-X', 'POST', shellQuote(origin + path)];
+export function curlLine({ method = 'POST', origin, path, body, loopback = true, asynchronous = true }) {
+  const words = ['curl', '-X', method, shellQuote(origin + path)];
   if (!loopback) words.push('-H', '"Authorization: Bearer $OPENWORK_TOKEN"');
   if (asynchronous) words.push('-H', shellQuote('Prefer: respond-async'));
   words.push('-d', shellQuote(plainJson(body)));

@@ -48,6 +48,7 @@ export class LanesChart {
 
     store.on('tick', () => this.#tick());
     store.on('history', () => this.dirty(true));
+    store.on('marks', () => this.dirty());
     store.on('missed', () => this.backfill());
     store.on('restart', () => { this.order = []; this.dirty(true); this.backfill(); });
     store.on('runs', () => { if (this.classes.mode === 'run') this.#legend(); });

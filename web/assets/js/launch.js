@@ -9,7 +9,7 @@ import { duration } from './format.js';
 /** What one click on a mining button should take, in seconds, on the machine at hand. */
 const WATCHABLE_S = 4;
 
-const FIXED = { mine: { mode: 'chain' }, race: { mode: 'race' }, stress: {}, crowd: {} };
+const FIXED = { mine: { mode: 'chain' }, race: { mode: 'race' }, stress: {}, crowd: {}, lab: {} };
 
 export class Launch {
   constructor({ store }) {

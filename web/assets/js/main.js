@@ -4,6 +4,7 @@ import { get } from './api.js';
 import { Benches } from './bench.js';
 import { Cards } from './cards.js';
 import { Chain } from './chain.js';
+import { Config } from './config.js';
 import { Connection } from './connection.js';
 import { $$ } from './dom.js';
 import { Drawer } from './drawer.js';
@@ -47,6 +48,7 @@ const stacks = new Stacks(context);
 const chain = new Chain({ store, drawer });
 const profile = new Profile(context);
 const benches = new Benches({ store });
+const config = new Config({ store });
 const runs = new Runs({ store, view });
 new Cards({ store });
 new Sentence({ store, connection });
@@ -54,7 +56,7 @@ const header = new Header({ store, view, connection });
 const launch = new Launch({ store });
 const foot = new Foot({ store });
 
-const twins = [lanes, ...charts, steals, stacks, chain, profile, benches].map((part) => part.panel);
+const twins = [lanes, ...charts, steals, stacks, config, chain, profile, benches].map((part) => part.panel);
 const toggleTables = () => {
   const on = !twins.every((panel) => panel.asTable);
   for (const panel of twins) panel.showTable(on);
@@ -84,6 +86,7 @@ function reread() {
   chain.load();
   profile.load();
   benches.load();
+  config.load();
 }
 
 let begun = false;
@@ -98,14 +101,18 @@ store.on('tick', () => {
 store.on('restart', () => {
   runtimeFacts();
   profile.load();
+  config.load();
 });
-store.on('reset', pastOfThisBoot);
+store.on('reset', () => {
+  pastOfThisBoot();
+  config.load();
+});
 store.on('connection', () => {
   if (connection.state === 'live' && begun) runs.load();
   frames.ask();
 });
 
-const everySecond = [header, lanes, steals, stacks, chain, profile, benches, foot, ...charts.map((chart) => chart.panel)];
+const everySecond = [header, lanes, steals, stacks, config, chain, profile, benches, foot, ...charts.map((chart) => chart.panel)];
 setInterval(() => {
   if (document.hidden) return;
   for (const part of everySecond) {

@@ -150,6 +150,7 @@ function figureOf(run) {
   }
   const main = run.kind === 'bench' ? mainFigure(r) : null;
   if (main) return `${figure(main.median, main.unit)} per ${r.operation}`;
+  if (run.kind === 'lab') return `${visible(r.kind, 20)}: others ${typeof r.witness_late_p99_ms === 'number' ? duration(r.witness_late_p99_ms * 1e6) : UNKNOWN} late (p99)`;
   if (typeof r.throughput_mb_per_sec === 'number') return `${short(r.throughput_mb_per_sec)} MB/s`;
   if (typeof r.resident_bytes_per_routine === 'number') return `${bytes(r.resident_bytes_per_routine)} each`;
   if (typeof r.finalizers_executed === 'number') return `${count(r.finalizers_executed)} executed`;

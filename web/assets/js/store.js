@@ -4,6 +4,7 @@ import { Ring } from './ring.js';
 import { Timebase } from './timebase.js';
 import { Lanes } from './cells.js';
 import { rowOf, widthFor } from './columns.js';
+import { words } from './words.js';
 
 /** Ten minutes at ten ticks a second. */
 const ROWS = 6000;
@@ -15,6 +16,7 @@ const GAP_NS = 1.6e9;
 const MATRICES = 700;
 const RUNS_KEPT = 100;
 const BLOCKS_KEPT = 12;
+const MARKS_KEPT = 100;
 
 export class Store {
   constructor() {
@@ -27,6 +29,7 @@ export class Store {
     this.latestTime = NaN;
     this.boot = null;
     this.restarts = [];
+    this.marks = [];
     this.runs = new Map();
     this.blocks = [];
     this.verified = null;
@@ -158,6 +161,17 @@ export class Store {
     if (this.blocks.some((known) => known.index === block.index && known.hash === block.hash)) return;
     this.blocks = [block, ...this.blocks].sort((a, b) => b.index - a.index).slice(0, BLOCKS_KEPT);
     this.emit('blocks', block);
+  }
+
+  /** A change of the configuration: a mark on every chart. */
+  configured({ at_ns: at, changes }, isNews = true) {
+    const { boot } = this;
+    if (!boot || this.marks.some((mark) => mark.boot === boot.index && mark.at === at)) return;
+    this.marks.push({ boot: boot.index, at, time: at + boot.offset, words: words(changes) });
+    this.marks.sort((a, b) => a.time - b.time);
+    if (this.marks.length > MARKS_KEPT) this.marks.shift();
+    if (isNews) this.emit('config');
+    this.emit('marks');
   }
 
   /** The steal matrix as it grew in [from, to]: the difference of two cumulative ones. */

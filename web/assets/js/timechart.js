@@ -51,6 +51,7 @@ export class TimeChart {
       if (performance.now() - (this.readAt ?? -1e9) > 250) this.#readout();
     });
     store.on('history', () => this.dirty());
+    store.on('marks', () => this.dirty());
     follow(this.panel.canvas, { view, plot: () => [this.left, this.right], say: (time) => this.say(time) });
     frames.add(this);
   }
@@ -376,7 +377,7 @@ export function halo(c, words, x, y) {
   c.fillText(words, x, y);
 }
 
-/** What all pictures of time have in common: a run that was marked, restarts, the cursor. */
+/** What all pictures of time have in common: a run that was marked, restarts, changes of the configuration, the cursor. */
 export function overlay(c, { canvas, store, view, x, left, right, top, bottom, from, to, labelled = false }) {
   if (view.marked) {
     const span = store.runSpan(view.marked);
@@ -405,6 +406,30 @@ export function overlay(c, { canvas, store, view, x, left, right, top, bottom, f
       c.textBaseline = 'top';
       c.textAlign = at > (left + right) / 2 ? 'right' : 'left';
       halo(c, `Server restarted ${clock(wall)}`, at + (c.textAlign === 'right' ? -6 : 6), top + 2);
+    }
+  }
+  for (const { time, words } of store.marks) {
+    if (time < from || time > to) continue;
+    const at = canvas.crisp(x(time));
+    c.strokeStyle = c.fillStyle = theme.accent;
+    c.lineWidth = theme.stroke;
+    c.setLineDash([2, 3]);
+    c.beginPath();
+    c.moveTo(at, top);
+    c.lineTo(at, bottom);
+    c.stroke();
+    c.setLineDash([]);
+    c.beginPath();
+    c.moveTo(at - 4 * theme.scale, top);
+    c.lineTo(at + 4 * theme.scale, top);
+    c.lineTo(at, top + 6 * theme.scale);
+    c.closePath();
+    c.fill();
+    if (labelled) {
+      c.font = theme.font(11, 600);
+      c.textBaseline = 'top';
+      c.textAlign = at > (left + right) / 2 ? 'right' : 'left';
+      halo(c, words, at + (c.textAlign === 'right' ? -7 : 7), top + 2);
     }
   }
   if (view.cursor !== null && view.cursor >= from && view.cursor <= to) {

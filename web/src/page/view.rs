@@ -1,4 +1,4 @@
-//! What the template shows: plain values, and the four things a visitor can start with one click.
+//! What the template shows: plain values, and what a visitor can start with one click.
 
 use askama::Template;
 use openwork_bench::{Bench, short};
@@ -27,6 +27,8 @@ pub(super) struct Page {
     pub(super) stack_rows: Vec<Row>,
     pub(super) io_rows: Vec<Row>,
     pub(super) timer_rows: Vec<Row>,
+    pub(super) config_rows: Vec<Row>,
+    pub(super) settings: Vec<Field>,
 }
 
 /// A named figure of a table twin.
@@ -64,6 +66,8 @@ pub(super) struct Field {
     pub(super) min: u64,
     pub(super) max: u64,
     pub(super) hint: String,
+    /// Of a choice: each value, what it says, and whether it is the one taken.
+    pub(super) options: Vec<(&'static str, &'static str, bool)>,
 }
 
 /// Benches with something in common.
@@ -108,6 +112,7 @@ fn text(name: &'static str, label: &'static str, value: &str, limit: &Limit) -> 
         min: limit.min,
         max: limit.max,
         hint: format!("up to {} KiB", limit.max >> 10),
+        options: Vec::new(),
     }
 }
 
@@ -117,18 +122,93 @@ fn number(name: &'static str, label: &'static str, value: u64, limit: &Limit) ->
         label,
         kind: "number",
         value: value.to_string(),
-        min: limit.min,
+        min: limit.least(),
         max: limit.max,
         hint: format!(
-            "{} to {} {}",
+            "{}{} to {} {}",
+            if limit.least() == limit.min {
+                ""
+            } else {
+                "0: never; "
+            },
             grouped(limit.min),
             grouped(limit.max),
             limit.unit
         ),
+        options: Vec::new(),
     }
 }
 
-/// The four starts. Their values are safe on a small machine; a difficulty the page may raise to what takes a few
+fn choice(
+    name: &'static str,
+    label: &'static str,
+    hint: &str,
+    options: Vec<(&'static str, &'static str, bool)>,
+) -> Field {
+    Field {
+        name,
+        label,
+        kind: "choice",
+        value: String::new(),
+        min: 0,
+        max: 0,
+        hint: hint.to_owned(),
+        options,
+    }
+}
+
+/// The settings that can be changed while everything runs, in the order of the form. What they are now, and the words of
+/// the choices, the page asks for.
+pub(super) fn settings() -> Vec<Field> {
+    let one_of = |name, label, hint| choice(name, label, hint, Vec::new());
+    let switch = |name, label, hint: &str| Field {
+        kind: "switch",
+        ..choice(name, label, hint, Vec::new())
+    };
+    let bounded = |name, label, limit: &Limit| Field {
+        value: String::new(),
+        ..number(name, label, limit.min, limit)
+    };
+    vec![
+        one_of(
+            "preemption",
+            "Preemption",
+            "of what runs on while others wait",
+        ),
+        bounded("slice_ms", "Slice", &limits::CONFIG_SLICE_MS),
+        switch(
+            "hand_off",
+            "Hand-off",
+            "of the worker of a thread blocked in the kernel",
+        ),
+        bounded("workers", "Workers", &limits::CONFIG_WORKERS),
+        bounded(
+            "max_threads",
+            "Threads at most",
+            &limits::CONFIG_MAX_THREADS,
+        ),
+        one_of("placement", "Placement", "where fresh routines are queued"),
+        one_of("victims", "Victims", "whom idle workers steal from first"),
+        one_of("steal", "Steal", "how much they take"),
+        switch(
+            "rebalance",
+            "Rebalance",
+            "move work from those with too much",
+        ),
+        Field {
+            kind: "ratio",
+            hint: "1.1 to 100 times the mean is too much".to_owned(),
+            ..choice("rebalance_ratio", "Too much is", "", Vec::new())
+        },
+        bounded(
+            "rebalance_period_ms",
+            "Looked at every",
+            &limits::CONFIG_REBALANCE_PERIOD_MS,
+        ),
+    ]
+}
+
+/// The starts. Their values are safe on a small machine; a difficulty the page may raise to what takes a few
 /// seconds at the rate this machine was measured to hash.
 pub(super) fn launchers() -> Vec<Launcher> {
     vec![
@@ -214,15 +294,22 @@ pub(super) fn launchers() -> Vec<Launcher> {
                     4000,
                     &limits::STRESS_HOLD_MS,
                 ),
-                Field {
-                    name: "pattern",
-                    label: "Pattern",
-                    kind: "pattern",
-                    value: String::new(),
-                    min: 0,
-                    max: 0,
-                    hint: "what happens to a block".to_owned(),
-                },
+                number(
+                    "yield_every",
+                    "Gives way every",
+                    10,
+                    &limits::STRESS_YIELD_EVERY,
+                ),
+                choice(
+                    "pattern",
+                    "Pattern",
+                    "what happens to a block",
+                    vec![
+                        ("short-lived", "short-lived: hash and drop", false),
+                        ("long-lived", "long-lived: keep to the end", true),
+                        ("mixed", "mixed: keep every other one", false),
+                    ],
+                ),
             ],
         },
         Launcher {
@@ -234,6 +321,36 @@ pub(super) fn launchers() -> Vec<Launcher> {
             fields: vec![
                 number("routines", "Routines", 100_000, &limits::CROWD_ROUTINES),
                 number("sleep_ms", "Each sleeps for", 5000, &limits::CROWD_SLEEP_MS),
+            ],
+        },
+        Launcher {
+            id: "lab",
+            title: "16 hogs",
+            about: "loops that never give way",
+            verb: "Suffer",
+            path: "/api/v1/labs",
+            fields: vec![
+                choice(
+                    "kind",
+                    "What they do",
+                    "beside them a witness sleeps 10 ms again and again",
+                    vec![
+                        ("spin", "spin: compute, never call the runtime", true),
+                        ("blocking-call", "blocking-call: sleep in the kernel", false),
+                        (
+                            "blocking-pool",
+                            "blocking-pool: the same on the pool",
+                            false,
+                        ),
+                        (
+                            "imbalance",
+                            "imbalance: a tenth has ten times the work",
+                            false,
+                        ),
+                    ],
+                ),
+                number("routines", "Routines", 16, &limits::LAB_ROUTINES),
+                number("ms", "Each for", 400, &limits::LAB_MS),
             ],
         },
     ]

@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_deque::{Injector, Worker as LocalQueue};
+use crossbeam_deque::Injector;
 
 use crate::blocking::pool::{self, Pool, PoolConfig};
 use crate::config::{
@@ -16,7 +16,6 @@ use crate::config::{
     VictimOrder,
 };
 use crate::monitor::{self, Monitor, Watch};
-use crate::routine::RoutineRef;
 use crate::routine::slab::Slabs;
 use crate::runtime::Runtime;
 use crate::scheduler::idle::{Idle, WORKERS_MAX};
@@ -29,6 +28,7 @@ use crate::scheduler::stack_waiters::StackWaiters;
 use crate::scheduler::stats::{ForeignStats, WorkerStats};
 use crate::scheduler::threads::Threads;
 use crate::scheduler::timers::Timers;
+use crate::scheduler::worker::deque::Deque;
 use crate::scheduler::{PanicLog, Shared, WorkerShared, worker};
 use crate::snapshot::{GuardMode, IoBackend};
 use crate::stack::{StackArena, StackClass, StackConfig};
@@ -347,10 +347,7 @@ impl RuntimeBuilder {
     }
 
     /// Everything but the threads: the common part, and a deque for each worker.
-    pub(crate) fn prepare(
-        self,
-        purpose: Purpose,
-    ) -> Result<(Arc<Shared>, Vec<LocalQueue<RoutineRef>>), BuildError> {
+    pub(crate) fn prepare(self, purpose: Purpose) -> Result<(Arc<Shared>, Vec<Deque>), BuildError> {
         time::now_ns();
         let count = match self.workers {
             Some(count) => count,
@@ -394,7 +391,7 @@ impl RuntimeBuilder {
         };
         #[cfg(not(portable))]
         crate::stack::overflow::install(crate::current::overflow_facts);
-        let queues: Vec<_> = (0..count).map(|_| LocalQueue::new_fifo()).collect();
+        let queues: Vec<_> = (0..count).map(|_| Deque::new()).collect();
         let number = holder::number_runtime();
         let watch = Arc::new(Watch::new());
         let shared = Arc::new(Shared {
@@ -404,7 +401,7 @@ impl RuntimeBuilder {
             workers: queues
                 .iter()
                 .map(|queue| WorkerShared {
-                    stealer: queue.stealer(),
+                    stealer: queue.stealers(),
                     inbox: Inbox::new(),
                     own: SharedLists::new(),
                     home: AtomicU32::new(0),
@@ -451,10 +448,7 @@ pub(crate) enum Purpose {
     Exploration(Option<Arc<StackArena>>),
 }
 
-fn start_threads(
-    shared: Arc<Shared>,
-    queues: Vec<LocalQueue<RoutineRef>>,
-) -> Result<Runtime, BuildError> {
+fn start_threads(shared: Arc<Shared>, queues: Vec<Deque>) -> Result<Runtime, BuildError> {
     let count = queues.len();
     for (index, queue) in queues.into_iter().enumerate() {
         shared.add_worker(index as u32, queue);

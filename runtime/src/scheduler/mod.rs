@@ -33,7 +33,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crossbeam_deque::{Injector, Stealer};
+use crossbeam_deque::Injector;
 
 use crate::blocking::pool::Pool;
 use crate::config::Tunables;
@@ -41,6 +41,7 @@ use crate::monitor::Monitor;
 use crate::poller::Poller;
 use crate::routine::RoutineRef;
 use crate::routine::slab::Slabs;
+use crate::scheduler::worker::deque::Stealers;
 use crate::snapshot::{IoBackend, PanicRecord, RingRead, Source};
 use crate::stack::{StackArena, StackClass};
 use crate::trace::Recorder;
@@ -89,7 +90,7 @@ pub(crate) struct Shared {
 
 /// What others may touch of a worker. Its holder's own part is [`worker::WorkerCore`].
 pub(crate) struct WorkerShared {
-    pub(crate) stealer: Stealer<RoutineRef>,
+    pub(crate) stealer: Stealers,
     /// Fresh routines that a key brings here.
     pub(crate) inbox: Inbox,
     /// Other common routines that it alone is to run: those from the inbox, and futures that a deadline or

@@ -50,6 +50,12 @@ impl Parker {
         self.woken()
     }
 
+    /// Whether a token lies there: the next sleep would end at once.
+    pub(crate) fn has_token(&self) -> bool {
+        // Relaxed: a hint; `park` takes it.
+        self.0.0.load(Relaxed) != EMPTY
+    }
+
     /// As [`park`](Self::park), but sleeps by calling `sleep`, which must end when the `ring` of
     /// [`wake`](Self::wake) is called during it, or was called since it ended the last time.
     pub(crate) fn park_elsewhere(&self, sleep: impl FnOnce()) -> Woken {

@@ -11,8 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use crossbeam_deque::Worker as LocalQueue;
-
 use super::WorkerCore;
 use crate::deterministic::strategy::{AtPoint, Chooser};
 use crate::routine::{RoutineRef, waker};
@@ -20,6 +18,7 @@ use crate::scheduler::Shared;
 use crate::scheduler::block::{self, Context};
 use crate::scheduler::explore::{Exploration, Live};
 use crate::scheduler::timers::NEVER;
+use crate::scheduler::worker::deque::Deque;
 use crate::snapshot::{RoutineKind, RoutineState, RoutineView, Source};
 use crate::stack::StackPool;
 
@@ -53,7 +52,7 @@ impl Explored {
     /// arena.
     pub(crate) fn new(
         shared: Arc<Shared>,
-        local: LocalQueue<RoutineRef>,
+        local: Deque,
         stacks: Option<StackPool>,
         seed: u64,
         chooser: Chooser,

@@ -25,7 +25,8 @@ pub(super) const FAIR_TURNS: u32 = 61;
 pub(super) const FAIR_NS: u64 = 1_000_000;
 
 /// Turns in a row that may come from the LIFO slot while others wait: two routines that ready each
-/// other would otherwise keep a worker for themselves.
+/// other would otherwise keep a worker for themselves. One, while fresh ones wait that were spawned here:
+/// they may be the partners of those that run, and are at home here as long as no thief has taken them.
 const LIFO_TURNS_MAX: u32 = 16;
 
 /// Time between a busy worker's looks into the poller. A look is a system call, of about 0.3 us.
@@ -70,7 +71,12 @@ impl WorkerCore {
     /// As [`push_local`](Self::push_local) for a fresh routine, between whose push and the wake of another
     /// worker `look` runs, after a sequentially consistent fence.
     pub(crate) fn push_fresh(&self, routine: RoutineRef, look: impl FnOnce()) {
-        self.push_common(routine, Source::Local);
+        if routine.header().is_normal() {
+            routine.header().set_source(Source::Local);
+            self.local.push_fresh(routine);
+        } else {
+            self.push_common(routine, Source::Local);
+        }
         // Step S2, and the caller's own.
         fence(SeqCst);
         look();
@@ -197,6 +203,7 @@ impl WorkerCore {
         if let Some(worker) = self.shared.monitor.take_overdue() {
             self.serve_for(worker);
         }
+        self.local.forget_generation();
         self.drain_inbox();
         let fair_in = self.fair_in.get() - 1;
         self.fair_in.set(fair_in);
@@ -282,7 +289,7 @@ impl WorkerCore {
         self.fair_next.set(turn.wrapping_add(1));
         self.retry_for_stack().or_else(|| match turn % 3 {
             0 => self.take_injected(),
-            1 => self.local.pop(),
+            1 => self.local.pop_in_rotation(),
             _ => self.pop_unhurried(),
         })
     }
@@ -299,7 +306,7 @@ impl WorkerCore {
         // SAFETY: the slot owned it, so its block is alive.
         let routine = unsafe { RoutineRef::from_ptr(routine) };
         let turns = self.lifo_turns.get() + 1;
-        if turns > LIFO_TURNS_MAX {
+        if turns > LIFO_TURNS_MAX || (turns > 1 && self.local.has_fresh()) {
             self.lifo_turns.set(0);
             self.push_back(routine);
             return None;

@@ -2,6 +2,7 @@
 //! there is none.
 
 mod clock;
+pub(crate) mod deque;
 pub(crate) mod explored;
 mod find;
 mod held;
@@ -30,6 +31,7 @@ use crate::scheduler::stats::{self, WorkerStats};
 pub(crate) use crate::scheduler::threads::section::{with_core, with_core_of};
 use crate::scheduler::threads::{Home, ThreadSlot};
 use crate::scheduler::timers::{NEVER, Timers};
+use crate::scheduler::worker::deque::Deque;
 use crate::scheduler::{Shared, WorkerShared};
 use crate::snapshot::{WaitReason, WorkerState};
 use crate::stack::StackPool;
@@ -71,7 +73,7 @@ pub(crate) struct WorkerCore {
     undated: Cell<bool>,
     pub(crate) blocks: BlockCache,
     ids: Cell<(u64, u64)>,
-    local: LocalQueue<RoutineRef>,
+    local: Deque,
     /// Where loot lands, so that it can be counted before others may take it.
     loot: LocalQueue<RoutineRef>,
     levels: levels::LevelRule,
@@ -120,7 +122,7 @@ pub(crate) unsafe fn main(shared: &Arc<Shared>, index: u32) {
 
 impl Shared {
     /// Makes the worker of this number.
-    pub(crate) fn add_worker(self: &Arc<Shared>, index: u32, local: LocalQueue<RoutineRef>) {
+    pub(crate) fn add_worker(self: &Arc<Shared>, index: u32, local: Deque) {
         let core = Box::new(WorkerCore::new(self.clone(), index, local));
         // Release pairs with the acquire loads of whoever gives the worker to a thread.
         self.cores[index as usize].store(Box::into_raw(core), Release);
@@ -154,22 +156,13 @@ impl Drop for AbortOnUnwind {
 }
 
 impl WorkerCore {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        index: u32,
-        local: LocalQueue<RoutineRef>,
-    ) -> WorkerCore {
+    pub(crate) fn new(shared: Arc<Shared>, index: u32, local: Deque) -> WorkerCore {
         let pool = StackPool::new(shared.arena.clone());
         WorkerCore::with_pool(shared, index, local, pool)
     }
 
     /// With stacks of `shared`'s arena.
-    fn with_pool(
-        shared: Arc<Shared>,
-        index: u32,
-        local: LocalQueue<RoutineRef>,
-        pool: StackPool,
-    ) -> WorkerCore {
+    fn with_pool(shared: Arc<Shared>, index: u32, local: Deque, pool: StackPool) -> WorkerCore {
         WorkerCore {
             index,
             mine: &raw const shared.workers[index as usize],
@@ -407,7 +400,12 @@ impl WorkerCore {
             None
         } else {
             stats::add(&self.stats().parks, 1);
-            let timeout = (deadline != NEVER).then(|| Duration::from_nanos(deadline - now));
+            let now = match nap {
+                None => self.spin_ahead_of_sleep(now, deadline),
+                Some(_) => now,
+            };
+            let timeout =
+                (deadline != NEVER).then(|| Duration::from_nanos(deadline.saturating_sub(now)));
             seat = self.shared.poller().and_then(|poller| poller.take_seat());
             Some(match &mut seat {
                 None => mine.parker.park(timeout),
@@ -444,7 +442,7 @@ impl WorkerCore {
         };
         self.shared.monitor.worker_woke();
         self.set_clock(time::now_ns());
-        self.note_sleep(nap.unwrap_or(0), self.now.get() - now);
+        self.note_sleep(nap.unwrap_or(0), self.now.get() - now, woken);
         self.stats().set_state(WorkerState::Running);
         if let Some(seat) = seat {
             seat.serve();

@@ -108,7 +108,7 @@ impl WorkerCore {
                 StealAmount::One => 1,
                 StealAmount::Adaptive => self.habits.0.get().limit(stealer.len()),
             };
-            match stealer.steal_batch_with_limit_and_pop(&self.loot, limit) {
+            match stealer.steal(&self.loot, limit) {
                 Steal::Success(first) => {
                     first.header().set_source(Source::Stolen);
                     super::find::count_stolen(first);

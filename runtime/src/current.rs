@@ -65,8 +65,8 @@ pub fn current_worker() -> Option<WorkerId> {
     worker::with_core(|core| core.map(|core| WorkerId::new(core.index)))
 }
 
-/// Gives way to whoever waits, be it one that has not begun yet. A cancelled routine unwinds. Does nothing outside a routine, and
-/// while panicking.
+/// Gives way to whoever waits, be it one that has not begun yet; where nobody does, the routine goes on at once. A
+/// cancelled routine unwinds. Does nothing outside a routine, and while panicking.
 ///
 /// ```
 /// # let rt = openwork::Runtime::builder().workers(1).build().unwrap();
@@ -85,8 +85,10 @@ pub fn current_worker() -> Option<WorkerId> {
 pub fn yield_now() {
     if let Context::Routine(me) = block::context() {
         cancel::raise_if_told(me);
-        block::give_way(me);
-        cancel::raise_if_told(me);
+        if !worker::with_core(|core| core.is_some_and(|core| core.passes_yield(me))) {
+            block::give_way(me);
+            cancel::raise_if_told(me);
+        }
     }
 }
 

@@ -164,12 +164,33 @@ impl WorkerCore {
 
     /// Whether somebody else waits for this worker.
     pub(crate) fn others_wait(&self) -> bool {
+        self.others_are_ready() || self.timers().next() <= self.now.get() || self.sockets_wait()
+    }
+
+    /// Whether a routine lies where this worker would find it without asking anybody.
+    #[inline]
+    fn others_are_ready(&self) -> bool {
         self.has_own_work()
             || !self.local.is_empty()
             || !self.shared.injector.is_empty()
             || !self.shared.levels.is_empty()
-            || self.timers().next() <= self.now.get()
-            || self.sockets_wait()
+    }
+
+    /// A yield of the routine that runs: whether it goes on at once, since nobody waits. That counts as a
+    /// yield, but is no turn's end; a look round ends the turn as ever, so deadlines and sockets are served as
+    /// if each were one. While turns are recorded, and in a deterministic run, each is.
+    #[inline]
+    pub(crate) fn passes_yield(&self, me: RoutineRef) -> bool {
+        let fair_in = self.fair_in.get();
+        let passes = fair_in > 1
+            && !self.others_are_ready()
+            && !self.shared.record.load(Relaxed)
+            && self.exploration.is_none();
+        if passes {
+            self.fair_in.set(fair_in - 1);
+            self.count_yield(me.header());
+        }
+        passes
     }
 
     /// Whether sockets are watched and nobody sleeps in the poller: then they may wait for this worker.

@@ -311,7 +311,7 @@ impl WorkerCore {
         }
     }
 
-    fn count_yield(&self, header: &Header) {
+    pub(super) fn count_yield(&self, header: &Header) {
         stats::add(&self.stats().yields, 1);
         if let Some(workload) = header.workload() {
             workload.yields.fetch_add(1, Relaxed);

@@ -295,6 +295,43 @@ impl RoutineKind {
     }
 }
 
+/// What a routine mostly does, judged by what it has done of late.
+///
+/// ```
+/// use openwork::snapshot::RoutineClass;
+///
+/// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
+/// let (tx, rx) = openwork::channel::bounded::<u8>(1);
+/// let echo = rt.spawn(move || rx.iter().count());
+/// (0..100).for_each(|n| tx.send(n).unwrap());
+/// let class = rt.handle().routine(echo.id()).and_then(|view| view.class);
+/// println!("it is {}", class.map_or("not known yet", RoutineClass::name)); // io, most likely
+/// # drop(tx);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RoutineClass {
+    /// It computes: more than a millisecond from one wait to the next, as far as the kernel's ticks tell, or
+    /// it gives way again and again and hardly ever waits.
+    Cpu,
+    /// It waits: for others, for sockets, for time.
+    Io,
+}
+
+impl RoutineClass {
+    /// The word shown to people and programs.
+    ///
+    /// ```
+    /// use openwork::snapshot::RoutineClass;
+    /// assert_eq!([RoutineClass::Cpu, RoutineClass::Io].map(RoutineClass::name), ["cpu", "io"]);
+    /// ```
+    pub const fn name(self) -> &'static str {
+        match self {
+            RoutineClass::Cpu => "cpu",
+            RoutineClass::Io => "io",
+        }
+    }
+}
+
 /// What a worker does.
 ///
 /// ```
@@ -874,6 +911,8 @@ pub struct RoutineView {
     pub turns: u64,
     /// Times it ran on another worker than before.
     pub moves: u64,
+    /// What it mostly does; `None` while there is too little to tell.
+    pub class: Option<RoutineClass>,
     /// Workers it ran on: bit `i` for worker `i`, bit 63 for all from 63 on.
     pub workers_mask: u64,
     /// How it is run.

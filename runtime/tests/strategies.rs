@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use openwork::config::{ConfigChange, StealAmount, VictimOrder};
-use openwork::snapshot::StealRecord;
-use openwork::{Handle, Runtime, Turn, current_worker, spawn, spawn_turns, yield_now};
+use openwork::snapshot::{RoutineClass, StealRecord};
+use openwork::{Handle, Runtime, Turn, current_worker, spawn, spawn_turns, time, yield_now};
 use support::{Gate, Ledger, Random, Watchdog, until};
 
 const LONG: Duration = Duration::from_secs(100);
@@ -198,5 +198,55 @@ fn changes_under_load_lose_nothing() {
             assert_eq!(worker.stolen, worker.stolen_from.iter().sum::<u64>());
             assert!(worker.steals <= worker.stolen);
         }
+    }
+}
+
+/// Who computes is seen to, in turns and in a loop that yields; who waits is seen to wait; who changes is
+/// seen to have changed.
+#[test]
+fn a_class_follows_what_a_routine_does() {
+    let watchdog = Watchdog::new("classes");
+    for record in [false, true] {
+        let rt = support::runtime(2);
+        rt.handle().record_turns(record);
+        watchdog.watch("classes", &rt.handle());
+        let handle = rt.handle();
+        let is = |id, class| {
+            let what = format!("{id:?} is of class {class:?}");
+            until(&what, || {
+                handle.routine(id).and_then(|view| view.class) == Some(class)
+            });
+        };
+        let done = Gate::new();
+        let (turns_end, loop_end, waiter_end) = (done.clone(), done.clone(), done.clone());
+        let turns = rt.spawn_turns((), move |()| match turns_end.is_open() {
+            true => Turn::Done(()),
+            false => Turn::Again,
+        });
+        let yields = rt.spawn(move || {
+            while !loop_end.is_open() {
+                yield_now();
+            }
+        });
+        let computes = Arc::new(AtomicU64::new(0));
+        let busy = computes.clone();
+        let changes = rt.spawn(move || {
+            while !waiter_end.is_open() {
+                let began = time::now_ns();
+                while busy.load(SeqCst) > 0 && time::now_ns() - began < 5_000_000 {
+                    std::hint::spin_loop();
+                }
+                time::sleep(Duration::from_micros(50));
+            }
+        });
+        is(turns.id(), RoutineClass::Cpu);
+        is(yields.id(), RoutineClass::Cpu);
+        is(changes.id(), RoutineClass::Io);
+        computes.store(1, SeqCst);
+        is(changes.id(), RoutineClass::Cpu);
+        computes.store(0, SeqCst);
+        is(changes.id(), RoutineClass::Io);
+        done.open();
+        rt.shutdown(LONG).unwrap();
     }
 }

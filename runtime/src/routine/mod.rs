@@ -40,7 +40,11 @@ use crate::routine::context::StackPart;
 use crate::routine::extra::{Extra, Segments};
 use crate::routine::life::Life;
 use crate::scheduler::Shared;
-use crate::snapshot::{RoutineKind, RoutineState, RoutineView, Source, StackView, WaitReason};
+use crate::scheduler::idle::WORKERS_MAX;
+use crate::scheduler::strategy::class::{self, Deed, Habit};
+use crate::snapshot::{
+    RoutineClass, RoutineKind, RoutineState, RoutineView, Source, StackView, WaitReason,
+};
 use crate::stack::StackClass;
 use crate::workload::{Workload, WorkloadInner};
 
@@ -49,6 +53,10 @@ pub(crate) const BODY_BYTES: usize = 64;
 
 /// No worker, no home.
 pub(crate) const NOBODY: u32 = u32::MAX;
+
+/// In [`Header::last_worker`]: it has not run.
+const NO_WORKER: u16 = u16::MAX;
+const _: () = assert!(WORKERS_MAX < NO_WORKER as usize);
 
 /// In [`Header::home`]: the routine was refused a stack because of the limit.
 const OVER_LIMIT: u32 = u32::MAX - 1;
@@ -77,7 +85,9 @@ pub(crate) struct Header {
     /// How it is run, its priority, and whether a key brings it to a worker.
     kind: AtomicU8,
     pub(crate) class: AtomicU8,
-    last_worker: AtomicU32,
+    last_worker: AtomicU16,
+    /// What it has done of late: see [`class`](crate::scheduler::strategy::class).
+    habit: AtomicU16,
     turns: AtomicU32,
     moves: AtomicU16,
     pub(crate) outcome: AtomicU8,
@@ -229,9 +239,10 @@ impl Header {
         let kind = birth.kind as u8 | ((birth.priority as u8) << PRIORITY_SHIFT) | keyed;
         self.kind.store(kind, Relaxed);
         self.class.store(birth.class.raw(), Relaxed);
-        self.last_worker.store(NOBODY, Relaxed);
+        self.last_worker.store(NO_WORKER, Relaxed);
         self.turns.store(0, Relaxed);
         self.moves.store(0, Relaxed);
+        self.habit.store(0, Relaxed);
         self.outcome.store(body::PENDING, Relaxed);
         self.trimmed.store(false, Relaxed);
         self.vtable.set(Some(birth.vtable));
@@ -402,12 +413,12 @@ impl Header {
     /// A turn begins on `worker`. Only the thread that runs it calls this.
     pub(crate) fn note_turn(&self, worker: u32, now: u64) {
         let last = self.last_worker.load(Relaxed);
-        if last != worker {
-            if last != NOBODY {
+        if u32::from(last) != worker {
+            if last != NO_WORKER {
                 let moves = self.moves.load(Relaxed);
                 self.moves.store(moves.saturating_add(1), Relaxed);
             }
-            self.last_worker.store(worker, Relaxed);
+            self.last_worker.store(worker as u16, Relaxed);
             let bit = 1u64 << worker.min(63);
             self.workers_mask
                 .store(self.workers_mask.load(Relaxed) | bit, Relaxed);
@@ -421,7 +432,19 @@ impl Header {
     /// The worker on which its last turn began.
     pub(crate) fn last_worker(&self) -> Option<WorkerId> {
         let worker = self.last_worker.load(Relaxed);
-        (worker != NOBODY).then(|| WorkerId::new(worker))
+        (worker != NO_WORKER).then(|| WorkerId::new(u32::from(worker)))
+    }
+
+    /// The routine waits, gives way or has used the processor. Only the thread that runs it calls this.
+    #[inline]
+    pub(crate) fn note_habit(&self, deed: Deed) {
+        let habit = Habit::from_bits(self.habit.load(Relaxed));
+        self.habit.store(habit.with(deed).bits(), Relaxed);
+    }
+
+    /// Whether it computes or waits, as far as that can be told.
+    pub(crate) fn behaviour(&self) -> Option<RoutineClass> {
+        Habit::from_bits(self.habit.load(Relaxed)).class(class::tick_ns())
     }
 
     /// The workload's counters.
@@ -526,6 +549,7 @@ impl Header {
             workload: (workload != 0).then(|| WorkloadId::new(workload)),
             turns: u64::from(self.turns.load(Relaxed)),
             moves: u64::from(self.moves.load(Relaxed)),
+            class: self.behaviour(),
             workers_mask: self.workers_mask.load(Relaxed),
             kind: self.kind(),
             priority: self.priority(),

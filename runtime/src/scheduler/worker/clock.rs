@@ -20,18 +20,36 @@
 
 use super::WorkerCore;
 use super::find::FAIR_NS;
+use crate::routine::Header;
 use crate::scheduler::stats;
+use crate::scheduler::strategy::class::{self, Deed};
 use crate::time;
 
 impl WorkerCore {
-    /// A turn has ended that is not recorded. Reads the clock if that is due.
+    /// A turn of this routine has ended that is not recorded. Reads the clock if that is due.
     #[inline]
-    pub(super) fn note_turn_end(&self) {
-        if self.tick.get() != self.ticks.now() {
-            self.read_clock();
+    pub(super) fn note_turn_end(&self, header: &Header) {
+        if self.tick_has_passed() {
+            self.note_ticks(header);
         } else {
             self.undated.set(true);
         }
+    }
+
+    #[inline]
+    pub(super) fn tick_has_passed(&self) -> bool {
+        self.tick.get() != self.ticks.now()
+    }
+
+    /// The tick came in the turn that has just ended: a sample of who uses the processor, for nothing.
+    /// Reads the clock.
+    #[inline(never)]
+    pub(super) fn note_ticks(&self, header: &Header) {
+        let before = self.now.get();
+        self.read_clock();
+        // A long turn counts as many as it had.
+        let ticks = ((self.now.get() - before) / class::tick_ns()).clamp(1, 8);
+        (0..ticks).for_each(|_| header.note_habit(Deed::Tick));
     }
 
     /// Reads the clock after one or more turns.

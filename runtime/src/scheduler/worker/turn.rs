@@ -10,6 +10,7 @@ use crate::routine::context::{self, StackPart};
 use crate::routine::life::CancelLevel;
 use crate::routine::{Header, NOBODY, RoutineRef};
 use crate::scheduler::block::{Commit, Interrupt};
+use crate::scheduler::strategy::class::Deed;
 use crate::scheduler::threads::ThreadSlot;
 use crate::scheduler::{ready, stats};
 use crate::snapshot::{RoutineState, Source, TurnRecord, WaitReason};
@@ -78,7 +79,7 @@ impl WorkerCore {
         if self.shared.record.load(Relaxed) {
             self.record_turn(routine);
         } else {
-            self.note_turn_end();
+            self.note_turn_end(routine.header());
         }
         match end {
             Some(TurnEnd::Ended) => self.after_end(routine, part),
@@ -93,7 +94,11 @@ impl WorkerCore {
     fn record_turn(&self, routine: RoutineRef) {
         // When recording has just been switched on, the turn's start is not known.
         let dated = !self.undated.get();
-        self.read_clock();
+        if self.tick_has_passed() {
+            self.note_ticks(routine.header());
+        } else {
+            self.read_clock();
+        }
         if !dated {
             return;
         }
@@ -263,6 +268,7 @@ impl WorkerCore {
             return;
         }
         header.touch(self.now.get());
+        header.note_habit(Deed::Wait);
         self.stats().count_block(why);
         let ticket = header.life.block(why);
         // From here on a waker may have it; only the exchange inside `wake` gives it back to us. It
@@ -297,6 +303,7 @@ impl WorkerCore {
                 commit,
             } => {
                 header.touch(self.now.get());
+                header.note_habit(Deed::Wait);
                 self.stats().count_block(why);
                 let ticket = header.life.block(why);
                 // SAFETY: the routine's frame lives until it is resumed, which only this thread
@@ -313,6 +320,7 @@ impl WorkerCore {
 
     pub(super) fn count_yield(&self, header: &Header) {
         stats::add(&self.stats().yields, 1);
+        header.note_habit(Deed::Yield);
         if let Some(workload) = header.workload() {
             workload.yields.fetch_add(1, Relaxed);
         }

@@ -133,6 +133,7 @@ mod tests {
                 io: None,
                 rings_on: true,
                 config: Default::default(),
+                strategy_panics: 0,
                 topology: None,
             },
             memory: None,

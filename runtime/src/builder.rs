@@ -12,20 +12,21 @@ use crossbeam_deque::Injector;
 
 use crate::blocking::pool::{self, Pool, PoolConfig};
 use crate::config::{
-    ConfigChange, ConfigError, Placement, Preemption, RuntimeConfig, StealAmount, Tunables,
-    VictimOrder,
+    ConfigChange, ConfigError, Placement, Preemption, RuntimeConfig, StealAmount, Strategy,
+    Tunables, VictimOrder,
 };
 use crate::monitor::{self, Monitor, Watch};
 use crate::routine::slab::Slabs;
 use crate::runtime::Runtime;
 use crate::scheduler::idle::{Idle, WORKERS_MAX};
-use crate::scheduler::inbox::Inbox;
 use crate::scheduler::levels::Levels;
 use crate::scheduler::lists::SharedLists;
 use crate::scheduler::parker::Parker;
 use crate::scheduler::shutdown::End;
 use crate::scheduler::stack_waiters::StackWaiters;
 use crate::scheduler::stats::{ForeignStats, WorkerStats};
+use crate::scheduler::strategy::assigned::Assigned;
+use crate::scheduler::strategy::{Balance, Custom};
 use crate::scheduler::threads::Threads;
 use crate::scheduler::timers::Timers;
 use crate::scheduler::worker::deque::Deque;
@@ -60,6 +61,7 @@ pub struct RuntimeBuilder {
     io_backend: IoBackend,
     pool: PoolConfig,
     config: ConfigChange,
+    strategy: Option<Custom>,
 }
 
 /// Why a runtime could not be started.
@@ -116,6 +118,7 @@ impl RuntimeBuilder {
                 stack_bytes: None,
             },
             config: ConfigChange::default(),
+            strategy: None,
         }
     }
 
@@ -284,6 +287,65 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Whether work is moved from workers that have too much of it to those that have little. Default: no.
+    /// See [`RuntimeConfig::rebalance_ratio`] for what is too much, and
+    /// [`RuntimeConfig::rebalance_period`] for how often that is looked at.
+    ///
+    /// Idle workers steal in any case. What this adds: work also moves between busy workers, and routines
+    /// with a key leave a worker that has too many; see [`Builder::affinity`](crate::Builder::affinity).
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(2).rebalance(true).build().unwrap();
+    /// assert!(rt.handle().config().rebalance);
+    /// ```
+    pub fn rebalance(mut self, on: bool) -> Self {
+        self.config.rebalance = Some(on);
+        self
+    }
+
+    /// How many times the mean is too much, 1.1 to 100. Default: 1.5.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(4).rebalance_ratio(2.0).build().unwrap();
+    /// assert_eq!(rt.handle().config().rebalance_ratio, 2.0);
+    /// ```
+    pub fn rebalance_ratio(mut self, ratio: f64) -> Self {
+        self.config.rebalance_ratio = Some(ratio);
+        self
+    }
+
+    /// How often the workers' loads are compared, 1 ms to 10 s. Default: 10 ms.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let period = Duration::from_millis(50);
+    /// let rt = openwork::Runtime::builder().workers(4).rebalance_period(period).build().unwrap();
+    /// assert_eq!(rt.handle().config().rebalance_period, period);
+    /// ```
+    pub fn rebalance_period(mut self, period: Duration) -> Self {
+        self.config.rebalance_period = Some(period);
+        self
+    }
+
+    /// A strategy of your own, to be asked while [`Placement::Custom`] or [`VictimOrder::Custom`] is set.
+    /// See [`Strategy`].
+    ///
+    /// ```
+    /// use openwork::config::{Placement, Strategy};
+    ///
+    /// struct AsUsual;
+    /// impl Strategy for AsUsual {}
+    ///
+    /// let builder = openwork::Runtime::builder().strategy(AsUsual).placement(Placement::Custom);
+    /// assert_eq!(builder.build().unwrap().block_on(|| 1), 1);
+    /// let without = openwork::Runtime::builder().placement(Placement::Custom).build();
+    /// assert!(without.is_err());
+    /// ```
+    pub fn strategy(mut self, strategy: impl Strategy) -> Self {
+        self.strategy = Some(Custom(Arc::new(strategy)));
+        self
+    }
+
     /// What happens to routines that run on while others wait; see [`Preemption`]. Default:
     /// [`Preemption::Cooperative`].
     ///
@@ -375,7 +437,7 @@ impl RuntimeBuilder {
             hand_off: purpose.has_threads() && monitor::prepare_hand_off().is_ok(),
             ..RuntimeConfig::default()
         };
-        let config = start.with(&self.config)?;
+        let config = start.with(&self.config, self.strategy.is_some())?;
         let stacks = StackConfig {
             default_class,
             guard: self.guard,
@@ -402,7 +464,7 @@ impl RuntimeBuilder {
                 .iter()
                 .map(|queue| WorkerShared {
                     stealer: queue.stealers(),
-                    inbox: Inbox::new(),
+                    assigned: Assigned::new(),
                     own: SharedLists::new(),
                     home: AtomicU32::new(0),
                     timers: Arc::new(Timers::new()),
@@ -427,6 +489,7 @@ impl RuntimeBuilder {
             end: End::new(),
             io_backend: self.io_backend,
             tunables: Tunables::new(&config),
+            balance: Balance::new(self.strategy),
             poller: OnceLock::new(),
         });
         shared.slabs.keep(shared.clone());

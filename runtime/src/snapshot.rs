@@ -406,6 +406,8 @@ pub struct Snapshot {
     pub rings_on: bool,
     /// What the runtime does by choice.
     pub config: RuntimeConfig,
+    /// Times that the runtime's own [`Strategy`](crate::config::Strategy) panicked.
+    pub strategy_panics: u64,
     /// The machine; `None` where the system does not tell.
     pub topology: Option<TopologyFigures>,
 }
@@ -452,7 +454,7 @@ pub struct WorkerSnapshot {
     pub held_by: Option<RoutineId>,
     /// Routines in the LIFO slot: 0 or 1.
     pub lifo: u64,
-    /// Routines in the deque, open to thieves.
+    /// Routines in the deque, and those placed here that are not in it yet: all are open to thieves.
     pub local: u64,
     /// Routines ready in the queue of the home the worker holds.
     pub inbox: u64,
@@ -476,6 +478,14 @@ pub struct WorkerSnapshot {
     pub processor: Option<u32>,
     /// The memory node of that processor; `None` on a machine with one node.
     pub node: Option<u32>,
+    /// Times the worker fetched work from one that had too much of it; see
+    /// [`RuntimeConfig::rebalance`]. What any worker may run counts as stolen as well.
+    pub rebalances: u64,
+    /// Routines fetched so.
+    pub rebalanced: u64,
+    /// Times a routine came here that had run, or was to start by its key, on another worker. The sum of
+    /// [`RoutineView::moves`] over all routines that there ever were.
+    pub migrations: u64,
     /// Times the worker went to sleep.
     pub parks: u64,
     /// Times the worker woke another one.
@@ -909,7 +919,7 @@ pub struct RoutineView {
     pub workload: Option<WorkloadId>,
     /// Turns run.
     pub turns: u64,
-    /// Times it ran on another worker than before.
+    /// Times it ran on another worker than before, or was taken from the one that its key names.
     pub moves: u64,
     /// What it mostly does; `None` while there is too little to tell.
     pub class: Option<RoutineClass>,

@@ -12,6 +12,7 @@ use crate::routine::body::{self, Unrun, VTable};
 use crate::routine::life::CancelLevel;
 use crate::routine::{Birth, RoutineRef, slab};
 use crate::runtime::Handle;
+use crate::scheduler::strategy::placement::{Newcomer, Start};
 use crate::scheduler::threads;
 use crate::scheduler::worker::{self, WorkerCore};
 use crate::scheduler::{Shared, explore, ready, stats};
@@ -290,12 +291,13 @@ impl Builder {
         self
     }
 
-    /// Routines with the same key start on the same worker, for as long as the runtime lives: what they
-    /// share stays in one cache, and those that are stackful never run at the same time. A worker may
-    /// have many keys.
+    /// Routines with the same key start on the same worker, as long as the number of workers stays the same:
+    /// what they share stays in one cache. A worker may have many keys.
     ///
     /// It holds under load, too: the routine is not stolen, and waits for that worker while others may
-    /// be idle, behind a long turn as well. Only one that must wait for a stack starts wherever one comes
+    /// be idle, behind a long turn as well. It yields to one thing: with
+    /// [rebalancing](crate::RuntimeBuilder::rebalance), which is off by default, routines that wait at a worker
+    /// with far more than the others are moved, keyed ones last. Only one that must wait for a stack starts wherever one comes
     /// free. A future is kept to the worker for its first turn, and may move afterwards. At shutdown it is
     /// drained or cancelled like any other. [`WorkerSnapshot::keyed`](crate::snapshot::WorkerSnapshot::keyed)
     /// counts what came to each worker.
@@ -528,12 +530,22 @@ fn with_current<R>(f: impl FnOnce(&Shared) -> R) -> Result<R, SpawnError> {
 /// # Safety
 /// 1. As for [`Builder::launch`].
 unsafe fn born<B>(shared: &Shared, seed: Seed<'_>, body: B) -> RoutineRef {
+    let start = shared.start_of(&Newcomer {
+        name: seed.name,
+        site: seed.site,
+        kind: seed.kind,
+        priority: seed.priority,
+        key: seed.affinity,
+        workload: seed
+            .workload
+            .as_ref()
+            .map_or(0, |workload| workload.id().get()),
+    });
     let routine = slab::allocate(shared);
     let header = routine.header();
     // SAFETY: nobody else knows the block yet, and it holds no body.
     unsafe { body::put(header, body) };
     shared.levels.note(seed.priority);
-    let start_on = seed.affinity.map(|key| shared.worker_of_key(key));
     let refused = worker::with_core_of(shared, |core| {
         let parent = threads::running_here().filter(|me| std::ptr::eq(me.shared(), shared));
         let inherited = || parent.and_then(|parent| parent.header().clone_workload());
@@ -545,7 +557,7 @@ unsafe fn born<B>(shared: &Shared, seed: Seed<'_>, body: B) -> RoutineRef {
             site: seed.site,
             kind: seed.kind,
             priority: seed.priority,
-            keyed: seed.affinity.is_some(),
+            keyed: matches!(start, Start::Keyed(_)),
             class: seed.class.unwrap_or(shared.default_class),
             parent: parent.map_or(0, |parent| parent.header().id.load(Relaxed)),
             workload,
@@ -582,9 +594,10 @@ unsafe fn born<B>(shared: &Shared, seed: Seed<'_>, body: B) -> RoutineRef {
                         ready::cancel(routine, CancelLevel::Told);
                     }
                 };
-                match start_on {
-                    None => core.push_fresh(routine, look),
-                    Some(worker) => core.push_keyed(routine, worker, look),
+                match start {
+                    Start::Here => core.push_fresh(routine, look),
+                    Start::On(worker) => core.push_placed(routine, worker, look),
+                    Start::Keyed(worker) => core.push_keyed(routine, worker, look),
                 }
                 false
             }
@@ -593,7 +606,7 @@ unsafe fn born<B>(shared: &Shared, seed: Seed<'_>, body: B) -> RoutineRef {
                 if is_cancelled() {
                     let _ = header.life.ask_cancel(CancelLevel::Told);
                 }
-                !enter_from_outside(shared, routine, start_on)
+                !enter_from_outside(shared, routine, start)
             }
         }
     });
@@ -634,7 +647,7 @@ fn bind(
 
 /// Queues a routine spawned by a thread that is no worker of `shared`. False if the runtime is
 /// closed.
-fn enter_from_outside(shared: &Shared, routine: RoutineRef, start_on: Option<usize>) -> bool {
+fn enter_from_outside(shared: &Shared, routine: RoutineRef, start: Start) -> bool {
     // SeqCst: counted first, looked whether the runtime is closed after; partner is
     // `Shared::close`, after which the drain reads the count. So either the runtime waits for this
     // routine, or we see that it will not.
@@ -642,10 +655,14 @@ fn enter_from_outside(shared: &Shared, routine: RoutineRef, start_on: Option<usi
     if shared.end.is_closed() {
         return false;
     }
-    match start_on {
-        None => shared.inject(routine),
-        Some(worker) => {
-            shared.workers[worker].inbox.push(routine);
+    match start {
+        Start::Here => shared.inject(routine),
+        Start::On(worker) => {
+            shared.workers[worker].assigned.push_placed(routine);
+            shared.notify_placed(worker);
+        }
+        Start::Keyed(worker) => {
+            shared.workers[worker].assigned.push_keyed(routine);
             shared.wake_worker(worker);
         }
     }

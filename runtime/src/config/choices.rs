@@ -14,18 +14,18 @@ pub enum Placement {
     /// On the worker that spawns it; from outside, in the injector.
     #[default]
     Local,
-    /// On the worker with the fewest routines that wait.
+    /// On the worker with the fewest routines that wait or run. Each spawn looks at all workers.
     LeastLoaded,
     /// On one worker after the other.
     RoundRobin,
     /// With its relatives, as if it had a key: those of one workload on one worker; without a workload,
     /// those that were spawned at one place in the program.
     Affinity,
-    /// What is known to compute goes to the least loaded worker, what is known to wait stays local. A
-    /// fresh routine is taken for what those before it were that were spawned at the same place in the
+    /// What is known to compute goes to the least loaded worker, what is known to wait stays local: see
+    /// [`RoutineClass`](crate::snapshot::RoutineClass). A fresh routine is taken for what those before it were that were spawned at the same place in the
     /// program.
     ByClass,
-    /// As the runtime's own strategy says.
+    /// As the runtime's own [`Strategy`](crate::config::Strategy) says.
     Custom,
 }
 
@@ -44,10 +44,11 @@ pub enum VictimOrder {
     Random,
     /// The one with the most routines that can be stolen, then as [`Random`](Self::Random).
     MostLoaded,
-    /// Those whose processors share a cache with the thief's, then those of the same package, then of
-    /// the same memory node, then the others; from a random one on among equals.
+    /// Those whose processors share a cache with the thief's, then those of the same memory node, then of
+    /// the same package, then the others; from a random one on among equals. Where the system does not tell
+    /// what is near, as [`Random`](Self::Random).
     Nearest,
-    /// As the runtime's own strategy says, then as [`Random`](Self::Random).
+    /// As the runtime's own [`Strategy`](crate::config::Strategy) says, then as [`Random`](Self::Random).
     Custom,
 }
 

@@ -5,6 +5,7 @@
 //! next: at the next spawn, search or look of the monitor.
 
 mod choices;
+mod strategy;
 mod tunables;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use choices::{Placement, Preemption, StealAmount, VictimOrder};
+pub use strategy::{FreshRoutine, Strategy, WorkerLoad, Workers};
 pub(crate) use tunables::Tunables;
 
 use crate::monitor;
@@ -195,8 +197,13 @@ impl Default for RuntimeConfig {
 }
 
 impl RuntimeConfig {
-    /// This configuration with `change` in it, if all of it is possible.
-    pub(crate) fn with(&self, change: &ConfigChange) -> Result<RuntimeConfig, ConfigError> {
+    /// This configuration with `change` in it, if all of it is possible, for a runtime that has a strategy of
+    /// the user's or not.
+    pub(crate) fn with(
+        &self,
+        change: &ConfigChange,
+        has_strategy: bool,
+    ) -> Result<RuntimeConfig, ConfigError> {
         let new = RuntimeConfig {
             workers: change.workers.unwrap_or(self.workers),
             max_workers: self.max_workers,
@@ -212,7 +219,7 @@ impl RuntimeConfig {
             max_threads: change.max_threads.unwrap_or(self.max_threads),
         };
         new.check_ranges()?;
-        new.check_available(self)?;
+        new.check_available(self, has_strategy)?;
         Ok(new)
     }
 
@@ -230,7 +237,7 @@ impl RuntimeConfig {
     }
 
     /// What nobody carries out yet is refused rather than ignored.
-    fn check_available(&self, old: &RuntimeConfig) -> Result<(), ConfigError> {
+    fn check_available(&self, old: &RuntimeConfig, has_strategy: bool) -> Result<(), ConfigError> {
         if self.workers != old.workers {
             return Err(ConfigError::not_available(
                 "workers",
@@ -238,26 +245,15 @@ impl RuntimeConfig {
                 "the number of workers is fixed at the start",
             ));
         }
-        if self.placement != old.placement {
-            return Err(ConfigError::not_available(
-                "placement",
-                self.placement.name(),
-                "this build has no other placement",
-            ));
+        let no_strategy = |field| {
+            let why = "the runtime was built without a strategy of its own";
+            Err(ConfigError::not_available(field, "custom", why))
+        };
+        if self.placement == Placement::Custom && !has_strategy {
+            return no_strategy("placement");
         }
-        if self.victims == VictimOrder::Custom {
-            return Err(ConfigError::not_available(
-                "victims",
-                self.victims.name(),
-                "this runtime has no strategy of its own",
-            ));
-        }
-        if self.rebalance {
-            return Err(ConfigError::not_available(
-                "rebalance",
-                "on",
-                "this build moves no work",
-            ));
+        if self.victims == VictimOrder::Custom && !has_strategy {
+            return no_strategy("victims");
         }
         if self.preemption == Preemption::Forced && self.preemption != old.preemption {
             monitor::prepare_freezing().map_err(|why| {
@@ -334,7 +330,7 @@ impl Shared {
     fn reconfigure(self: &Arc<Self>, change: &ConfigChange) -> Result<Reconfigured, ConfigError> {
         let _one_at_a_time = self.tunables.lock();
         let old = self.config();
-        let new = old.with(change)?;
+        let new = old.with(change, self.balance.custom.is_some())?;
         if new.needs_monitor() && self.start_monitor().is_err() {
             let why = "the system starts no thread that would watch the others";
             return Err(match new.preemption {
@@ -356,7 +352,7 @@ mod tests {
     fn change(set: impl FnOnce(&mut ConfigChange)) -> Result<RuntimeConfig, ConfigError> {
         let mut change = ConfigChange::default();
         set(&mut change);
-        RuntimeConfig::default().with(&change)
+        RuntimeConfig::default().with(&change, false)
     }
 
     #[test]

@@ -82,6 +82,26 @@ impl Tunables {
         }
     }
 
+    /// The user's strategy is not asked for places any more, unless somebody has set another one meanwhile.
+    pub(crate) fn stop_custom_placement(&self) {
+        let (custom, usual) = (Placement::Custom as u8, Placement::default() as u8);
+        let _ = self
+            .placement
+            .compare_exchange(custom, usual, Relaxed, Relaxed);
+    }
+
+    /// The same for victims.
+    pub(crate) fn stop_custom_victims(&self) {
+        let (custom, usual) = (VictimOrder::Custom as u8, VictimOrder::default() as u8);
+        let _ = self
+            .victims
+            .compare_exchange(custom, usual, Relaxed, Relaxed);
+    }
+
+    pub(crate) fn rebalance(&self) -> bool {
+        self.rebalance.load(Relaxed)
+    }
+
     #[inline]
     pub(crate) fn placement(&self) -> Placement {
         Placement::from_u8(self.placement.load(Relaxed))

@@ -114,6 +114,7 @@ impl<'a> Watcher<'a> {
         let monitor = &shared.monitor;
         monitor.looks.fetch_add(1, Relaxed);
         self.hot = false;
+        shared.rebalance_tick(now);
         let overdue = self.note_overdue(now);
         let work_waits = overdue || shared.work_waits_for_a_worker();
         let preemption = shared.tunables.preemption();

@@ -41,7 +41,8 @@ use crate::routine::extra::{Extra, Segments};
 use crate::routine::life::Life;
 use crate::scheduler::Shared;
 use crate::scheduler::idle::WORKERS_MAX;
-use crate::scheduler::strategy::class::{self, Deed, Habit};
+use crate::scheduler::strategy::class::{Deed, Habit};
+use crate::scheduler::worker;
 use crate::snapshot::{
     RoutineClass, RoutineKind, RoutineState, RoutineView, Source, StackView, WaitReason,
 };
@@ -410,13 +411,20 @@ impl Header {
         self.trimmed.store(trimmed, Relaxed);
     }
 
-    /// A turn begins on `worker`. Only the thread that runs it calls this.
-    pub(crate) fn note_turn(&self, worker: u32, now: u64) {
+    /// The routine goes to another worker than it was on.
+    pub(crate) fn note_migration(&self) {
+        let moves = self.moves.load(Relaxed);
+        self.moves.store(moves.saturating_add(1), Relaxed);
+    }
+
+    /// A turn begins on `worker`. Only the thread that runs it calls this. Returns whether the one before was
+    /// on another worker.
+    pub(crate) fn note_turn(&self, worker: u32, now: u64) -> bool {
         let last = self.last_worker.load(Relaxed);
+        let moved = u32::from(last) != worker && last != NO_WORKER;
         if u32::from(last) != worker {
-            if last != NO_WORKER {
-                let moves = self.moves.load(Relaxed);
-                self.moves.store(moves.saturating_add(1), Relaxed);
+            if moved {
+                self.note_migration();
             }
             self.last_worker.store(worker as u16, Relaxed);
             let bit = 1u64 << worker.min(63);
@@ -427,6 +435,7 @@ impl Header {
         let turns = self.turns.load(Relaxed);
         self.turns.store(turns.saturating_add(1), Relaxed);
         self.state_since.store(now, Relaxed);
+        moved
     }
 
     /// The worker on which its last turn began.
@@ -444,7 +453,7 @@ impl Header {
 
     /// Whether it computes or waits, as far as that can be told.
     pub(crate) fn behaviour(&self) -> Option<RoutineClass> {
-        Habit::from_bits(self.habit.load(Relaxed)).class(class::tick_ns())
+        Habit::from_bits(self.habit.load(Relaxed)).class(worker::tick_ns())
     }
 
     /// The workload's counters.

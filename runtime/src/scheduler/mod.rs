@@ -46,12 +46,13 @@ use crate::snapshot::{IoBackend, PanicRecord, RingRead, Source};
 use crate::stack::{StackArena, StackClass};
 use crate::trace::Recorder;
 use idle::Idle;
-use inbox::Inbox;
 use levels::Levels;
 use lists::SharedLists;
 use parker::Parker;
 use stack_waiters::StackWaiters;
 use stats::{ForeignStats, WorkerStats};
+use strategy::Balance;
+use strategy::assigned::Assigned;
 use threads::Threads;
 use timers::Timers;
 
@@ -85,15 +86,16 @@ pub(crate) struct Shared {
     pub(crate) end: shutdown::End,
     pub(crate) io_backend: IoBackend,
     pub(crate) tunables: Tunables,
+    pub(crate) balance: Balance,
     pub(crate) poller: OnceLock<Arc<Poller>>,
 }
 
 /// What others may touch of a worker. Its holder's own part is [`worker::WorkerCore`].
 pub(crate) struct WorkerShared {
     pub(crate) stealer: Stealers,
-    /// Fresh routines that a key brings here.
-    pub(crate) inbox: Inbox,
-    /// Other common routines that it alone is to run: those from the inbox, and futures that a deadline or
+    /// Fresh routines that a key or a placement brings here.
+    pub(crate) assigned: Assigned,
+    /// Other common routines that it alone is to run: keyed ones, and futures that a deadline or
     /// the poller has readied. Its holder's.
     pub(crate) own: SharedLists,
     /// Number of the home that it runs.
@@ -102,6 +104,18 @@ pub(crate) struct WorkerShared {
     pub(crate) parker: Parker,
     pub(crate) stats: WorkerStats,
     pub(crate) recorder: Recorder,
+}
+
+impl WorkerShared {
+    /// Routines that any worker may take from here.
+    pub(crate) fn stealable(&self) -> u64 {
+        self.stealer.len() as u64 + self.assigned.placed_len()
+    }
+
+    /// Whether it runs one now.
+    pub(crate) fn runs_a_turn(&self) -> bool {
+        !self.stats.routine.load(Relaxed).is_null()
+    }
 }
 
 /// The newest panics.
@@ -179,6 +193,24 @@ impl Shared {
         }
     }
 
+    /// A routine was placed with this worker: wakes it, or if it is awake somebody who may steal that.
+    pub(crate) fn notify_placed(&self, worker: usize) {
+        if self.idle.claim(worker) {
+            self.count_wake();
+            let parker = &self.workers[worker].parker;
+            parker.wake(false, || self.ring_poller());
+        } else {
+            self.notify_work();
+        }
+    }
+
+    /// Routines that wait for this worker, as far as they can be counted from outside.
+    pub(crate) fn waiting_for(&self, worker: usize) -> u64 {
+        let worker = &self.workers[worker];
+        let home = self.threads.home(worker.home.load(Relaxed));
+        home.queued() + worker.own.len() + worker.stealable() + worker.assigned.keyed_len()
+    }
+
     /// The poller, if a socket was ever waited for.
     pub(crate) fn poller(&self) -> Option<&Arc<Poller>> {
         self.poller.get()
@@ -220,6 +252,7 @@ impl Shared {
         !self.injector.is_empty()
             || !self.levels.is_empty()
             || self.workers.iter().any(|w| !w.stealer.is_empty())
+            || self.balance.assigns() && self.workers.iter().any(|w| w.assigned.has_placed())
     }
 
     pub(crate) fn log_panic(&self, record: PanicRecord) {

@@ -8,9 +8,10 @@ use crate::routine::context::Deeper;
 use crate::scheduler::strategy::choose::Appetite;
 use crate::snapshot::{Source, WaitReason, WorkerState};
 use crate::stack::sites::{Sight, Sites};
+use crate::topology::Topology;
 
 /// Of [`WorkerStats::processor`]: it has not looked.
-pub(crate) const NO_PROCESSOR: u32 = u32::MAX;
+const NO_PROCESSOR: u32 = u32::MAX;
 
 /// Written by the thread that holds the worker, read by anyone. Aligned to two cache lines, because
 /// processors fetch lines in pairs.
@@ -31,6 +32,11 @@ pub(crate) struct WorkerStats {
     pub(crate) search_rounds: AtomicU32,
     /// Where the worker ran when it last looked, or [`NO_PROCESSOR`].
     pub(crate) processor: AtomicU32,
+    /// Requests to fetch work from another worker that were fulfilled, and routines fetched.
+    pub(crate) rebalances: AtomicU64,
+    pub(crate) rebalanced: AtomicU64,
+    /// Turns of routines that had run elsewhere before, and keyed ones fetched.
+    pub(crate) migrations: AtomicU64,
     pub(crate) parks: AtomicU64,
     pub(crate) wakes: AtomicU64,
     pub(crate) yields: AtomicU64,
@@ -77,6 +83,9 @@ impl WorkerStats {
             steal_amount: AtomicU32::new(Appetite::FIRST.amount),
             search_rounds: AtomicU32::new(Appetite::FIRST.rounds),
             processor: AtomicU32::new(NO_PROCESSOR),
+            rebalances: AtomicU64::new(0),
+            rebalanced: AtomicU64::new(0),
+            migrations: AtomicU64::new(0),
             parks: AtomicU64::new(0),
             wakes: AtomicU64::new(0),
             yields: AtomicU64::new(0),
@@ -95,6 +104,16 @@ impl WorkerStats {
             high_water: Default::default(),
             sites: Sites::new(),
         }
+    }
+
+    /// The processor on which the worker ran when it last looked.
+    pub(crate) fn processor(&self) -> Option<u32> {
+        Some(self.processor.load(Relaxed)).filter(|processor| *processor != NO_PROCESSOR)
+    }
+
+    /// The memory node of that, if there are several.
+    pub(crate) fn node(&self) -> Option<u32> {
+        Topology::of_machine()?.node(self.processor()?)
     }
 
     pub(crate) fn count_turn(&self, source: Source) {

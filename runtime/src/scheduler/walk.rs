@@ -8,7 +8,7 @@ use crate::id::{ObjectId, RoutineId, WorkerId, WorkloadId};
 use crate::routine::context::{self, StackFacts};
 use crate::routine::life::{CancelLevel, Wake};
 use crate::routine::{Header, Held, RoutineRef};
-use crate::scheduler::stats::{NO_PROCESSOR, WorkerStats};
+use crate::scheduler::stats::WorkerStats;
 use crate::scheduler::strategy::choose;
 use crate::scheduler::{Shared, ready};
 use crate::snapshot::{
@@ -51,6 +51,7 @@ impl Shared {
             io: self.poller().map(|poller| poller.figures()),
             rings_on: self.record.load(Relaxed),
             config: self.config(),
+            strategy_panics: self.balance.panics.load(Relaxed),
             topology: Topology::of_machine().map(Topology::figures),
         }
     }
@@ -75,7 +76,6 @@ impl Shared {
         let home = self.threads.home(worker.home.load(Relaxed));
         let held_by = home.held_by.load(Relaxed);
         let steal = self.tunables.steal();
-        let processor = Some(s.processor.load(Relaxed)).filter(|p| *p != NO_PROCESSOR);
         let stolen_from: Vec<u64> = s.stolen_from.iter().map(|n| n.load(Relaxed)).collect();
         WorkerSnapshot {
             id: WorkerId::new(index as u32),
@@ -85,8 +85,8 @@ impl Shared {
             turn,
             held_by: (held_by != 0).then(|| RoutineId::new(held_by)),
             lifo: u64::from(!home.lifo.load(Relaxed).is_null()),
-            local: worker.stealer.len() as u64,
-            inbox: home.queued() + worker.inbox.len() + worker.own.len(),
+            local: worker.stealable(),
+            inbox: home.queued() + worker.assigned.keyed_len() + worker.own.len(),
             turns_by_source: Source::ALL.map(|source| s.turns[source as usize].load(Relaxed)),
             steal_attempts: s.steal_attempts.load(Relaxed),
             steals: s.steals.load(Relaxed),
@@ -102,8 +102,11 @@ impl Shared {
                 StealAmount::Half | StealAmount::One => u64::from(choose::ROUNDS_MAX),
                 StealAmount::Adaptive => u64::from(s.search_rounds.load(Relaxed)),
             },
-            processor,
-            node: processor.and_then(|processor| Topology::of_machine()?.node(processor)),
+            processor: s.processor(),
+            node: s.node(),
+            rebalances: s.rebalances.load(Relaxed),
+            rebalanced: s.rebalanced.load(Relaxed),
+            migrations: s.migrations.load(Relaxed),
             parks: s.parks.load(Relaxed),
             wakes: s.wakes.load(Relaxed),
             yields: s.yields.load(Relaxed),

@@ -7,6 +7,17 @@ pub(crate) const BATCH_MAX: usize = 32;
 /// Rounds over all victims before a searching worker gives up.
 pub(crate) const ROUNDS_MAX: u32 = 4;
 
+/// Less than so many more than the mean is no imbalance, whatever the ratio.
+const EXCESS_MIN: f64 = 4.0;
+
+/// The worker with the smallest load; among equals `here` if it is one, else the first from `here` on.
+pub(crate) fn least_loaded(count: usize, here: usize, load: impl Fn(usize) -> u64) -> usize {
+    let here = here % count;
+    from(here, count)
+        .min_by_key(|worker| load(*worker))
+        .unwrap_or(here)
+}
+
 /// The worker with the largest load but `me`, if any has one.
 pub(crate) fn most_loaded(count: usize, me: usize, load: impl Fn(usize) -> u64) -> Option<usize> {
     from(me, count)
@@ -64,41 +75,43 @@ impl Appetite {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Work that is to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Move {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) count: u32,
+}
 
-    #[test]
-    fn the_most_loaded_is_somebody_else_who_has_something() {
-        let most = |loads: &[u64], me| most_loaded(loads.len(), me, |i| loads[i]);
-        assert_eq!(most(&[9, 1, 4], 0), Some(2));
-        assert_eq!(most(&[9, 1, 4], 2), Some(0));
-        assert_eq!(most(&[9, 0, 0], 0), None);
-        assert_eq!(most(&[9], 0), None);
+/// What to move so that no worker has more than `ratio` times the mean. `movable` is what can leave a
+/// worker, `load` all that waits there.
+pub(crate) fn imbalance(
+    count: usize,
+    ratio: f64,
+    movable: impl Fn(usize) -> u64,
+    load: impl Fn(usize) -> u64,
+) -> Option<Move> {
+    if count < 2 {
+        return None;
     }
-
-    #[test]
-    fn an_appetite_follows_success_within_bounds() {
-        let mut appetite = Appetite::FIRST;
-        let fed: Vec<u32> = (0..5)
-            .map(|_| {
-                appetite = appetite.fed();
-                appetite.amount
-            })
-            .collect();
-        assert_eq!(fed, [8, 16, 32, 32, 32]);
-        assert_eq!([1, 10, 63, 1000].map(|n| appetite.limit(n)), [1, 5, 32, 32]);
-        for _ in 0..10 {
-            appetite = appetite.starved();
+    let (mut sum, mut most, mut least) = (0, (0, 0), (u64::MAX, 0));
+    for worker in 0..count {
+        let (movable, load) = (movable(worker), load(worker));
+        sum += load;
+        // What cannot be moved is no reason to try.
+        most = most.max((movable.min(load), worker));
+        if load < least.0 {
+            least = (load, worker);
         }
-        assert_eq!(
-            appetite,
-            Appetite {
-                amount: 1,
-                rounds: 1
-            }
-        );
-        assert_eq!(appetite.limit(1000), 1);
-        assert_eq!(appetite.fed().rounds, ROUNDS_MAX);
     }
+    let mean = sum as f64 / count as f64;
+    let (from, to) = (most.1, least.1);
+    let depth = load(from) as f64;
+    if from == to || depth <= mean * ratio || depth - mean < EXCESS_MIN {
+        return None;
+    }
+    // Up to the mean on both sides, and not beyond it.
+    let excess = (depth - mean).min(mean - least.0 as f64).ceil();
+    let count = (excess as u64).clamp(1, most.0.max(1)) as u32;
+    (most.0 > 0).then_some(Move { from, to, count })
 }

@@ -4,8 +4,6 @@
 //! It is one word in the routine's block; a wait and a yield cost a store to a line that is written anyway, a tick
 //! is looked up at the end of each turn already.
 
-use std::sync::OnceLock;
-
 use crate::snapshot::RoutineClass;
 
 /// Counters in one word: ticks in 4 bits, waits in 6, yields in 6. When one of them is full, all are halved:
@@ -51,9 +49,6 @@ const LONG_NS: u64 = 1_000_000;
 /// Who gives way so many times from one wait to the next computes, however short the turns are.
 const OFTEN: u16 = 8;
 
-/// No kernel ticks more often.
-const SHORTEST_TICK_NS: u64 = 1_000_000;
-
 impl Habit {
     pub(crate) fn from_bits(bits: u16) -> Habit {
         Habit(bits)
@@ -93,22 +88,6 @@ impl Habit {
             Some(RoutineClass::Io)
         }
     }
-}
-
-/// Length of the kernel's tick, in nanoseconds: what its coarse clock is exact to.
-pub(crate) fn tick_ns() -> u64 {
-    static TICK: OnceLock<u64> = OnceLock::new();
-    *TICK.get_or_init(|| {
-        let mut length = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // SAFETY: the kernel fills in our own value. Where there is no such clock it stays 0.
-        unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &mut length) };
-        u64::try_from(length.tv_nsec)
-            .unwrap_or(0)
-            .max(SHORTEST_TICK_NS)
-    })
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use super::WorkerCore;
 use super::find::FAIR_NS;
 use crate::routine::Header;
 use crate::scheduler::stats;
-use crate::scheduler::strategy::class::{self, Deed};
+use crate::scheduler::strategy::class::Deed;
 use crate::time;
 
 impl WorkerCore {
@@ -48,7 +48,7 @@ impl WorkerCore {
         let before = self.now.get();
         self.read_clock();
         // A long turn counts as many as it had.
-        let ticks = ((self.now.get() - before) / class::tick_ns()).clamp(1, 8);
+        let ticks = ((self.now.get() - before) / tick_ns()).clamp(1, 8);
         (0..ticks).for_each(|_| header.note_habit(Deed::Tick));
     }
 
@@ -102,12 +102,18 @@ mod ticks {
 
         /// A number that changes every millisecond.
         pub(in crate::scheduler::worker) fn now(self) -> u64 {
-            time::now_ns() / 1_000_000
+            time::now_ns() / tick_ns()
         }
+    }
+
+    /// Length of that, in nanoseconds.
+    pub(crate) fn tick_ns() -> u64 {
+        1_000_000
     }
 }
 
 pub(super) use ticks::Ticks;
+pub(crate) use ticks::tick_ns;
 
 #[cfg(test)]
 mod tests {

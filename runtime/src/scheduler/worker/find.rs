@@ -86,23 +86,8 @@ impl WorkerCore {
         }
     }
 
-    /// As [`push_fresh`](Self::push_fresh), for a routine that starts on the worker that its key names,
-    /// where no thief sees it.
-    pub(crate) fn push_keyed(&self, routine: RoutineRef, worker: usize, look: impl FnOnce()) {
-        if worker == self.index as usize {
-            self.take_in(routine);
-            fence(SeqCst);
-            look();
-        } else {
-            self.shared.workers[worker].inbox.push(routine);
-            fence(SeqCst);
-            look();
-            self.shared.wake_worker(worker);
-        }
-    }
-
     /// Adds what a key brought to this worker.
-    fn take_in(&self, routine: RoutineRef) {
+    pub(super) fn take_in(&self, routine: RoutineRef) {
         routine.header().forget_key();
         stats::add(&self.stats().keyed, 1);
         routine.header().set_source(Source::Inbox);
@@ -203,7 +188,7 @@ impl WorkerCore {
     }
 
     pub(super) fn inbox_is_empty(&self) -> bool {
-        self.home().inbox.is_empty() && self.mine().inbox.is_empty()
+        self.home().inbox.is_empty() && !self.has_assigned()
     }
 
     #[inline]
@@ -212,9 +197,8 @@ impl WorkerCore {
         if !readied.is_empty() {
             readied.drain(|routine| self.take_in_bound(routine));
         }
-        let keyed = &self.mine().inbox;
-        if !keyed.is_empty() {
-            keyed.drain(|routine| self.take_in(routine));
+        if self.shared.balance.assigns() {
+            self.take_keyed();
         }
     }
 
@@ -275,7 +259,9 @@ impl WorkerCore {
         {
             return Some(routine);
         }
-        self.take_injected()
+        self.serve_request();
+        self.take_placed()
+            .or_else(|| self.take_injected())
             .or_else(|| self.pop_low_or_high())
             .or_else(|| self.look_into_poller().then(|| self.pop_own()).flatten())
             .or_else(|| self.retry_for_stack())
@@ -308,9 +294,10 @@ impl WorkerCore {
         self.rotate.set(false);
         let turn = self.fair_next.get();
         self.fair_next.set(turn.wrapping_add(1));
-        self.retry_for_stack().or_else(|| match turn % 3 {
+        self.retry_for_stack().or_else(|| match turn % 4 {
             0 => self.take_injected(),
             1 => self.local.pop_in_rotation(),
+            2 => self.take_placed(),
             _ => self.pop_unhurried(),
         })
     }

@@ -34,6 +34,10 @@ impl WorkerCore {
             if self.take_held(held) {
                 return;
             }
+            if self.has_assigned() {
+                // Whoever placed it may have woken only us.
+                self.shared.notify_work();
+            }
             if self.park(false, None) {
                 self.stop_searching();
             }
@@ -42,7 +46,7 @@ impl WorkerCore {
 
     /// Whether the last look before sleep finds something for the routine that holds the thread.
     pub(super) fn held_must_stay(&self, held: RoutineRef) -> bool {
-        !self.inbox_is_empty() || is_runnable(held)
+        !self.home().inbox.is_empty() || is_runnable(held)
     }
 
     fn take_held(&self, held: RoutineRef) -> bool {

@@ -1,6 +1,7 @@
 //! One worker: the loop that finds a routine ([`find`]), runs one turn of it ([`turn`]) and sleeps when
 //! there is none.
 
+mod assigned;
 mod clock;
 pub(crate) mod deque;
 pub(crate) mod explored;
@@ -38,6 +39,7 @@ use crate::stack::StackPool;
 use crate::stack::altstack::AltStack;
 use crate::thread_state::{self, ThreadState};
 use crate::time;
+pub(crate) use clock::tick_ns;
 
 /// What the running routine asks its worker to do after the switch. Lies in the routine's frame.
 pub(crate) enum Post {

@@ -3,8 +3,6 @@
 use std::cell::Cell;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crossbeam_deque::Steal;
-
 use super::WorkerCore;
 use crate::WorkerId;
 use crate::config::{StealAmount, VictimOrder};
@@ -55,14 +53,17 @@ impl WorkerCore {
         match self.shared.tunables.victims() {
             VictimOrder::Random => self.steal_in_order(choose::from(first, count)),
             VictimOrder::MostLoaded => {
-                let load = |worker: usize| self.shared.workers[worker].stealer.len() as u64;
+                let load = |worker: usize| self.shared.workers[worker].stealable();
                 choose::most_loaded(count, self.index as usize, load)
                     .and_then(|victim| self.steal_from(victim))
                     .or_else(|| self.steal_in_order(choose::from(first, count)))
             }
             VictimOrder::Nearest => self.steal_nearest(first),
-            // Refused where there is none.
-            VictimOrder::Custom => self.steal_in_order(choose::from(first, count)),
+            VictimOrder::Custom => self
+                .shared
+                .custom_victim(self.index)
+                .and_then(|victim| self.steal_from(victim))
+                .or_else(|| self.steal_in_order(choose::from(first, count))),
         }
     }
 
@@ -86,6 +87,8 @@ impl WorkerCore {
         if self.shared.tunables.victims() == VictimOrder::Nearest {
             self.note_processor();
         }
+        self.shared.rebalance_tick(self.now.get());
+        self.serve_request();
     }
 
     /// Publishes on which processor this worker runs, for those to whom near and far matter.
@@ -99,30 +102,28 @@ impl WorkerCore {
         if victim == self.index as usize {
             return None;
         }
-        let stealer = &self.shared.workers[victim].stealer;
         let stats = self.stats();
-        loop {
-            stats::add(&stats.steal_attempts, 1);
-            let limit = match self.shared.tunables.steal() {
-                StealAmount::Half => choose::half(stealer.len()),
-                StealAmount::One => 1,
-                StealAmount::Adaptive => self.habits.0.get().limit(stealer.len()),
-            };
-            match stealer.steal(&self.loot, limit) {
-                Steal::Success(first) => {
-                    first.header().set_source(Source::Stolen);
-                    super::find::count_stolen(first);
-                    let moved = 1 + self.keep_loot(Source::Stolen);
-                    stats::add(&stats.steals, 1);
-                    stats::add(&stats.stolen_from[victim], u64::from(moved));
-                    self.record_steal(victim, moved, first);
-                    self.learn(Appetite::fed);
-                    return Some(first);
-                }
-                Steal::Empty => return None,
-                Steal::Retry => {}
-            }
-        }
+        stats::add(&stats.steal_attempts, 1);
+        let available = self.shared.workers[victim].stealable() as usize;
+        let limit = match self.shared.tunables.steal() {
+            StealAmount::Half => choose::half(available),
+            StealAmount::One => 1,
+            StealAmount::Adaptive => self.habits.0.get().limit(available),
+        };
+        let first = self.take_open(victim, limit)?;
+        self.note_theft(victim, first);
+        self.learn(Appetite::fed);
+        Some(first)
+    }
+
+    /// Keeps what was taken besides `first`, and counts it all. Returns how many it was.
+    pub(super) fn note_theft(&self, victim: usize, first: RoutineRef) -> u32 {
+        let stats = self.stats();
+        let moved = 1 + self.keep_loot(Source::Stolen);
+        stats::add(&stats.steals, 1);
+        stats::add(&stats.stolen_from[victim], u64::from(moved));
+        self.record_steal(victim, moved, first);
+        moved
     }
 
     fn record_steal(&self, victim: usize, moved: u32, first: RoutineRef) {

@@ -52,7 +52,9 @@ impl WorkerCore {
             stats::add(&stats.started, 1);
         }
         stats.count_turn(source);
-        header.note_turn(self.index, began);
+        if header.note_turn(self.index, began) {
+            stats::add(&stats.migrations, 1);
+        }
         if let Some(workload) = header.workload() {
             workload.turns.fetch_add(1, Relaxed);
         }
@@ -249,6 +251,7 @@ impl WorkerCore {
     }
 
     fn after_end(&self, routine: RoutineRef, part: *mut StackPart) {
+        self.shared.note_class(routine.header());
         self.take_stack_back(routine, part);
         routine.header().life.end();
         routine.release();

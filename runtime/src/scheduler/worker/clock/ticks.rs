@@ -1,5 +1,7 @@
 //! The kernel's tick.
 
+use std::sync::OnceLock;
+
 /// The kernel's coarse clock: as exact as its tick, and much cheaper to read than the exact one.
 #[derive(Clone, Copy)]
 pub(in crate::scheduler::worker) struct Ticks(ClockGettime);
@@ -47,4 +49,20 @@ impl Ticks {
         // Where there is no such clock it stands still, and the other occasions remain.
         (time.tv_sec as u64) ^ ((time.tv_nsec as u64) << 32)
     }
+}
+
+/// Length of the tick, in nanoseconds: what the coarse clock is exact to.
+pub(crate) fn tick_ns() -> u64 {
+    /// No kernel ticks more often.
+    const SHORTEST_NS: u64 = 1_000_000;
+    static TICK: OnceLock<u64> = OnceLock::new();
+    *TICK.get_or_init(|| {
+        let mut length = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: the kernel fills in our own value. Where there is no such clock it stays 0.
+        unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &mut length) };
+        u64::try_from(length.tv_nsec).unwrap_or(0).max(SHORTEST_NS)
+    })
 }

@@ -1,0 +1,156 @@
+//! Where a fresh routine starts.
+
+use std::panic::Location;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{choose, contained};
+use crate::config::{FreshRoutine, Placement, Workers};
+use crate::id::{RoutineId, WorkerId, WorkloadId};
+use crate::priority::Priority;
+use crate::routine::Header;
+use crate::scheduler::{Shared, threads, worker};
+use crate::snapshot::{RoutineClass, RoutineKind};
+
+/// The queue that a fresh routine goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// The spawner's deque, or from outside the injector.
+    Here,
+    /// With this worker, from which others may steal it.
+    On(usize),
+    /// With this worker, because of a key.
+    Keyed(usize),
+}
+
+/// What a placement may know of a routine before there is one.
+pub(crate) struct Newcomer<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) site: &'static Location<'static>,
+    pub(crate) kind: RoutineKind,
+    pub(crate) priority: Priority,
+    pub(crate) key: Option<u64>,
+    /// The number of its own workload; 0 if it has the spawner's.
+    pub(crate) workload: u64,
+}
+
+impl Shared {
+    /// Where `newcomer` starts. May run the user's code, so not while anything is held.
+    #[inline]
+    pub(crate) fn start_of(&self, newcomer: &Newcomer<'_>) -> Start {
+        if let Some(key) = newcomer.key {
+            self.balance.use_assigned();
+            return Start::Keyed(self.worker_of_key(key));
+        }
+        match self.tunables.placement() {
+            Placement::Local => Start::Here,
+            // Other levels have queues of their own, which all workers share.
+            _ if newcomer.priority != Priority::Normal => Start::Here,
+            other => {
+                self.balance.use_assigned();
+                self.place(other, newcomer)
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn place(&self, placement: Placement, newcomer: &Newcomer<'_>) -> Start {
+        let count = self.workers.len();
+        match placement {
+            Placement::Local => Start::Here,
+            Placement::LeastLoaded => self.on_least_loaded(),
+            Placement::RoundRobin => Start::On(self.balance.next_in_turn() % count),
+            Placement::Affinity => Start::Keyed(self.worker_of_key(self.relatives(newcomer))),
+            Placement::ByClass => match self.balance.sites.guess(newcomer.site) {
+                Some(RoutineClass::Cpu) => self.on_least_loaded(),
+                Some(RoutineClass::Io) | None => Start::Here,
+            },
+            Placement::Custom => self
+                .place_by_custom(newcomer)
+                .map_or(Start::Here, Start::On),
+        }
+    }
+
+    fn on_least_loaded(&self) -> Start {
+        let here = worker::with_core_of(self, |core| core.map(|core| core.index as usize));
+        // Among equals a spawner outside takes one after the other.
+        let from = here.unwrap_or_else(|| self.balance.next_in_turn());
+        let load = |worker| self.load_of(worker);
+        Start::On(choose::least_loaded(self.workers.len(), from, load))
+    }
+
+    /// Routines that wait for the worker, and the one that it runs.
+    fn load_of(&self, worker: usize) -> u64 {
+        self.waiting_for(worker) + u64::from(self.workers[worker].runs_a_turn())
+    }
+
+    fn place_by_custom(&self, newcomer: &Newcomer<'_>) -> Option<usize> {
+        let strategy = self.balance.custom.as_ref()?;
+        let spawner = self.spawner();
+        let workload = match newcomer.workload {
+            0 => spawner.workload,
+            own => own,
+        };
+        let fresh = FreshRoutine {
+            name: newcomer.name,
+            site: newcomer.site,
+            kind: newcomer.kind,
+            workload: (workload != 0).then(|| WorkloadId::new(workload)),
+            parent: (spawner.routine != 0).then(|| RoutineId::new(spawner.routine)),
+            spawned_on: spawner.worker,
+        };
+        let workers = Workers::new(self);
+        let off = || self.tunables.stop_custom_placement();
+        let chosen = contained(self, off, || strategy.0.place(&fresh, &workers))?;
+        Some(chosen.index()).filter(|worker| *worker < self.workers.len())
+    }
+
+    /// A routine has ended: for [`Placement::ByClass`], those from the same place will be like it.
+    #[inline]
+    pub(crate) fn note_class(&self, header: &Header) {
+        if self.tunables.placement() == Placement::ByClass
+            && let Some(class) = header.behaviour()
+        {
+            self.balance.sites.note(header.site(), class);
+        }
+    }
+
+    /// Whom the user's strategy wants `thief` to rob.
+    pub(crate) fn custom_victim(&self, thief: u32) -> Option<usize> {
+        let strategy = self.balance.custom.as_ref()?;
+        let workers = Workers::new(self);
+        let off = || self.tunables.stop_custom_victims();
+        let thief = WorkerId::new(thief);
+        let chosen = contained(self, off, || strategy.0.victim(thief, &workers))?;
+        Some(chosen.index()).filter(|victim| *victim < self.workers.len())
+    }
+
+    /// A key for those that belong together: of one workload, or else from one place in the program.
+    fn relatives(&self, newcomer: &Newcomer<'_>) -> u64 {
+        let workload = match newcomer.workload {
+            0 => self.spawner().workload,
+            own => own,
+        };
+        match workload {
+            0 => std::ptr::from_ref(newcomer.site) as u64,
+            workload => workload,
+        }
+    }
+
+    /// Who spawns: routine, workload and worker, as far as they are this runtime's.
+    fn spawner(&self) -> Spawner {
+        let worker = worker::with_core_of(self, |core| core.map(|core| core.index));
+        let routine = threads::running_here().filter(|me| std::ptr::eq(me.shared(), self));
+        Spawner {
+            routine: routine.map_or(0, |me| me.header().id.load(Relaxed)),
+            workload: routine.map_or(0, |me| me.header().workload_id()),
+            worker: worker.map(WorkerId::new),
+        }
+    }
+}
+
+/// See [`Shared::spawner`]. 0 is nobody.
+struct Spawner {
+    routine: u64,
+    workload: u64,
+    worker: Option<WorkerId>,
+}

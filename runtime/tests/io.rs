@@ -204,7 +204,7 @@ fn child_of_the_standard_streams() {
 #[test]
 fn the_standard_streams() {
     let _watchdog = Watchdog::new("standard streams");
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let mut child = support::this_binary()
         .args(["--exact", "child_of_the_standard_streams", "--nocapture"])
         .env(CHILD, "1")
         .stdin(Stdio::piped())

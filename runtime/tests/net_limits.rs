@@ -6,7 +6,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
@@ -148,7 +148,7 @@ fn many_connections() {
     dog.watch("many connections", &rt.handle());
     rt.block_on(|| {
         let listener = TcpListener::bind(ANY).unwrap();
-        let mut clients = Command::new(std::env::current_exe().unwrap())
+        let mut clients = support::this_binary()
             .args(["--exact", "descriptors"])
             .env(SERVER, listener.local_addr().unwrap().to_string())
             .stdout(Stdio::null())

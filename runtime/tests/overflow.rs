@@ -6,10 +6,12 @@
 //! Not in portable builds, where the system reports an overflow.
 #![cfg(not(portable))]
 
+mod support;
+
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use openwork::snapshot::GuardMode;
 use openwork::{Builder, Runtime, Turn};
@@ -35,7 +37,7 @@ fn child(test: &str) -> Option<(Output, String)> {
         return None;
     }
     let path = std::env::temp_dir().join(format!("openwork-{}-{test}", std::process::id()));
-    let output = Command::new(std::env::current_exe().unwrap())
+    let output = support::this_binary()
         .args(["--exact", test, "--nocapture"])
         .env(REPORT_PATH, &path)
         .output()

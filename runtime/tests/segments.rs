@@ -7,7 +7,7 @@ mod support;
 use std::cell::Cell;
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -430,7 +430,7 @@ fn child(test: &str) -> Option<Output> {
     if std::env::var_os(MARK).is_some() {
         return None;
     }
-    let mut child = Command::new(std::env::current_exe().unwrap());
+    let mut child = support::this_binary();
     let child = child.args(["--exact", test, "--nocapture"]).env(MARK, "1");
     Some(child.output().unwrap())
 }

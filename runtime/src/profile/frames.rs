@@ -232,10 +232,14 @@ mod tests {
         let mut seen = Vec::new();
         // SAFETY: 1 and 2 by the borrow of `words`; 3 and 4 need nothing.
         unsafe {
-            walk(low + start * size_of::<usize>(), bounds, |address| {
-                seen.push(address);
-                true
-            });
+            walk(
+                low + start * size_of::<usize>() + DOWN_TO_RECORD,
+                bounds,
+                |address| {
+                    seen.push(address);
+                    true
+                },
+            );
         }
         seen
     }
@@ -246,7 +250,7 @@ mod tests {
         for (i, &index) in at.iter().enumerate() {
             words[index] = at
                 .get(i + 1)
-                .map_or(0, |next| base + next * size_of::<usize>());
+                .map_or(0, |next| base + next * size_of::<usize>() + DOWN_TO_RECORD);
             words[index + 1] = 0x10_0001 + i;
         }
     }
@@ -268,7 +272,7 @@ mod tests {
         chain(&mut words, &[2, 7]);
         let base = words.as_ptr() as usize;
         for back in [2, 7, 8] {
-            words[7] = base + back * size_of::<usize>();
+            words[7] = base + back * size_of::<usize>() + DOWN_TO_RECORD;
             assert_eq!(addresses(&words, 2), [0x10_0000, 0x10_0001]);
         }
     }
@@ -279,7 +283,7 @@ mod tests {
         let words = [usize::MAX; 8];
         let low = words.as_ptr() as usize;
         let bounds = Bounds::native(low + 16, low + 48).unwrap();
-        for start in [
+        for record in [
             0,
             1,
             low,
@@ -290,6 +294,7 @@ mod tests {
             usize::MAX,
             usize::MAX - 7,
         ] {
+            let start = record.wrapping_add(DOWN_TO_RECORD);
             // SAFETY: 1 and 2 by the borrow of `words`; 3 and 4 need nothing.
             unsafe { walk(start, bounds, |_| panic!("read a record at {start:#x}")) };
         }
@@ -306,7 +311,7 @@ mod tests {
         let bounds = Bounds::routine(Extent::alone(low, low + size_of_val(&words))).unwrap();
         // SAFETY: 1 and 2 by the borrow of `words`; 3 and 4 need nothing.
         unsafe {
-            walk(low + 16, bounds, |address| {
+            walk(low + 16 + DOWN_TO_RECORD, bounds, |address| {
                 seen.push(address);
                 true
             });

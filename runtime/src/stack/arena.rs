@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::guard::{GuardError, Guards};
 use super::segments::{self, SEGMENT_ALIGN, Segment};
-use super::{Slot, StackClass, StackConfig, page_bytes, residency};
+use super::{Slot, StackClass, StackConfig, residency};
 use crate::snapshot::{GuardMode, StackClassFigures};
 
 /// Bytes of a segment, but for classes of which less than [`MIN_SLOTS`] would fit.
@@ -142,15 +142,8 @@ impl StackArena {
     ///
     /// # Errors
     ///
-    /// Light guards were asked for by name and cannot be had, or pages are too large for the
-    /// smallest class.
+    /// Light guards were asked for by name and cannot be had.
     pub(crate) fn new(config: StackConfig) -> io::Result<Arc<StackArena>> {
-        if page_bytes() > StackClass::SMALLEST.bytes() / 4 {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "a page is too large to be the guard of a small stack",
-            ));
-        }
         let guards = Guards::resolve(config.guard)?;
         let limit = match (guards.limit(), config.max_stacks) {
             (Some(guards), Some(asked)) => Some(asked.min(guards)),
@@ -555,6 +548,7 @@ unsafe fn unmap(start: usize, bytes: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stack::page_bytes;
     use crate::stack::{StackPool, child};
 
     fn class(bytes: usize) -> StackClass {

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::arena::WarmCount;
 use super::residency::BATCH;
-use super::{OutOfStacks, Slot, StackArena, StackClass, residency};
+use super::{OutOfStacks, Slot, StackArena, StackClass, page_bytes, residency};
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::GuardMode;
 
@@ -105,7 +105,7 @@ impl StackPool {
     /// 2. Alive: the slot came from a pool of the same arena.
     pub(crate) unsafe fn give_back(&mut self, slot: Slot, lowest_sp: usize) {
         if slot.class() == self.arena.default_class() {
-            let kept = slot.high() - KEPT_BYTES;
+            let kept = slot.high() - KEPT_BYTES.next_multiple_of(page_bytes());
             if lowest_sp < kept {
                 // SAFETY: `residency::discard` 1 and 2: the slot is owned, mapped, and by the
                 // caller's 1 nothing on it is used any more.
@@ -188,7 +188,7 @@ impl Drop for StackPool {
 mod tests {
     use super::*;
     use crate::snapshot::GuardMode;
-    use crate::stack::{StackConfig, arena::ArenaFigures, page_bytes, residency::resident_bytes};
+    use crate::stack::{StackConfig, arena::ArenaFigures, residency::resident_bytes};
 
     const SMALL: usize = 64 << 10;
 
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(resident(&slot), 48 << 10);
         give_back(&mut pool, slot, deepest);
         let again = pool.take(class(SMALL)).unwrap();
-        assert_eq!(resident(&again), KEPT_BYTES);
+        assert_eq!(resident(&again), KEPT_BYTES.next_multiple_of(page_bytes()));
         give_back(&mut pool, again, deepest);
     }
 

@@ -67,7 +67,7 @@ impl Slot {
 }
 
 // SAFETY: `Slot::new`'s 3 gives the guard page; the smallest class minus one page is more than
-// MIN_STACK_SIZE (the arena refuses machines where it is not, see `StackArena::new`); both ends are
+// MIN_STACK_SIZE, on machines with large pages too (see `StackClass::smallest_here`); both ends are
 // multiples of the page size and so of STACK_ALIGNMENT. The trait's implicit demand, that the memory
 // outlives the coroutine, is `Slot::new`'s 2: a coroutine owns its `Slot`.
 unsafe impl Stack for Slot {

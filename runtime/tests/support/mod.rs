@@ -286,3 +286,17 @@ pub(crate) fn run_here<F: Future>(future: F) -> F::Output {
 pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
+
+/// This test's own program, to be run once more; by what `OPENWORK_TEST_RUNNER` names, an emulator and its
+/// arguments, where this machine cannot run it.
+pub(crate) fn this_binary() -> std::process::Command {
+    let binary = std::env::current_exe().unwrap();
+    let runner = std::env::var("OPENWORK_TEST_RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let Some(emulator) = words.next() else {
+        return std::process::Command::new(binary);
+    };
+    let mut command = std::process::Command::new(emulator);
+    command.args(words).arg(binary);
+    command
+}

@@ -28,6 +28,7 @@ use job::{Job, Offered, Run};
 use owned::OwnedJob;
 use pool::{Place, Pool};
 
+#[cfg(unix)]
 pub(crate) use owned::blocking_until;
 pub use owned::{BlockingTimeoutError, blocking_deadline, blocking_timeout};
 

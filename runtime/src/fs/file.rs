@@ -2,8 +2,12 @@
 
 use std::fs as std_fs;
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
+#[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+#[cfg(unix)]
 use std::os::unix::fs::FileExt;
+#[cfg(windows)]
+use std::os::windows::fs::FileExt;
 use std::path::Path;
 
 use super::{FileTimes, Metadata, OpenOptions, Permissions};
@@ -296,24 +300,28 @@ impl From<std_fs::File> for File {
     }
 }
 
+#[cfg(unix)]
 impl From<OwnedFd> for File {
     fn from(fd: OwnedFd) -> File {
         File { file: fd.into() }
     }
 }
 
+#[cfg(unix)]
 impl From<File> for OwnedFd {
     fn from(file: File) -> OwnedFd {
         file.file.into()
     }
 }
 
+#[cfg(unix)]
 impl AsFd for File {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 }
 
+#[cfg(unix)]
 impl AsRawFd for File {
     fn as_raw_fd(&self) -> RawFd {
         self.file.as_raw_fd()
@@ -418,6 +426,7 @@ impl Seek for File {
     }
 }
 
+#[cfg(unix)]
 impl FileExt for File {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         blocking::io(|| self.file.read_at(buf, offset))
@@ -425,5 +434,16 @@ impl FileExt for File {
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         blocking::io(|| self.file.write_at(buf, offset))
+    }
+}
+
+#[cfg(windows)]
+impl FileExt for File {
+    fn seek_read(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        blocking::io(|| self.file.seek_read(buf, offset))
+    }
+
+    fn seek_write(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        blocking::io(|| self.file.seek_write(buf, offset))
     }
 }

@@ -22,8 +22,11 @@
 //! assert!(found.unwrap().iter().any(|entry| entry.file_name() == "Cargo.toml"));
 //! ```
 
+mod change;
 mod dir;
 mod file;
+#[cfg(not(target_os = "linux"))]
+mod no_watch;
 mod options;
 #[cfg(target_os = "linux")]
 mod watch;
@@ -32,12 +35,15 @@ use std::fs as std_fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use change::{Change, ChangeKind};
 pub use dir::{DirEntry, ReadDir, read_dir};
 pub use file::File;
+#[cfg(not(target_os = "linux"))]
+pub use no_watch::{Watcher, watch};
 pub use options::OpenOptions;
 pub use std::fs::{FileTimes, FileType, Metadata, Permissions};
 #[cfg(target_os = "linux")]
-pub use watch::{Change, ChangeKind, Watcher, watch};
+pub use watch::{Watcher, watch};
 
 use crate::blocking;
 
@@ -141,7 +147,7 @@ pub fn hard_link(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Resu
     blocking::io(|| std_fs::hard_link(original, link))
 }
 
-/// Makes a link that holds a path; as [`std::os::unix::fs::symlink`].
+/// Makes a link that holds a path; as `std::os::unix::fs::symlink`, and on Windows a link to a file.
 ///
 /// ```
 /// use openwork::fs;
@@ -156,7 +162,10 @@ pub fn hard_link(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Resu
 /// As std's.
 pub fn symlink(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {
     let (original, link) = (original.as_ref(), link.as_ref());
-    blocking::io(|| std::os::unix::fs::symlink(original, link))
+    #[cfg(unix)]
+    return blocking::io(|| std::os::unix::fs::symlink(original, link));
+    #[cfg(windows)]
+    blocking::io(|| std::os::windows::fs::symlink_file(original, link))
 }
 
 /// The path that a symbolic link holds; as [`std::fs::read_link`].

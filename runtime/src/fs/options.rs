@@ -2,6 +2,7 @@
 
 use std::fs as std_fs;
 use std::io;
+#[cfg(unix)]
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -129,6 +130,7 @@ impl OpenOptions {
     /// assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     /// # openwork::fs::remove_file(&path).unwrap();
     /// ```
+    #[cfg(unix)]
     pub fn mode(&mut self, mode: u32) -> &mut OpenOptions {
         self.options.mode(mode);
         self
@@ -143,6 +145,7 @@ impl OpenOptions {
     /// # #[cfg(target_arch = "x86_64")]
     /// assert!(no_folder.is_err());
     /// ```
+    #[cfg(unix)]
     pub fn custom_flags(&mut self, flags: i32) -> &mut OpenOptions {
         self.options.custom_flags(flags);
         self

@@ -6,6 +6,10 @@
 //! **standard input** is read by a thread of its own, because nothing can end a read that has begun.
 
 mod output;
+#[cfg(unix)]
+mod pipe;
+#[cfg(windows)]
+#[path = "no_pipe.rs"]
 mod pipe;
 mod stdin;
 

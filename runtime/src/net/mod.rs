@@ -49,12 +49,16 @@ pub(crate) mod socket;
 mod tcp_listener;
 mod tcp_stream;
 mod udp;
+#[cfg(unix)]
 mod unix_datagram;
+#[cfg(unix)]
 mod unix_stream;
 
 pub use resolve::{ToSocketAddrs, lookup_host, lookup_host_timeout};
 pub use tcp_listener::{Incoming, TcpListener};
 pub use tcp_stream::{ReadHalf, TcpStream, WriteHalf};
 pub use udp::UdpSocket;
+#[cfg(unix)]
 pub use unix_datagram::UnixDatagram;
+#[cfg(unix)]
 pub use unix_stream::{UnixListener, UnixStream};

@@ -113,18 +113,43 @@ macro_rules! socket_common {
             }
         }
 
+        #[cfg(windows)]
+        impl std::os::windows::io::AsSocket for $socket {
+            fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+                self.0.inner().as_socket()
+            }
+        }
+
+        #[cfg(windows)]
+        impl std::os::windows::io::AsRawSocket for $socket {
+            fn as_raw_socket(&self) -> std::os::windows::io::RawSocket {
+                self.0.inner().as_raw_socket()
+            }
+        }
+
+        #[cfg(windows)]
+        impl From<$socket> for std::os::windows::io::OwnedSocket {
+            /// The socket stays non-blocking.
+            fn from(socket: $socket) -> std::os::windows::io::OwnedSocket {
+                socket.0.into_inner().into()
+            }
+        }
+
+        #[cfg(unix)]
         impl std::os::fd::AsFd for $socket {
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
                 self.0.inner().as_fd()
             }
         }
 
+        #[cfg(unix)]
         impl std::os::fd::AsRawFd for $socket {
             fn as_raw_fd(&self) -> std::os::fd::RawFd {
                 self.0.inner().as_raw_fd()
             }
         }
 
+        #[cfg(unix)]
         impl From<$socket> for std::os::fd::OwnedFd {
             /// The descriptor stays non-blocking.
             fn from(socket: $socket) -> std::os::fd::OwnedFd {
@@ -228,6 +253,7 @@ macro_rules! socket_limits {
 
 /// Reading by a borrow, and by the value as by its borrow, once the socket has something. `$call` is what
 /// a refusal names.
+#[cfg(unix)]
 macro_rules! read_when_ready {
     ($stream:ident, $call:literal) => {
         impl std::io::Read for &$stream {
@@ -307,4 +333,6 @@ macro_rules! read_by_borrow {
 
 pub(super) use {socket_common, socket_limits};
 // Pipes read and write in the same way.
-pub(crate) use {read_by_borrow, read_when_ready, write_when_ready};
+#[cfg(unix)]
+pub(crate) use read_when_ready;
+pub(crate) use {read_by_borrow, write_when_ready};

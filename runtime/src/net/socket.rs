@@ -196,6 +196,7 @@ impl<S: AsSource> Socket<S> {
     }
 
     /// As [`run`](Self::run), where no event tells when to try again.
+    #[cfg(unix)]
     pub(crate) fn insist<T>(
         &self,
         direction: Direction,

@@ -316,12 +316,16 @@ impl TcpStream {
     /// ```
     ///
     /// # Errors
-    /// Those of the system calls.
+    /// Those of the system calls. On Windows of kind [`Unsupported`](io::ErrorKind::Unsupported) where it is on.
     pub fn keepalive(&self) -> io::Result<Option<Duration>> {
         let socket = SockRef::from(self.0.inner());
         match socket.keepalive()? {
             false => Ok(None),
+            #[cfg(unix)]
             true => socket.tcp_keepalive_time().map(Some),
+            // It can be set there, but not read.
+            #[cfg(not(unix))]
+            true => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

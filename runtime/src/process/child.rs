@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::process as std_process;
 use std::task::{Context, Poll};
@@ -39,7 +38,7 @@ const OUTPUT_BYTES: usize = 4 << 10;
 pub struct Child {
     child: std_process::Child,
     /// Made by the first wait; `None` inside where the kernel has no such thing.
-    exit: Option<Option<Socket<OwnedFd>>>,
+    exit: Option<Option<Socket<exit::Exit>>>,
     /// The other end of its standard input, if that is a pipe.
     pub stdin: Option<ChildStdin>,
     /// The other end of its standard output, if that is a pipe.
@@ -60,9 +59,9 @@ impl Child {
     /// # Errors
     /// Those of the system calls.
     pub fn from_std(mut child: std_process::Child) -> io::Result<Child> {
-        let stdin = child.stdin.take().map(OwnedFd::from);
-        let stdout = child.stdout.take().map(OwnedFd::from);
-        let stderr = child.stderr.take().map(OwnedFd::from);
+        let stdin = child.stdin.take().map(PipeEnd::from);
+        let stdout = child.stdout.take().map(PipeEnd::from);
+        let stderr = child.stderr.take().map(PipeEnd::from);
         Ok(Child {
             child,
             exit: None,
@@ -239,7 +238,24 @@ fn in_time(result: io::Result<ExitStatus>) -> io::Result<Option<ExitStatus>> {
     }
 }
 
+/// An end of a pipe, as the system names it.
+#[cfg(unix)]
+type PipeEnd = std::os::fd::OwnedFd;
+#[cfg(windows)]
+type PipeEnd = std::os::windows::io::OwnedHandle;
+
+/// Where there is nothing to wait for but the child itself: asks now and then.
+#[cfg(windows)]
+fn wait_by_pool(child: &mut std_process::Child, deadline: u64) -> io::Result<ExitStatus> {
+    crate::net::socket::insist(deadline, || {
+        child
+            .try_wait()?
+            .ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    })
+}
+
 /// Where the kernel knows no pidfd. The waiting thread takes nothing away, so it can be left behind.
+#[cfg(unix)]
 fn wait_by_pool(child: &mut std_process::Child, deadline: u64) -> io::Result<ExitStatus> {
     let pid = child.id();
     blocking::blocking_until(deadline, move || exit::wait_here(pid))?;

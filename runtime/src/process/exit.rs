@@ -1,10 +1,19 @@
 //! Waiting for a child's end without taking it out of the process table.
 
 use std::io;
+#[cfg(unix)]
 use std::mem::MaybeUninit;
 #[cfg(target_os = "linux")]
 use std::os::fd::FromRawFd;
+#[cfg(unix)]
 use std::os::fd::OwnedFd;
+
+/// What can be read from when a process has ended.
+#[cfg(unix)]
+pub(super) type Exit = OwnedFd;
+/// There is none.
+#[cfg(windows)]
+pub(super) type Exit = std::os::windows::io::OwnedSocket;
 
 /// A descriptor that can be read from when the process has ended; of kind
 /// [`Unsupported`](io::ErrorKind::Unsupported) before Linux 5.3.
@@ -23,12 +32,13 @@ pub(super) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
 
 /// There are none.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn pidfd(_: u32) -> io::Result<OwnedFd> {
+pub(super) fn pidfd(_: u32) -> io::Result<Exit> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Waits on this thread until the child has ended, and leaves it in the process table. Also returns when it
 /// is no child any more.
+#[cfg(unix)]
 pub(super) fn wait_here(pid: u32) {
     loop {
         let mut info = MaybeUninit::<libc::siginfo_t>::uninit();

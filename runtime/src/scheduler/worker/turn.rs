@@ -14,7 +14,9 @@ use crate::scheduler::strategy::class::Deed;
 use crate::scheduler::threads::ThreadSlot;
 use crate::scheduler::{ready, stats};
 use crate::snapshot::{RoutineState, Source, TurnRecord, WaitReason};
-use crate::stack::{OutOfStacks, Slot, StackClass};
+#[cfg(not(portable))]
+use crate::stack::StackClass;
+use crate::stack::{OutOfStacks, Slot};
 
 impl WorkerCore {
     /// For callers that are not the loop's own.

@@ -125,6 +125,7 @@ mod tests {
                     shrunk_bytes: 0,
                     segments: 0,
                     segments_entered: 0,
+                    contained: 0,
                 },
                 stack_classes: Vec::new(),
                 blocking: BlockingFigures::default(),

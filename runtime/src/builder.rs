@@ -452,7 +452,7 @@ impl RuntimeBuilder {
             None => StackArena::new(stacks).map_err(BuildError::Stacks)?,
         };
         #[cfg(not(portable))]
-        crate::stack::overflow::install(crate::current::overflow_facts);
+        crate::stack::overflow::install(crate::current::OVERFLOW_HOOKS);
         let queues: Vec<_> = (0..count).map(|_| Deque::new()).collect();
         let number = holder::number_runtime();
         let watch = Arc::new(Watch::new());

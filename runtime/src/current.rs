@@ -6,14 +6,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::cancel;
 use crate::id::{RoutineId, WorkerId};
 #[cfg(not(portable))]
-use crate::routine::context;
+use crate::profile::frames;
+#[cfg(not(portable))]
+use crate::routine::{Header, context};
 use crate::scheduler::block::{self, Context};
 use crate::scheduler::worker::{self, WorkerCore};
 use crate::scheduler::{explore, threads};
 #[cfg(not(portable))]
-use crate::stack::overflow::{RoutineFacts, Whose};
+use crate::stack::overflow::{Containment, Fault, Hooks, RoutineFacts, Whose};
 #[cfg(not(portable))]
-use crate::thread_state;
+use crate::thread_state::{self, ThreadState};
 use crate::workload::Workload;
 
 /// Who runs here now; see [`current`].
@@ -150,11 +152,16 @@ pub fn is_cancelled() -> bool {
     }
 }
 
-/// What an overflow report says of the routine on this thread, and whose the slot from `start` to `end`
-/// is. Async-signal-safe: reads atomics.
+/// What the handler for overflows asks here. All of it is async-signal-safe: it reads atomics.
 #[cfg(not(portable))]
-pub(crate) fn overflow_facts(start: usize, end: usize) -> (Option<RoutineFacts>, Whose) {
-    let slot = start..end;
+pub(crate) const OVERFLOW_HOOKS: Hooks = Hooks {
+    who_runs: overflow_facts,
+    contain: contain_overflow,
+};
+
+#[cfg(not(portable))]
+fn overflow_facts(fault: &Fault) -> (Option<RoutineFacts>, Whose) {
+    let slot = fault.start..fault.end;
     thread_state::with(|t| {
         let routine = t.routine();
         // SAFETY: the worker stores the routine that it runs, whose block lives through the turn;
@@ -168,12 +175,8 @@ pub(crate) fn overflow_facts(start: usize, end: usize) -> (Option<RoutineFacts>,
             };
             return (None, whose);
         };
-        let facts = RoutineFacts {
-            id: header.id.load(Relaxed),
-            name: header.name_bytes(),
-            site: header.site(),
-        };
-        let whose = if context::is_within(header.stack.load(Relaxed), start, end) {
+        let part = header.stack.load(Relaxed);
+        let whose = if context::is_within(part, fault.start, fault.end) {
             Whose::RoutinesOwn
         } else if t.routine_stack().is_some_and(|stacks| {
             // SAFETY: 1: the routine runs on this thread, which is in the handler.
@@ -183,6 +186,52 @@ pub(crate) fn overflow_facts(start: usize, end: usize) -> (Option<RoutineFacts>,
         } else {
             Whose::Others
         };
+        let facts = RoutineFacts {
+            id: header.id.load(Relaxed),
+            name: header.name_bytes(),
+            site: header.site(),
+            containment: containment(t, header, whose, fault),
+        };
         (Some(facts), whose)
     })
+}
+
+/// Whether the routine that runs on this thread may be ended where it is.
+#[cfg(not(portable))]
+fn containment(thread: &ThreadState, header: &Header, whose: Whose, at: &Fault) -> Containment {
+    if !header.is_contained() || whose == Whose::Others {
+        return Containment::NotAsked;
+    }
+    let in_section = thread
+        .slot()
+        .is_none_or(|slot| slot.leash.section.load(Relaxed) != 0);
+    let in_allocator = thread.in_instrument.load(Relaxed) != 0 || thread.apart.load(Relaxed) != 0;
+    let in_scope = header
+        .extra()
+        .is_some_and(|extra| extra.open_scopes().load(Relaxed) > 0);
+    if in_section || in_allocator {
+        Containment::Refused("inside the runtime")
+    } else if std::thread::panicking() {
+        Containment::Refused("while it panics")
+    } else if in_scope {
+        Containment::Refused("while a scope of it is open")
+    } else if !(at.start..at.end).contains(&at.sp) || !frames::in_program(at.pc) {
+        Containment::Refused("in foreign code")
+    } else {
+        Containment::Possible
+    }
+}
+
+/// # Safety
+/// 1. Exclusive: [`overflow_facts`] has just said that it is possible.
+#[cfg(not(portable))]
+unsafe fn contain_overflow(interrupted: *mut libc::c_void) {
+    thread_state::with(|t| {
+        // SAFETY: 1 by the caller: a routine runs here, which was interrupted in code of its own, and which
+        // was spawned by somebody who promised that its frames may be given up.
+        unsafe {
+            let part = (*t.routine()).stack.load(Relaxed);
+            context::end_turn(part, interrupted);
+        }
+    });
 }

@@ -80,6 +80,16 @@ impl Drop for Held {
     }
 }
 
+/// Takes the thread from a routine that will not let go of it any more. On its home's thread.
+#[cfg(not(portable))]
+pub(crate) fn take_from(gone: RoutineRef) {
+    let home = gone.shared().threads.home(gone.header().home.load(Relaxed));
+    // SAFETY: 1: the caller runs the home.
+    if unsafe { home.held() }.get() == gone.as_ptr() {
+        hold(gone, null_mut(), 0);
+    }
+}
+
 /// Lets `holder` have the thread that `me` runs on.
 fn hold(me: RoutineRef, holder: *mut Header, id: u64) {
     let home = me.shared().threads.home(me.header().home.load(Relaxed));

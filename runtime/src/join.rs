@@ -204,6 +204,38 @@ pub enum JoinError {
     /// [`hold_thread`](crate::hold_thread), and the wait would have lasted for ever: the awaited routine
     /// can only run on that very thread.
     Refused,
+    /// The routine ran over its stack, which it was spawned for to survive; see
+    /// [`Builder::contain_overflow`](crate::Builder::contain_overflow).
+    Overflowed(StackOverflow),
+}
+
+/// A routine ran over its stack and ended alone.
+///
+/// ```
+/// # fn tell(why: openwork::JoinError) {
+/// if let openwork::JoinError::Overflowed(overflow) = why {
+///     println!("{} bytes were not enough", overflow.stack_bytes);
+/// }
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the routine overflowed {} of {stack_bytes} bytes", if *.on_segment { "a segment" } else { "its stack" })]
+#[non_exhaustive]
+pub struct StackOverflow {
+    /// Size of the stack that was too small, guard included.
+    pub stack_bytes: u64,
+    /// Whether that was a segment; see [`with_segment`](crate::with_segment).
+    pub on_segment: bool,
+}
+
+impl StackOverflow {
+    #[cfg(not(portable))]
+    pub(crate) fn of(stack_bytes: u64, on_segment: bool) -> StackOverflow {
+        StackOverflow {
+            stack_bytes,
+            on_segment,
+        }
+    }
 }
 
 impl<T> JoinHandle<T> {
@@ -401,6 +433,10 @@ impl<T> JoinHandle<T> {
             }
             // SAFETY: 1 by the caller.
             body::PANICKED => Err(JoinError::Panicked(unsafe { body::take_panic(header) })),
+            // SAFETY: 1: the outcome says so.
+            body::OVERFLOWED => Err(JoinError::Overflowed(unsafe {
+                body::take_overflow(header)
+            })),
             _ => Err(JoinError::Cancelled),
         }
     }
@@ -503,6 +539,7 @@ impl JoinError {
             JoinError::Refused => {
                 "waiting would have stopped the thread that the routine needs".to_owned()
             }
+            JoinError::Overflowed(why) => why.to_string(),
         }
     }
 
@@ -525,6 +562,7 @@ impl fmt::Debug for JoinError {
             JoinError::Panicked(_) => f.debug_tuple("Panicked").field(&self.message()).finish(),
             JoinError::Cancelled => f.write_str("Cancelled"),
             JoinError::Refused => f.write_str("Refused"),
+            JoinError::Overflowed(why) => f.debug_tuple("Overflowed").field(why).finish(),
         }
     }
 }

@@ -85,7 +85,7 @@ pub use cancel::Cancelled;
 pub use current::{Current, checkpoint, current, current_worker, is_cancelled, yield_now};
 pub use hold::hold_thread;
 pub use id::{RoutineId, WorkerId, WorkloadId};
-pub use join::{JoinError, JoinHandle};
+pub use join::{JoinError, JoinHandle, StackOverflow};
 pub use local::{LocalError, RoutineLocal};
 pub use priority::Priority;
 pub use runtime::{Handle, Remaining, Runtime};

@@ -201,6 +201,10 @@ impl<'scope> Scope<'scope, '_> {
         };
         // Before anything is lent: the wait at the end cannot be refused any more.
         block::assert_can_wait_for_fresh(owner.shared(), owner, call);
+        if owner.header().is_contained() {
+            let open = owner.header().extra_or_new().open_scopes();
+            open.store(open.load(Relaxed) + 1, Relaxed);
+        }
         let inherited = owner.header().extra().and_then(Extra::inherited);
         let token = inherited.as_ref().map_or_else(Node::root, Node::child_of);
         Scope {
@@ -366,6 +370,10 @@ impl<'scope> Scope<'scope, '_> {
                 }
                 Context::Thread | Context::Scheduler => unreachable!("`scope` runs in a routine"),
             }
+        }
+        if self.owner.header().is_contained() {
+            let open = self.owner.header().extra_or_new().open_scopes();
+            open.store(open.load(Relaxed) - 1, Relaxed);
         }
     }
 }

@@ -672,6 +672,9 @@ pub struct StackFigures {
     pub segments: u64,
     /// Segments that there were so far.
     pub segments_entered: u64,
+    /// Overflows that ended their routine alone. The slots of these, segments included, count as in use for
+    /// ever; see [`Builder::contain_overflow`](crate::Builder::contain_overflow).
+    pub contained: u64,
 }
 
 /// Stacks of one size.

@@ -36,6 +36,11 @@ pub enum SpawnError {
     /// The caller is no routine, and no runtime was named with [`Builder::on`].
     #[error("not inside a routine: name a runtime with `Builder::on`")]
     NoRuntime,
+    /// [`Builder::contain_overflow`] was asked for where it cannot be had.
+    #[error(
+        "contain_overflow: only for closures that are spawned outside of scopes, and in no portable build"
+    )]
+    CannotContain,
     /// The stack size is over the largest one, in bytes.
     #[error("stack_size: {asked} bytes were asked for, at most {max} are possible")]
     StackSize {
@@ -164,6 +169,7 @@ pub struct Builder {
     bind: Bind,
     priority: Priority,
     affinity: Option<u64>,
+    contained: bool,
     runtime: Option<Handle>,
 }
 
@@ -316,6 +322,48 @@ impl Builder {
         self
     }
 
+    /// Ends the routine alone if it runs over its stack, in place of the whole process: its join returns
+    /// [`JoinError::Overflowed`](crate::JoinError::Overflowed), and others go on.
+    ///
+    /// The routine does not unwind: its frames are left as they lie, no destructor runs, and its stack, with
+    /// its segments, is never used again. So each overflow costs a slot for ever, and what the frames
+    /// owned stays: memory is lost, locks stay locked, partners at channels wait. It is for code that must
+    /// be tried although it may be too deep, a parser of foreign input say, and that owns nothing that
+    /// others wait for. A larger [`stack_size`](Self::stack_size) or [`with_segment`](crate::with_segment) is
+    /// the better answer where one is known that is enough.
+    ///
+    /// Contained is what overflows in the program's own code. The process ends as ever, with a report that
+    /// says why, if it happens inside the runtime, inside a library with code of its own file (the C library's
+    /// allocator, say, whose lock would stay locked), while the routine is panicking, or while it has a scope
+    /// open, whose routines borrow from it. A routine of a scope and a future cannot be contained at all.
+    ///
+    /// # Safety
+    /// 1. Alive: every value in a frame of the routine may be forgotten, at any call that it makes.
+    /// 2. Exclusive: at each call that may overflow the routine has left whatever it shares with others, by
+    ///    reference, thread-local or static, in a state that others can meet: what a destructor would have
+    ///    put right, nobody does.
+    ///
+    /// ```
+    /// use openwork::{Builder, JoinError, Runtime};
+    ///
+    /// fn depth(n: u64) -> u64 {
+    ///     std::hint::black_box(if n == 0 { 0 } else { 1 + depth(n - 1) })
+    /// }
+    ///
+    /// let rt = Runtime::builder().workers(1).build().unwrap();
+    /// // SAFETY: the routine shares nothing and owns nothing.
+    /// let tried = unsafe { Builder::new().on(&rt.handle()).contain_overflow() };
+    /// match tried.spawn(|| depth(1_000_000_000)).unwrap().join() {
+    ///     Err(JoinError::Overflowed(why)) => println!("{why}"),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// assert_eq!(rt.block_on(|| depth(100)), 100); // the runtime goes on
+    /// ```
+    pub unsafe fn contain_overflow(mut self) -> Builder {
+        self.contained = true;
+        self
+    }
+
     /// The runtime to spawn on. From outside its workers the routine enters by the injector.
     ///
     /// ```
@@ -429,6 +477,12 @@ impl Builder {
         seed.bind = self.bind.clone();
         seed.priority = self.priority;
         seed.affinity = self.affinity;
+        if self.contained {
+            if seed.kind != RoutineKind::Stackful || cfg!(portable) {
+                return Err(SpawnError::CannotContain);
+            }
+            seed.contained = true;
+        }
         Ok(())
     }
 
@@ -452,6 +506,9 @@ impl Builder {
     {
         let mut seed = Seed::new(RoutineKind::Stackful, body::closure_vtable::<F, T>());
         self.describe(&mut seed)?;
+        if seed.contained {
+            return Err(SpawnError::CannotContain);
+        }
         scope.child_begins();
         seed.scope = Some(scope);
         // SAFETY: 1 by the caller; the vtable is the one of `F` and `T`.
@@ -500,6 +557,7 @@ struct Seed<'a> {
     bind: Bind,
     priority: Priority,
     affinity: Option<u64>,
+    contained: bool,
 }
 
 impl<'a> Seed<'a> {
@@ -516,6 +574,7 @@ impl<'a> Seed<'a> {
             bind: Bind::Inherit,
             priority: Priority::Normal,
             affinity: None,
+            contained: false,
         }
     }
 }
@@ -558,6 +617,7 @@ unsafe fn born<B>(shared: &Shared, seed: Seed<'_>, body: B) -> RoutineRef {
             kind: seed.kind,
             priority: seed.priority,
             keyed: matches!(start, Start::Keyed(_)),
+            contained: seed.contained,
             class: seed.class.unwrap_or(shared.default_class),
             parent: parent.map_or(0, |parent| parent.header().id.load(Relaxed)),
             workload,

@@ -431,7 +431,9 @@ impl<T> TryScopedJoinHandle<'_, T> {
     pub fn join(self) -> Result<T, TryJoinError> {
         match self.0.join() {
             Ok(Some(value)) => Ok(value),
-            Ok(None) | Err(JoinError::Panicked(_)) => Err(TryJoinError::Failed),
+            Ok(None) | Err(JoinError::Panicked(_) | JoinError::Overflowed(_)) => {
+                Err(TryJoinError::Failed)
+            }
             Err(JoinError::Cancelled) => Err(TryJoinError::Cancelled),
             Err(JoinError::Refused) => Err(TryJoinError::Refused),
         }

@@ -114,8 +114,8 @@ pub(crate) unsafe fn walk(frame: usize, bounds: Bounds, mut visit: impl FnMut(us
         };
         let is_last =
             bounds.routine.is_some() && !bounds.contains(caller.wrapping_sub(DOWN_TO_RECORD));
-        // SAFETY: 1 and 2 by the caller.
         let left = if is_last {
+            // SAFETY: 1 and 2 by the caller.
             unsafe { bounds.before() }
         } else {
             None
@@ -219,6 +219,19 @@ pub(crate) fn thread_stack() -> Option<(usize, usize)> {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn thread_stack() -> Option<(usize, usize)> {
     None
+}
+
+/// Whether an address lies in the code of the program or library that this crate is linked into.
+/// Async-signal-safe.
+#[cfg(not(portable))]
+pub(crate) fn in_program(address: usize) -> bool {
+    // Names that every linker for ELF defines: the beginning of what is linked, and the end of its
+    // code.
+    unsafe extern "C" {
+        static __executable_start: u8;
+        static etext: u8;
+    }
+    (&raw const __executable_start as usize..&raw const etext as usize).contains(&address)
 }
 
 #[cfg(test)]

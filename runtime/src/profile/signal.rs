@@ -343,7 +343,7 @@ unsafe fn caller_without_frame(at: &Registers, stack: Bounds) -> Option<usize> {
     const PUSH_FRAME: u8 = 0x55;
     const RETURN: u8 = 0xc3;
     const SET_FRAME: [u8; 3] = [0x48, 0x89, 0xe5];
-    if !in_program(at.pc) {
+    if !frames::in_program(at.pc) {
         return None;
     }
     let code = at.pc as *const u8;
@@ -369,7 +369,7 @@ unsafe fn caller_without_frame(at: &Registers, stack: Bounds) -> Option<usize> {
     }
     // SAFETY: aligned and inside the bounds, as just checked; mapped by 2.
     let returns_to = unsafe { (place as *const usize).read_volatile() };
-    in_program(returns_to).then(|| returns_to - 1)
+    frames::in_program(returns_to).then(|| returns_to - 1)
 }
 
 /// Elsewhere the return address may be in a register, which cannot be told from here.
@@ -379,18 +379,6 @@ unsafe fn caller_without_frame(at: &Registers, stack: Bounds) -> Option<usize> {
 #[cfg(not(target_arch = "x86_64"))]
 unsafe fn caller_without_frame(_: &Registers, _: Bounds) -> Option<usize> {
     None
-}
-
-/// Whether an address lies in the code of the program or library that this crate is linked into.
-#[cfg(target_arch = "x86_64")]
-fn in_program(address: usize) -> bool {
-    // Names that every linker for ELF defines: the beginning of what is linked, and the end of its
-    // code.
-    unsafe extern "C" {
-        static __executable_start: u8;
-        static etext: u8;
-    }
-    (&raw const __executable_start as usize..&raw const etext as usize).contains(&address)
 }
 
 /// Who runs on this thread.

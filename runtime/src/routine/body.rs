@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use crate::cancel::CancelPayload;
+use crate::join::StackOverflow;
 use crate::local::table::drop_values;
 use crate::routine::life::CancelLevel;
 use crate::routine::{BODY_BYTES, Header, RoutineRef, waker};
@@ -25,6 +26,8 @@ pub(crate) const VALUE: u8 = 1;
 pub(crate) const PANICKED: u8 = 2;
 /// The block holds nothing.
 pub(crate) const CANCELLED: u8 = 3;
+/// The block holds a [`StackOverflow`].
+pub(crate) const OVERFLOWED: u8 = 4;
 
 /// How a turn's body returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,9 @@ pub(crate) enum TurnEnd {
     Ended,
     /// The future waits for its waker.
     Pending,
+    /// The stack was used up, and its frames were given up.
+    #[cfg(not(portable))]
+    Overflowed,
 }
 
 /// Why a routine will not run any more.
@@ -274,6 +280,40 @@ unsafe fn end_unrun<B, T>(routine: RoutineRef, why: Unrun) {
     settle(routine, result);
 }
 
+/// Ends a routine whose frames were given up, on another one's stack.
+///
+/// # Safety
+/// 1. Exclusive: the caller owns the routine, which will not run any more; it releases it afterwards.
+#[cfg(not(portable))]
+pub(crate) unsafe fn end_overflowed(routine: RoutineRef, why: StackOverflow) {
+    let header = routine.header();
+    let extra = header.extra();
+    // A value that was being made or looked up when the stack ended would be asked in the middle of that.
+    let whole = extra.is_none_or(|extra| extra.locals().try_borrow_mut().is_ok());
+    if let Some(extra) = extra.filter(|_| whole) {
+        header.life.shield();
+        if let Err(payload) = drop_values(extra.locals()) {
+            swallow(move || drop(payload));
+        }
+    }
+    // SAFETY: 1 by the caller; the body was moved to the frames that are gone.
+    unsafe { put(header, why) };
+    header.outcome.store(OVERFLOWED, Relaxed);
+    finish::finish(routine, finish::End::Panicked(why.to_string()));
+    if !whole {
+        header.forget_extra();
+    }
+}
+
+/// Takes what [`end_overflowed`] left.
+///
+/// # Safety
+/// 1. Exclusive: the outcome is `OVERFLOWED`.
+pub(crate) unsafe fn take_overflow(header: &Header) -> StackOverflow {
+    // SAFETY: 1 by the caller.
+    unsafe { take(header) }
+}
+
 /// Runs foreign code that must not stop the caller by a panic. Nobody is left to hear of the panic,
 /// but its hook has run.
 pub(crate) fn swallow(foreign: impl FnOnce()) {
@@ -319,7 +359,7 @@ fn settle<T>(routine: RoutineRef, result: Result<T, Box<dyn Any + Send>>) {
 pub(crate) unsafe fn discard(header: &Header) {
     // Relaxed, and no exchange: the outcome is the caller's alone by 1.
     let outcome = header.outcome.load(Relaxed);
-    if matches!(outcome, CANCELLED | PENDING) {
+    if matches!(outcome, CANCELLED | PENDING | OVERFLOWED) {
         return;
     }
     header.outcome.store(CANCELLED, Relaxed);

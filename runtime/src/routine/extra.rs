@@ -25,6 +25,8 @@ pub(crate) struct Extra {
     token_seat: Cell<u32>,
     locals: RefCell<Table>,
     segments: Segments,
+    /// Scopes that the routine has opened and not left, if its overflow may be contained.
+    open_scopes: AtomicU32,
 }
 
 /// The segments of a routine. The only part of an [`Extra`] that bystanders read.
@@ -73,6 +75,7 @@ impl Extra {
             token_seat: Cell::new(NO_SEAT),
             locals: RefCell::new(Table::new()),
             segments: Segments::default(),
+            open_scopes: AtomicU32::new(0),
         }
     }
 
@@ -84,6 +87,12 @@ impl Extra {
     /// What is counted of the routine's segments.
     pub(crate) fn segments(&self) -> &Segments {
         &self.segments
+    }
+
+    /// How many scopes are open, for a routine whose overflow may be contained. Written by the routine
+    /// alone, and read by handlers that interrupt it.
+    pub(crate) fn open_scopes(&self) -> &AtomicU32 {
+        &self.open_scopes
     }
 
     /// Makes the routine one of the scope's.
@@ -117,6 +126,7 @@ impl Extra {
     /// the last who has the token.
     pub(crate) fn unbind(&self) {
         self.segments.forget();
+        self.open_scopes.store(0, Relaxed);
         if let Some(token) = self.token.take() {
             token.leave(self.token_seat.replace(NO_SEAT));
         }
@@ -168,6 +178,12 @@ impl Header {
         // Acquire pairs with the store in `extra_or_new`: a bystander sees a whole one.
         // SAFETY: as in `extra`; of the content only atomics are handed out.
         unsafe { self.extra.load(Acquire).as_ref() }.map(Extra::segments)
+    }
+
+    /// Gives it up: the block's next routine begins without.
+    #[cfg(not(portable))]
+    pub(crate) fn forget_extra(&self) {
+        self.extra.store(std::ptr::null_mut(), Relaxed);
     }
 
     /// Frees it, with the block.

@@ -69,6 +69,7 @@ const KIND: u8 = 0b1;
 const PRIORITY_SHIFT: u32 = 1;
 const PRIORITY: u8 = 0b11 << PRIORITY_SHIFT;
 const KEYED: u8 = 0b1000;
+const CONTAINED: u8 = 0b1_0000;
 
 /// The block of one routine; see the module's text.
 #[repr(C, align(64))]
@@ -83,7 +84,7 @@ pub(crate) struct Header {
     pub(crate) home: AtomicU32,
     pub(crate) join: JoinState,
     source: AtomicU8,
-    /// How it is run, its priority, and whether a key brings it to a worker.
+    /// How it is run, its priority, whether a key brings it to a worker, and whether an overflow is contained.
     kind: AtomicU8,
     pub(crate) class: AtomicU8,
     last_worker: AtomicU16,
@@ -217,6 +218,8 @@ pub(crate) struct Birth<'a> {
     pub(crate) priority: Priority,
     /// A key says where it starts.
     pub(crate) keyed: bool,
+    /// See [`Builder::contain_overflow`](crate::Builder::contain_overflow).
+    pub(crate) contained: bool,
     pub(crate) class: StackClass,
     pub(crate) parent: u64,
     pub(crate) workload: Option<Workload>,
@@ -237,7 +240,9 @@ impl Header {
         self.join.reset();
         self.source.store(Source::Local as u8, Relaxed);
         let keyed = if birth.keyed { KEYED } else { 0 };
-        let kind = birth.kind as u8 | ((birth.priority as u8) << PRIORITY_SHIFT) | keyed;
+        let contained = if birth.contained { CONTAINED } else { 0 };
+        let priority = (birth.priority as u8) << PRIORITY_SHIFT;
+        let kind = birth.kind as u8 | priority | keyed | contained;
         self.kind.store(kind, Relaxed);
         self.class.store(birth.class.raw(), Relaxed);
         self.last_worker.store(NO_WORKER, Relaxed);
@@ -360,6 +365,12 @@ impl Header {
         } else {
             RoutineKind::Turns
         }
+    }
+
+    /// Whether its overflow ends it alone.
+    #[inline]
+    pub(crate) fn is_contained(&self) -> bool {
+        self.kind.load(Relaxed) & CONTAINED != 0
     }
 
     pub(crate) fn priority(&self) -> Priority {

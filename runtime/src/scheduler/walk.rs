@@ -234,6 +234,7 @@ impl Shared {
             shrunk_bytes: arena.shrunk_bytes,
             segments: arena.segments,
             segments_entered: arena.segments_entered,
+            contained: arena.contained,
         }
     }
 

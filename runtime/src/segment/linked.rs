@@ -84,7 +84,7 @@ fn arena_of_threads() -> Result<&'static Arc<StackArena>, SegmentError> {
 
 fn run_on_thread(class: StackClass, run: &mut dyn FnMut()) -> Result<(), SegmentError> {
     let arena = arena_of_threads()?;
-    overflow::install(current::overflow_facts);
+    overflow::install(current::OVERFLOW_HOOKS);
     // A thread that the standard library has not made may have none, and then an overflow ends it without
     // a word.
     let _altstack = AltStack::if_none();

@@ -49,9 +49,15 @@ pub(crate) struct Tally {
     shrunk_bytes: AtomicU64,
     segments: AtomicU64,
     segments_entered: AtomicU64,
+    contained: AtomicU64,
 }
 
 impl Tally {
+    /// A routine overflowed and ended alone: its slots are never used again.
+    pub(crate) fn contained(&self) {
+        self.contained.fetch_add(1, Relaxed);
+    }
+
     /// A routine enters a segment.
     pub(crate) fn segment_taken(&self) {
         self.segments.fetch_add(1, Relaxed);
@@ -135,6 +141,8 @@ pub(crate) struct ArenaFigures {
     /// Slots that routines have beside their own, now and ever.
     pub(crate) segments: u64,
     pub(crate) segments_entered: u64,
+    /// Overflows that ended their routine alone.
+    pub(crate) contained: u64,
 }
 
 impl StackArena {
@@ -188,6 +196,7 @@ impl StackArena {
             shrunk_bytes: self.tally.shrunk_bytes.load(Relaxed),
             segments: self.tally.segments.load(Relaxed),
             segments_entered: self.tally.segments_entered.load(Relaxed),
+            contained: self.tally.contained.load(Relaxed),
         }
     }
 

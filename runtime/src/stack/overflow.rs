@@ -2,8 +2,10 @@
 //!
 //! The kernel delivers a fault in a guard page as SIGSEGV (SIGBUS on some machines) on the thread's
 //! alternate stack. The handler finds out whether the address is a guard page of ours, writes one
-//! line to standard error and to the file of [`report_to`], and aborts. Nothing else can be done: the
-//! routine cannot go on, and ending it alone would skip the destructors of every frame on its stack.
+//! line to standard error and to the file of [`report_to`], and aborts. Nothing better can be done: the
+//! routine cannot go on, and ending it alone skips the destructors of every frame on its stack. Whoever
+//! wants that nevertheless has to promise what follows from it
+//! ([`contain_overflow`](crate::Builder::contain_overflow)).
 //!
 //! All that happens in the handler is async-signal-safe: no allocation, no lock, no formatting
 //! machinery; a fixed buffer, `write`, `abort`.
@@ -19,6 +21,7 @@ use std::sync::{Once, OnceLock};
 
 use super::page_bytes;
 use super::segments::{self, Hit};
+use crate::routine::context;
 
 /// Bytes of the report: enough for a path of 700 bytes. A longer one is cut.
 const REPORT_BYTES: usize = 1024;
@@ -31,6 +34,41 @@ pub(crate) struct RoutineFacts {
     pub(crate) name: [u8; 32],
     /// Where it was spawned.
     pub(crate) site: &'static Location<'static>,
+    /// Whether the routine may be ended alone.
+    pub(crate) containment: Containment,
+}
+
+/// Whether a routine that ran over its stack may be ended alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Containment {
+    /// Nobody asked for that.
+    NotAsked,
+    /// Not here and now, for this reason.
+    Refused(&'static str),
+    Possible,
+}
+
+/// A fault in the guard page of a slot of ours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    /// The slot.
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// Program counter and stack pointer of what was interrupted.
+    pub(crate) pc: usize,
+    pub(crate) sp: usize,
+}
+
+/// What the handler asks of those who know routines. Both are called in it, so they may only do what is
+/// async-signal-safe.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hooks {
+    /// The routine that runs on the calling thread, `None` when none does, and whose the slot is.
+    pub(crate) who_runs: fn(&Fault) -> (Option<RoutineFacts>, Whose),
+    /// Lets that routine end when the handler returns, which has interrupted it and was given this context.
+    ///
+    /// Safety: 1. Exclusive: `who_runs` has just said that it is possible.
+    pub(crate) contain: unsafe fn(context: *mut libc::c_void),
 }
 
 /// What the faulting thread has to do with the slot whose guard was hit.
@@ -44,11 +82,7 @@ pub(crate) enum Whose {
     Others,
 }
 
-/// The routine that runs on the calling thread, `None` when none does, and whose the slot from `start` to
-/// `end` is. Called in the signal handler, so it may only read what is async-signal-safe to read.
-pub(crate) type WhoRuns = fn(start: usize, end: usize) -> (Option<RoutineFacts>, Whose);
-
-static WHO_RUNS: OnceLock<WhoRuns> = OnceLock::new();
+static HOOKS: OnceLock<Hooks> = OnceLock::new();
 
 /// Where the report goes besides standard error; negative: nowhere. Relaxed: the number is all that
 /// is published, the open file behind it is the kernel's.
@@ -64,12 +98,12 @@ static BEFORE_BUS: OnceLock<libc::sigaction> = OnceLock::new();
 
 /// Takes SIGSEGV and SIGBUS over, once per process; later calls do nothing. Faults at addresses that
 /// are no stack's guard go to whatever handler was there before, the standard library's as a rule.
-pub(crate) fn install(who_runs: WhoRuns) {
+pub(crate) fn install(hooks: Hooks) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // Both are cached on first use; the handler must not be the first.
         page_bytes();
-        let _ = WHO_RUNS.set(who_runs);
+        let _ = HOOKS.set(hooks);
         take_over(libc::SIGSEGV, &BEFORE_SEGV);
         take_over(libc::SIGBUS, &BEFORE_BUS);
     });
@@ -107,7 +141,7 @@ fn take_over(signal: libc::c_int, before: &OnceLock<libc::sigaction>) {
     // a thread that is about to end the process.
     unsafe { libc::sigfillset(&mut ours.sa_mask) };
     // SAFETY: 1 (alive): `on_fault` is a function; 2 (complete): what it reads, `before` and
-    // `WHO_RUNS`, is set; 3 (thread): it may run on every thread, and uses only atomics, constants
+    // `HOOKS`, is set; 3 (thread): it may run on every thread, and uses only atomics, constants
     // and its own frame; 4 (unwinding): `extern "C"`, a panic aborts.
     unsafe { libc::sigaction(signal, &ours, ptr::null_mut()) };
 }
@@ -124,7 +158,9 @@ extern "C" fn on_fault(
         // SAFETY: as above; a positive code of these two signals comes with an address.
         let address = unsafe { (*info).si_addr() } as usize;
         if let Some(hit) = segments::find(address).filter(|hit| hit.in_guard) {
-            report_and_abort(address, &hit);
+            // SAFETY: as above.
+            unsafe { overflowed(address, &hit, context) };
+            return;
         }
     }
     pass_on(signal, info, context);
@@ -169,23 +205,39 @@ fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::
     }
 }
 
-fn report_and_abort(address: usize, hit: &Hit) -> ! {
-    if REPORTING.swap(true, Relaxed) {
+/// Reports, and then ends the routine, if that may be ended alone, or else the process.
+///
+/// # Safety
+/// 1. Alive: `context` is what the kernel passed to the handler that runs.
+unsafe fn overflowed(address: usize, hit: &Hit, context: *mut libc::c_void) {
+    // SAFETY: 1 by the caller.
+    let (pc, sp) = unsafe { context::interrupted(context) };
+    let fault = Fault {
+        start: hit.slot_start,
+        end: hit.slot_start + hit.slot_bytes,
+        pc,
+        sp,
+    };
+    let hooks = HOOKS.get();
+    let (routine, whose) = hooks.map_or((None, Whose::Others), |hooks| (hooks.who_runs)(&fault));
+    let contained = routine.is_some_and(|routine| routine.containment == Containment::Possible);
+    if !contained && REPORTING.swap(true, Relaxed) {
         loop {
             // SAFETY: async-signal-safe; the other thread ends the process.
             unsafe { libc::pause() };
         }
     }
     let mut report = Report::new();
-    let slot_end = hit.slot_start + hit.slot_bytes;
-    let (routine, whose) = WHO_RUNS.get().map_or((None, Whose::Others), |who_runs| {
-        who_runs(hit.slot_start, slot_end)
-    });
     write_report(&mut report, routine.as_ref(), whose, address, hit);
     write_all(libc::STDERR_FILENO, report.bytes());
     let fd = REPORT_FD.load(Relaxed);
     if fd >= 0 {
         write_all(fd, report.bytes());
+    }
+    if let Some(hooks) = hooks.filter(|_| contained) {
+        // SAFETY: 1: it has just been said.
+        unsafe { (hooks.contain)(context) };
+        return;
     }
     // A handler of the program for SIGABRT would run in a process that is past saving.
     set_default(libc::SIGABRT);
@@ -249,7 +301,15 @@ fn write_report(
     } else {
         "Builder::stack_size"
     });
-    report.text("; aborting\n");
+    match routine.map(|routine| routine.containment) {
+        Some(Containment::Possible) => report.text("; contained: the routine ends alone\n"),
+        Some(Containment::Refused(why)) => {
+            report.text("; not contained ");
+            report.text(why);
+            report.text("; aborting\n");
+        }
+        Some(Containment::NotAsked) | None => report.text("; aborting\n"),
+    }
 }
 
 /// Writes what can be written. On a full disk or a closed pipe nobody is left to tell.
@@ -364,15 +424,21 @@ mod tests {
     /// [`Slot::low`] of the pretended routine.
     static RUNNING_ON: AtomicUsize = AtomicUsize::new(0);
 
-    fn pretended_routine(start: usize, end: usize) -> (Option<RoutineFacts>, Whose) {
+    const PRETENDED: Hooks = Hooks {
+        who_runs: pretended_routine,
+        contain: |_| unreachable!("it was not asked for"),
+    };
+
+    fn pretended_routine(fault: &Fault) -> (Option<RoutineFacts>, Whose) {
         let mut name = [0; 32];
         name[..7].copy_from_slice(b"mi\nner\x1b");
         let routine = RoutineFacts {
             id: 17,
             name,
             site: SITE,
+            containment: Containment::NotAsked,
         };
-        let is_here = (start..end).contains(&RUNNING_ON.load(Relaxed));
+        let is_here = (fault.start..fault.end).contains(&RUNNING_ON.load(Relaxed));
         let whose = if is_here {
             Whose::RoutinesOwn
         } else {
@@ -445,7 +511,7 @@ mod tests {
             assert_eq!(file, format!("{line}\n"));
             return;
         }
-        install(pretended_routine);
+        install(PRETENDED);
         report_to(File::create(path).unwrap());
         let _altstack = AltStack::plain().unwrap();
         assert!(
@@ -487,7 +553,7 @@ mod tests {
             );
             return;
         }
-        install(pretended_routine);
+        install(PRETENDED);
         let guard = slot(GuardMode::Auto, 1 << 20).low() - 8;
         // SAFETY: none: the fault is what is tested.
         unsafe { (guard as *mut u64).write_volatile(1) };
@@ -504,7 +570,7 @@ mod tests {
             assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{output:?}");
             return;
         }
-        install(pretended_routine);
+        install(PRETENDED);
         recurse(std::hint::black_box(10_000_000));
     }
 
@@ -516,7 +582,7 @@ mod tests {
             assert!(!String::from_utf8_lossy(&output.stderr).contains("openwork:"));
             return;
         }
-        install(pretended_routine);
+        install(PRETENDED);
         let _altstack = AltStack::plain().unwrap();
         // SAFETY: none: the fault is what is tested.
         unsafe { std::hint::black_box(16 as *mut u64).write_volatile(1) };
@@ -531,7 +597,7 @@ mod tests {
             assert!(!String::from_utf8_lossy(&output.stderr).contains("openwork:"));
             return;
         }
-        install(pretended_routine);
+        install(PRETENDED);
         let _altstack = AltStack::plain().unwrap();
         let slot = slot(GuardMode::Auto, 64 << 10);
         // SAFETY: the slot is ours and carries no routine. The write faults, as it should.
@@ -551,7 +617,7 @@ mod tests {
             assert_eq!(stderr.matches("openwork:").count(), 1, "{stderr}");
             return;
         }
-        install(pretended_routine);
+        install(PRETENDED);
         let start = std::sync::Barrier::new(4);
         std::thread::scope(|threads| {
             for _ in 0..4 {

@@ -7,7 +7,6 @@
 //! counted.
 
 use std::panic::Location;
-use std::ptr::null_mut;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64};
 
@@ -92,7 +91,7 @@ impl Sites {
             .map(|step| &self.entries[(first as usize + step) % SITES])
             .find(|entry| {
                 let known = entry.site.load(Relaxed);
-                known == site || known == null_mut()
+                known == site || known.is_null()
             })
     }
 

@@ -150,6 +150,7 @@ pub(crate) struct ArenaFigures {
     pub(crate) shrunk_bytes: u64,
     pub(crate) segments: u64,
     pub(crate) segments_entered: u64,
+    pub(crate) contained: u64,
 }
 
 impl StackArena {
@@ -191,6 +192,7 @@ impl StackArena {
             shrunk_bytes: 0,
             segments: 0,
             segments_entered: 0,
+            contained: 0,
         }
     }
 

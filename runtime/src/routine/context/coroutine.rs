@@ -19,16 +19,19 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicPtr, AtomicUsize, compiler_fence};
 
 use corosensei::stack::{Stack, StackPointer};
+use corosensei::trap::CoroutineTrapHandler;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use super::StackFacts;
+use super::trap::run_below_gap;
+use crate::join::StackOverflow;
 use crate::prefetch::{CACHE_LINE, prefetch};
 use crate::routine::RoutineRef;
 use crate::routine::body::TurnEnd;
 use crate::routine::chain::{Extent, LeftStack};
 use crate::scheduler::threads::ThreadSlot;
 use crate::scheduler::worker::Post;
-use crate::stack::Slot;
+use crate::stack::{self, Slot};
 
 /// Bytes kept at the top of each slot for [`StackPart`]. A multiple of the stack alignment.
 const PART_BYTES: usize = 128;
@@ -123,9 +126,14 @@ pub(crate) unsafe fn prepare(routine: RoutineRef, slot: Slot) -> *mut StackPart 
         unsafe { (*part).yielder = yielder };
         let vtable = routine.header().vtable.get().expect("set at birth");
         // SAFETY: the caller of `resume` runs the routine, so its body is ours.
-        let end = unsafe { (vtable.run)(routine) };
-        // SAFETY: as above; `resume` stored the slot of the thread that we run on.
-        unsafe { (*(*part).slot).enter_for_switch() };
+        let run = || unsafe { (vtable.run)(routine) };
+        let end = if routine.header().is_contained() {
+            run_below_gap(run)
+        } else {
+            run()
+        };
+        // SAFETY: as above.
+        unsafe { enter_for_end(part) };
         end
     };
     let coroutine = Coroutine::with_stack(RoutineStack::new(slot), root);
@@ -148,6 +156,25 @@ pub(crate) unsafe fn prepare(routine: RoutineRef, slot: Slot) -> *mut StackPart 
         });
     }
     part
+}
+
+/// The last thing that a turn's body does: what follows is the scheduler's.
+///
+/// # Safety
+/// 1. Exclusive: called by the routine that `part` belongs to.
+pub(super) unsafe fn enter_for_end(part: *const StackPart) {
+    // SAFETY: 1 by the caller; `resume` stored the slot of the thread that we run on.
+    unsafe { (*(*part).slot).enter_for_switch() };
+}
+
+/// By which a signal handler can end the routine's turn.
+///
+/// # Safety
+/// 1. Exclusive: called in a handler that interrupted the routine that `part` belongs to.
+pub(super) unsafe fn trap_handler(part: *const StackPart) -> CoroutineTrapHandler<TurnEnd> {
+    // SAFETY: 1 by the caller: `resume` waits for this routine, and what is read, the bounds of its stack,
+    // nobody writes.
+    unsafe { (*part).coroutine.trap_handler() }
 }
 
 /// Runs the routine on its stack until it suspends (`None`) or its turn's body returns.
@@ -294,6 +321,20 @@ pub(crate) unsafe fn extent(part: *const StackPart) -> Option<Extent> {
         part.base.load(Relaxed),
         part.left.load(Relaxed),
     ))
+}
+
+/// What was used up when the routine's frames were given up: the stack that it ran on.
+///
+/// # Safety
+/// 1. Exclusive: the caller ran the routine, whose turn has ended so.
+pub(crate) unsafe fn overflow(part: *const StackPart) -> StackOverflow {
+    // SAFETY: 1 by the caller.
+    let (low, on_segment) = unsafe {
+        let part = &*part;
+        (part.low.load(Relaxed), !part.left.load(Relaxed).is_null())
+    };
+    let (start, end) = stack::slot_of(low).expect("it lies in a slot of ours");
+    StackOverflow::of((end - start) as u64, on_segment)
 }
 
 /// Whether the routine's own stack lies in the slot from `start` to `end`. Async-signal-safe.

@@ -14,6 +14,8 @@
 pub(crate) mod baton;
 #[cfg(not(portable))]
 mod coroutine;
+#[cfg(not(portable))]
+mod trap;
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -27,9 +29,11 @@ pub(crate) use baton::{
 };
 #[cfg(not(portable))]
 pub(crate) use coroutine::{
-    StackPart, depth, dismantle, extent, facts, is_within, post, prefetch_frames, prefetch_part,
-    prepare, resume, run_on_segment, suspend,
+    StackPart, depth, dismantle, extent, facts, is_within, overflow, post, prefetch_frames,
+    prefetch_part, prepare, resume, run_on_segment, suspend,
 };
+#[cfg(not(portable))]
+pub(crate) use trap::{end_turn, interrupted};
 
 /// Bounds and suspension point of a stack, where others may look at it.
 #[derive(Clone, Copy, Debug)]

@@ -4,19 +4,31 @@ use std::ptr::null_mut;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use super::{Post, WorkerCore};
+#[cfg(not(portable))]
+use crate::hold;
+#[cfg(not(portable))]
+use crate::join::StackOverflow;
 use crate::memory;
+#[cfg(not(portable))]
+use crate::routine::body;
 use crate::routine::body::{TurnEnd, Unrun};
 use crate::routine::context::{self, StackPart};
 use crate::routine::life::CancelLevel;
 use crate::routine::{Header, NOBODY, RoutineRef};
+#[cfg(not(portable))]
+use crate::scheduler::Shared;
 use crate::scheduler::block::{Commit, Interrupt};
 use crate::scheduler::strategy::class::Deed;
 use crate::scheduler::threads::ThreadSlot;
 use crate::scheduler::{ready, stats};
 use crate::snapshot::{RoutineState, Source, TurnRecord, WaitReason};
 #[cfg(not(portable))]
+use crate::spawn::spawn_internal;
+#[cfg(not(portable))]
 use crate::stack::StackClass;
 use crate::stack::{OutOfStacks, Slot};
+#[cfg(not(portable))]
+use std::sync::Arc;
 
 impl WorkerCore {
     /// For callers that are not the loop's own.
@@ -88,6 +100,8 @@ impl WorkerCore {
         match end {
             Some(TurnEnd::Ended) => self.after_end(routine, part),
             Some(TurnEnd::Pending) => self.after_pending(slot, routine, part),
+            #[cfg(not(portable))]
+            Some(TurnEnd::Overflowed) => self.after_overflow(routine),
             None => self.after_suspension(routine, part),
         }
     }
@@ -261,6 +275,31 @@ impl WorkerCore {
         stats::add(&self.stats().gone, 1);
     }
 
+    /// The frames of the routine were given up. Its stack stays as it is for ever; what else an end needs may
+    /// run foreign code, so another routine does it.
+    #[cfg(not(portable))]
+    #[cold]
+    #[inline(never)]
+    fn after_overflow(&self, routine: RoutineRef) {
+        let header = routine.header();
+        hold::take_from(routine);
+        let part = header.stack.swap(null_mut(), Relaxed);
+        // SAFETY: 1: we ran the routine, and its turn is over.
+        let why = unsafe { context::overflow(part) };
+        header.home.store(NOBODY, Relaxed);
+        header.depth.store(0, Relaxed);
+        let home = self.home();
+        home.bound.store(home.bound.load(Relaxed) - 1, Relaxed);
+        self.shared.arena.tally().contained();
+        // Dropped even where the new routine does not run any more.
+        let ending = Ending {
+            routine,
+            why,
+            on: self.shared.clone(),
+        };
+        spawn_internal("overflow", move || drop(ending));
+    }
+
     fn after_pending(&self, slot: &ThreadSlot, routine: RoutineRef, part: *mut StackPart) {
         self.take_stack_back(routine, part);
         let header = routine.header();
@@ -329,5 +368,25 @@ impl WorkerCore {
         if let Some(workload) = header.workload() {
             workload.yields.fetch_add(1, Relaxed);
         }
+    }
+}
+
+/// The end of a routine whose frames were given up, carried out by its destructor.
+#[cfg(not(portable))]
+struct Ending {
+    routine: RoutineRef,
+    why: StackOverflow,
+    on: Arc<Shared>,
+}
+
+#[cfg(not(portable))]
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // SAFETY: 1: the worker that ran the routine left it to us, and it will not run any more.
+        unsafe { body::end_overflowed(self.routine, self.why) };
+        self.routine.header().life.end();
+        self.routine.release();
+        // Last: a shutdown that sees it frees everything. By whichever thread drops us.
+        self.on.foreign.gone.fetch_add(1, Release);
     }
 }

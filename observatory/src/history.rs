@@ -130,6 +130,7 @@ mod tests {
                 stack_classes: Vec::new(),
                 blocking: BlockingFigures::default(),
                 monitor: Default::default(),
+                threads: Default::default(),
                 panics: 0,
                 io: None,
                 rings_on: true,

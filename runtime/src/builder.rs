@@ -431,10 +431,11 @@ impl RuntimeBuilder {
         if self.pool.limit == 0 {
             return Err(BuildError::BlockingThreads);
         }
+        let purpose_has_threads = purpose.has_threads();
         let start = RuntimeConfig {
             workers: count,
             max_workers: count,
-            hand_off: purpose.has_threads() && monitor::prepare_hand_off().is_ok(),
+            hand_off: purpose_has_threads && monitor::prepare_hand_off().is_ok(),
             ..RuntimeConfig::default()
         };
         let config = start.with(&self.config, self.strategy.is_some())?;
@@ -453,11 +454,16 @@ impl RuntimeBuilder {
         };
         #[cfg(not(portable))]
         crate::stack::overflow::install(crate::current::OVERFLOW_HOOKS);
+        // Of a deterministic run, the caller's own.
+        let places = match purpose_has_threads {
+            true => config.max_threads.max(count),
+            false => 1,
+        };
         let queues: Vec<_> = (0..count).map(|_| Deque::new()).collect();
         let number = holder::number_runtime();
         let watch = Arc::new(Watch::new());
         let shared = Arc::new(Shared {
-            threads: Threads::new(count, number, &watch),
+            threads: Threads::new(places, number, &watch),
             monitor: Monitor::new(watch),
             cores: (0..count).map(|_| AtomicPtr::default()).collect(),
             workers: queues
@@ -518,6 +524,8 @@ fn start_threads(shared: Arc<Shared>, queues: Vec<Deque>) -> Result<Runtime, Bui
     }
     let mut threads = Vec::with_capacity(count);
     for index in 0..count {
+        let claimed = shared.threads.desk.claim();
+        debug_assert_eq!(claimed, Some(index as u32), "places are given out in order");
         let of_thread = shared.clone();
         let spawned = thread::Builder::new()
             .name(format!("openwork-{index}"))
@@ -525,7 +533,10 @@ fn start_threads(shared: Arc<Shared>, queues: Vec<Deque>) -> Result<Runtime, Bui
             // and no other thread is given this one; 2: nor this slot.
             .spawn(move || unsafe { worker::main(&of_thread, index as u32) });
         match spawned {
-            Ok(thread) => threads.push(thread),
+            Ok(thread) => {
+                shared.threads.note_thread();
+                threads.push(thread);
+            }
             Err(why) => {
                 // Ends those that run.
                 drop(Runtime::new(shared, threads));

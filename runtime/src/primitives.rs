@@ -3,7 +3,7 @@
 //! Only the protocols that are model-checked take theirs from here: `routine/life.rs`, `join.rs`,
 //! `block_on.rs`, `homes/door.rs`, `scope.rs`, `token/members.rs`, `trace/ring.rs`, in `sync/` `lock.rs`, `wait_queue.rs`,
 //! `raw_lock.rs`, `once.rs` and the primitives on `station.rs`, and in `scheduler/` `idle.rs`, `inbox.rs`, `parker.rs`,
-//! `stack_waiters.rs` and `timers/mod.rs`. Everything else
+//! `stack_waiters.rs`, `threads/desk.rs`, `threads/grip.rs` and `timers/mod.rs`. Everything else
 //! names std directly.
 
 #[cfg(not(loom))]
@@ -78,8 +78,18 @@ mod short_lock {
             ShortGuard(self)
         }
 
+        pub(crate) fn try_lock(&self) -> Option<ShortGuard<'_, T>> {
+            let guard = self.mutex.try_lock().ok()?;
+            self.keep(guard);
+            Some(ShortGuard(self))
+        }
+
         pub(crate) fn acquire(&self) {
             let guard = self.mutex.lock().unwrap();
+            self.keep(guard);
+        }
+
+        fn keep(&self, guard: MutexGuard<'_, ()>) {
             // SAFETY: only the lifetime changes; the guard goes at the release, which the lock outlives.
             let guard = unsafe { std::mem::transmute::<MutexGuard<'_, ()>, _>(guard) };
             // SAFETY: we are the holder.

@@ -282,13 +282,14 @@ impl Runtime {
                 shared.for_each_live(&mut |view| routines.push(view.clone()));
                 return Err(Remaining {
                     routines,
-                    threads: threads.len(),
+                    threads: threads.len() + shared.kept_threads(),
                     blocking_threads: shared.pool.figures().running as usize,
                 });
             }
         }
         let blocking_threads = shared.close_pool(deadline.saturating_sub(began.elapsed()));
         shared.stop();
+        shared.end_threads();
         for thread in threads {
             // A worker that panicked has aborted the process; there is no other error.
             let _ = thread.join();

@@ -705,14 +705,15 @@ fn bind(
     }
 }
 
-/// Queues a routine spawned by a thread that is no worker of `shared`. False if the runtime is
+/// Queues a routine spawned by a thread that holds no worker of `shared`. False if the runtime is
 /// closed.
 fn enter_from_outside(shared: &Shared, routine: RoutineRef, start: Start) -> bool {
     // SeqCst: counted first, looked whether the runtime is closed after; partner is
     // `Shared::close`, after which the drain reads the count. So either the runtime waits for this
     // routine, or we see that it will not.
     shared.foreign.spawned.fetch_add(1, SeqCst);
-    if shared.end.is_closed() {
+    // A routine whose thread has lost its worker is none of those outside.
+    if shared.end.is_closed() && !threads::is_inside(shared) {
         return false;
     }
     match start {

@@ -786,7 +786,9 @@ fn what_swallows_its_cancel_is_returned() {
     begun.spin();
     let remaining = rt.shutdown(Duration::ZERO).unwrap_err();
     assert_eq!(remaining.routines.len(), 1);
-    assert_eq!((remaining.routines[0].id, remaining.threads), (id, 2));
+    assert_eq!(remaining.routines[0].id, id);
+    // Some may have been started to be spare.
+    assert!(remaining.threads >= 2, "{remaining:?}");
     over.store(true, SeqCst);
     assert_eq!(stubborn.join().unwrap(), 7);
     until("it is gone", || runtime.routine(id).is_none());

@@ -11,7 +11,6 @@
 //!
 //! It watches where stacks are this crate's. In a portable build it is never started.
 
-#![allow(dead_code, reason = "taking workers comes next")]
 #![cfg_attr(portable, allow(dead_code, reason = "nobody watches there"))]
 
 mod counters;
@@ -26,8 +25,6 @@ pub(crate) mod membarrier;
 pub(crate) mod probe;
 #[cfg(not(portable))]
 pub(crate) mod signal;
-#[cfg(not(portable))]
-mod stub;
 mod view;
 #[cfg(not(portable))]
 mod watcher;
@@ -131,6 +128,7 @@ impl Shared {
             .thread
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        self.start_keeper()?;
         if thread.is_none() {
             let shared = self.clone();
             let started = std::thread::Builder::new()

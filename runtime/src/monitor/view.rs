@@ -106,9 +106,8 @@ impl Shared {
 /// The routine that keeps the thread from running others though it holds no worker, or sleeps with it.
 fn busy_with(slot: &ThreadSlot) -> Option<RoutineId> {
     let header = slot.routine.load(Relaxed);
-    let stands = slot.core.load(Relaxed).is_null()
-        || slot.leash.is_frozen()
-        || slot.leash.asleep_since().is_some();
+    let stands =
+        slot.grip.peek().is_null() || slot.leash.is_frozen() || slot.leash.asleep_since().is_some();
     // SAFETY: blocks stay mapped and initialised as long as their slabs, which the runtime keeps.
     let header = unsafe { header.as_ref() }.filter(|_| stands)?;
     let id = header.id.load(Relaxed);

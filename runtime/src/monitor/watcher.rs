@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use super::deadlock::SUSPECT_NS;
 use super::judge::{Memory, Place, Real, Rules, Seen, Standstill, Verdict};
-use super::stub::Taken;
 use crate::config::Preemption;
 use crate::scheduler::Shared;
 use crate::scheduler::explore;
-use crate::scheduler::threads::ThreadSlot;
+use crate::scheduler::threads::{Bed, Taken, ThreadSlot};
 use crate::snapshot::WorkerState;
 use crate::time;
 
@@ -125,7 +124,7 @@ impl<'a> Watcher<'a> {
             force: preemption == Preemption::Forced,
             hand_off: shared.tunables.hand_off(),
             work_waits,
-            can_hand_on: shared.threads.spare() > 0 || shared.threads.wanting() > 0,
+            can_hand_on: shared.threads.desk.spare() > 0 || shared.threads.desk.wanting() > 0,
         };
         let mut found = Found::default();
         for index in 0..self.threads.len() {
@@ -154,7 +153,7 @@ impl<'a> Watcher<'a> {
         }
         let turn = leash.turn.load(Relaxed);
         found.moves = found.moves.wrapping_add(turn);
-        let holds_worker = !slot.core.load(Relaxed).is_null();
+        let holds_worker = !slot.grip.peek().is_null();
         if let Some(since) = leash.frozen_since() {
             found.frozen += 1;
             if holds_worker {
@@ -197,7 +196,7 @@ impl<'a> Watcher<'a> {
         match verdict {
             Verdict::Nothing | Verdict::StuckInside => {}
             Verdict::Retake { slept_ns } => match self.shared.take_from_blocked(index, turn) {
-                Taken::Given => {
+                Taken::Given { .. } => {
                     counters.retaken.fetch_add(1, Relaxed);
                     self.shared.monitor.watch.blocked_to_noticed.note(slept_ns);
                     self.hot = true;
@@ -327,6 +326,9 @@ impl<'a> Watcher<'a> {
 impl Shared {
     /// Where the thread is.
     fn place_of(&self, slot: &ThreadSlot, holds_worker: bool) -> Place {
+        if slot.in_bed() != Bed::Up {
+            return Place::Bed;
+        }
         if !slot.routine.load(Relaxed).is_null() {
             return Place::Turn;
         }
@@ -334,12 +336,13 @@ impl Shared {
             return Place::Bed;
         }
         // Which worker it holds may change meanwhile; then it is in the scheduler.
-        let home = self.threads.home(slot.index);
-        let worker = home.worker.load(Relaxed) as usize;
+        let Some(worker) = self.threads.desk.worker_of(slot.index) else {
+            return Place::Scheduler;
+        };
         let parked = |w: &crate::scheduler::WorkerShared| {
             w.stats.state.load(Relaxed) == WorkerState::Parked as u8
         };
-        match self.workers.get(worker) {
+        match self.workers.get(worker as usize) {
             Some(worker) if !parked(worker) => Place::Scheduler,
             _ => Place::Bed,
         }
@@ -347,7 +350,7 @@ impl Shared {
 
     /// Whether there is work that another thread could run if it had a worker.
     fn work_waits_for_a_worker(&self) -> bool {
-        self.has_stealable_work() || self.threads.wanting() > 0 || self.sockets_wait()
+        self.has_stealable_work() || self.sockets_wait()
     }
 
     /// Whether the kernel has something for a socket and no worker is about to look.

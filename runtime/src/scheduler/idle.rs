@@ -207,12 +207,9 @@ impl Idle {
         self.seated.store(NOBODY, Relaxed);
     }
 
-    /// After work was given to one worker: claims it if it is parked. It does not count as
-    /// searching.
+    /// After work was given to one worker, and a sequentially consistent fence, whose partner is the one in
+    /// `prepare_park` (P2): claims it if it is parked. It does not count as searching.
     pub(crate) fn claim(&self, worker: usize) -> bool {
-        // Between the push into the worker's own queue and the look at its bit; partner is the
-        // fence in `prepare_park` (P2).
-        fence(SeqCst);
         let bit = 1 << (worker % 64);
         let word = &self.parked[worker / 64];
         word.load(Relaxed) & bit != 0 && word.fetch_and(!bit, SeqCst) & bit != 0
@@ -321,6 +318,7 @@ mod model {
 
         fn submit_to_worker_0(&self) {
             self.inbox.fetch_add(1, Relaxed);
+            fence(SeqCst);
             if self.idle.claim(0) {
                 self.wake(0, false);
             }

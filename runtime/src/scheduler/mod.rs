@@ -29,8 +29,8 @@ pub(crate) mod worker;
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, fence};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crossbeam_deque::Injector;
@@ -185,6 +185,14 @@ impl Shared {
 
     /// Work was pushed for one worker: wakes it, if it is parked.
     pub(crate) fn wake_worker(&self, worker: usize) {
+        // Between the push into the worker's own queue and the look at its bit; partner is the fence in
+        // `Idle::prepare_park` (P2).
+        fence(SeqCst);
+        self.wake_worker_after_fence(worker);
+    }
+
+    /// The same for a caller that has passed a sequentially consistent fence since the push.
+    pub(crate) fn wake_worker_after_fence(&self, worker: usize) {
         if self.idle.claim(worker) {
             self.count_wake();
             self.workers[worker]
@@ -251,6 +259,7 @@ impl Shared {
     pub(crate) fn has_stealable_work(&self) -> bool {
         !self.injector.is_empty()
             || !self.levels.is_empty()
+            || self.threads.desk.wanting() > 0
             || self.workers.iter().any(|w| !w.stealer.is_empty())
             || self.balance.assigns() && self.workers.iter().any(|w| w.assigned.has_placed())
     }

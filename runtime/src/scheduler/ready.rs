@@ -94,7 +94,7 @@ fn to_home(routine: RoutineRef, source: Source) {
     let header = routine.header();
     let urgent = source.is_urgent();
     header.set_source(if urgent { source } else { Source::Inbox });
-    let home = shared.threads.home(header.home.load(Relaxed));
-    home.inbox.push(routine);
-    shared.wake_worker(home.worker.load(Relaxed) as usize);
+    let home = header.home.load(Relaxed);
+    shared.threads.home(home).inbox.push(routine);
+    shared.home_has_work(home);
 }

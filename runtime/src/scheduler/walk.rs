@@ -35,8 +35,7 @@ impl Shared {
     /// All figures at one moment, as far as moments exist: workers go on while they are read.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let workers: Vec<_> = (0..self.workers.len()).map(|i| self.worker(i)).collect();
-        let running = workers.iter().filter(|w| w.routine.is_some()).count() as u64;
-        let routines = self.counts(running);
+        let routines = self.counts(self.threads.running());
         let waiting = self.stack_waiters.len();
         Snapshot {
             at_ns: time::now_ns(),
@@ -47,6 +46,7 @@ impl Shared {
             routines,
             blocking: self.pool.figures(),
             monitor: self.monitor_figures(),
+            threads: self.threads.figures(self.tunables.max_threads()),
             panics: self.panics_made(),
             io: self.poller().map(|poller| poller.figures()),
             rings_on: self.record.load(Relaxed),

@@ -47,6 +47,12 @@ impl<T> Lock<T> {
         Guard(self)
     }
 
+    /// Takes the lock if nobody has it.
+    #[inline]
+    pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
+        self.try_acquire().then(|| Guard(self))
+    }
+
     /// Takes the lock without a guard, for those who hold several at once.
     #[inline]
     pub(crate) fn acquire(&self) {

@@ -9,9 +9,6 @@ use crate::routine::Header;
 use crate::scheduler::inbox::Inbox;
 use crate::scheduler::lists::{Lists, SharedLists};
 
-/// No worker: the value of [`Home::worker`] where the home has none.
-pub(crate) const NO_WORKER: u32 = u32::MAX;
-
 /// See the module's text. Aligned to two cache lines, because processors fetch lines in pairs.
 #[repr(align(128))]
 pub(crate) struct Home {
@@ -19,8 +16,6 @@ pub(crate) struct Home {
     held: Held,
     /// Readied by others.
     pub(crate) inbox: Inbox,
-    /// The worker that runs it, or [`NO_WORKER`].
-    pub(crate) worker: AtomicU32,
     pub(crate) index: u32,
     /// The routine in the LIFO slot, which holds it. Written by the thread that runs the home.
     pub(crate) lifo: AtomicPtr<Header>,
@@ -44,7 +39,6 @@ impl Home {
             lists: SharedLists::new(),
             held: Held(Cell::new(null_mut())),
             inbox: Inbox::new(),
-            worker: AtomicU32::new(NO_WORKER),
             index,
             lifo: AtomicPtr::new(null_mut()),
             held_by: AtomicU64::new(0),

@@ -9,20 +9,30 @@
 //! Slots and homes are made with the runtime and stay where they are as long as it lives, because others
 //! read them: whoever readies a routine reads homes, whoever watches threads reads slots.
 
+mod desk;
+mod grip;
+mod handoff;
 mod home;
+mod keeper;
 pub(crate) mod section;
 mod slot;
 
+pub(crate) use desk::Leaves;
+pub(crate) use handoff::Taken;
 pub(crate) use home::Home;
-pub(crate) use slot::ThreadSlot;
+pub(crate) use slot::{Bed, ThreadSlot};
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use crate::monitor::Watch;
 use crate::routine::RoutineRef;
 use crate::scheduler::Shared;
-use crate::snapshot::WaitReason;
+use crate::snapshot::{HandOff, ThreadFigures, WaitReason};
 use crate::thread_state;
+use desk::Desk;
+use keeper::Keeper;
 
 /// Runs `f` on the calling thread's slot; `None` on a thread of no runtime.
 #[inline]
@@ -70,6 +80,13 @@ pub(crate) fn runtime_here() -> Option<Arc<Shared>> {
 pub(crate) struct Threads {
     slots: Box<[ThreadSlot]>,
     homes: Box<[Home]>,
+    pub(crate) desk: Desk,
+    keeper: Keeper,
+    /// Threads that there are, and most that there ever were.
+    total: AtomicU32,
+    peak: AtomicU32,
+    retired: AtomicU64,
+    hand_offs: [AtomicU64; HandOff::COUNT],
 }
 
 impl Threads {
@@ -81,7 +98,73 @@ impl Threads {
                 .map(|index| ThreadSlot::new(index, number, watch))
                 .collect(),
             homes: (0..max).map(Home::new).collect(),
+            desk: Desk::new(max),
+            keeper: Keeper::new(),
+            total: AtomicU32::new(0),
+            peak: AtomicU32::new(0),
+            retired: AtomicU64::new(0),
+            hand_offs: Default::default(),
         }
+    }
+
+    /// A thread was started.
+    pub(crate) fn note_thread(&self) {
+        let total = self.total.fetch_add(1, Relaxed) + 1;
+        self.peak.fetch_max(total, Relaxed);
+    }
+
+    /// A thread has ended.
+    pub(crate) fn note_end(&self) {
+        self.total.fetch_sub(1, Relaxed);
+    }
+
+    fn note_retirement(&self) {
+        self.retired.fetch_add(1, Relaxed);
+    }
+
+    fn note_hand_off(&self, why: HandOff) {
+        self.hand_offs[why as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn total(&self) -> usize {
+        self.total.load(Relaxed) as usize
+    }
+
+    /// No thread was there that could have had a worker: some are started.
+    pub(crate) fn need_spares(&self) {
+        self.keeper.ring();
+    }
+
+    pub(crate) fn figures(&self, limit: usize) -> ThreadFigures {
+        let mut away = 0;
+        let mut frozen = 0;
+        for slot in &self.slots {
+            let in_turn = !slot.routine.load(Relaxed).is_null();
+            if slot.leash.is_frozen() {
+                frozen += 1;
+            } else if in_turn && slot.grip.peek().is_null() && slot.in_bed() == Bed::Up {
+                away += 1;
+            }
+        }
+        ThreadFigures {
+            total: self.total() as u64,
+            spare: self.desk.spare().into(),
+            wanting: self.desk.wanting().into(),
+            away,
+            frozen,
+            peak: self.peak.load(Relaxed).into(),
+            limit: limit as u64,
+            started: self.keeper.started.load(Relaxed),
+            refused: self.keeper.refused.load(Relaxed),
+            retired: self.retired.load(Relaxed),
+            handed_off_by: std::array::from_fn(|why| self.hand_offs[why].load(Relaxed)),
+        }
+    }
+
+    /// Routines whose turns run on threads now, with a worker or without.
+    pub(crate) fn running(&self) -> u64 {
+        let runs = |slot: &&ThreadSlot| !slot.routine.load(Relaxed).is_null();
+        self.slots.iter().filter(runs).count() as u64
     }
 
     pub(crate) fn slots(&self) -> &[ThreadSlot] {

@@ -2,14 +2,14 @@
 //!
 //! A worker's data are touched, and the runtime's locks are held, in sections only. Between two of them a
 //! routine runs code of its own, and nothing of the worker is borrowed; so there, and nowhere else, the
-//! worker could be taken from the thread, or the thread be stopped.
+//! worker is taken from a thread, or the thread stopped. A section that finds no worker goes on without one.
 //!
 //! A section is a depth in the thread's slot: one up at its beginning, one down at its end, plain stores.
 //! Scheduler context is a section as a whole: the loop runs at depth 1. The switch to a routine leaves it
 //! ([`ThreadSlot::leave_for_routine`]) and the switch back enters it
 //! ([`ThreadSlot::enter_for_switch`]), so a routine never suspends within a section of its own.
 
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use std::sync::atomic::compiler_fence;
 
 use super::ThreadSlot;
@@ -46,7 +46,7 @@ impl Section {
     fn core(&self) -> Option<&WorkerCore> {
         // SAFETY: workers live as long as threads of their runtime, and the thread that holds one is alone
         // in touching it.
-        unsafe { self.slot()?.core.load(Relaxed).as_ref() }
+        unsafe { self.slot()?.grip.own().as_ref() }
     }
 }
 
@@ -54,10 +54,10 @@ impl Drop for Section {
     #[inline]
     fn drop(&mut self) {
         if let Some(slot) = self.slot() {
-            compiler_fence(SeqCst);
+            // Release, as in `leave_for_routine`.
             slot.leash
                 .section
-                .store(slot.leash.section.load(Relaxed) - 1, Relaxed);
+                .store(slot.leash.section.load(Relaxed) - 1, Release);
         }
     }
 }
@@ -79,15 +79,19 @@ impl ThreadSlot {
     /// The switch to a routine comes next.
     #[inline]
     pub(crate) fn leave_for_routine(&self) {
-        compiler_fence(SeqCst);
-        self.leash.section.store(0, Relaxed);
+        // Release pairs with the acquire load of whoever takes the worker: what was done to it is visible.
+        self.leash.section.store(0, Release);
     }
 
-    /// The routine that runs here is about to switch back to scheduler context.
+    /// The routine that runs here is about to switch back to scheduler context, for which the thread needs a
+    /// worker.
     #[inline]
     pub(crate) fn enter_for_switch(&self) {
         self.leash.section.store(1, Relaxed);
         compiler_fence(SeqCst);
+        if self.grip.own().is_null() {
+            self.regain();
+        }
     }
 
     /// The worker that the thread holds, for its loop.
@@ -97,6 +101,6 @@ impl ThreadSlot {
     #[inline]
     pub(crate) unsafe fn held_core(&self) -> &WorkerCore {
         // SAFETY: 1 by the caller; as in `Section::core`.
-        unsafe { &*self.core.load(Relaxed) }
+        unsafe { &*self.grip.own() }
     }
 }

@@ -5,23 +5,37 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8};
 
+use super::grip::Grip;
 use crate::monitor::Watch;
 use crate::monitor::leash::Leash;
 use crate::profile::frames;
 use crate::routine::{Header, RoutineRef};
 use crate::scheduler::Shared;
+use crate::scheduler::parker::Parker;
 use crate::scheduler::worker::WorkerCore;
 use crate::snapshot::WaitReason;
-use crate::thread_state;
+use crate::thread_state::{self, ThreadState};
 
-/// One OS thread that can hold a worker. Written by that thread.
+/// Where a thread sleeps that has no worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Bed {
+    /// It does not.
+    Up,
+    /// Between turns: it has nothing to run, or its home waits for a worker.
+    Spare,
+    /// At the end of a turn, with a routine on it.
+    Wanting,
+}
+
+/// One OS thread that can hold a worker. Written by that thread, but for its grip and what wakes it.
 ///
 /// Everything is atomic, because a thread that watches and signal handlers read it. Aligned to two cache
 /// lines, because processors fetch lines in pairs.
 #[repr(C, align(128))]
 pub(crate) struct ThreadSlot {
-    /// The worker that the thread holds, null for none.
-    pub(crate) core: AtomicPtr<WorkerCore>,
+    /// The worker that the thread holds.
+    pub(crate) grip: Grip<WorkerCore>,
     /// The routine whose turn runs here, null in scheduler context.
     pub(crate) routine: AtomicPtr<Header>,
     /// What a monitor and the handler of its signal know of the thread; the depth of sections among it, see
@@ -33,6 +47,11 @@ pub(crate) struct ThreadSlot {
     again: AtomicBool,
     /// What the runtime adds to its routines' numbers in a `sync::holder`.
     pub(crate) runtime: u64,
+    /// Where the thread sleeps while it has no worker.
+    pub(super) bed: Parker,
+    in_bed: AtomicU8,
+    /// Its thread-local state, for whoever makes a worker ready for it.
+    state: AtomicPtr<ThreadState>,
     /// Its runtime, null until the thread has begun. Not counted: the thread itself keeps it.
     shared: AtomicPtr<Shared>,
     /// Its number, and for now that of its home.
@@ -42,12 +61,15 @@ pub(crate) struct ThreadSlot {
 impl ThreadSlot {
     pub(super) fn new(index: u32, runtime: u64, watch: &Arc<Watch>) -> ThreadSlot {
         ThreadSlot {
-            core: AtomicPtr::new(null_mut()),
+            grip: Grip::new(),
             routine: AtomicPtr::new(null_mut()),
             leash: Leash::new(watch.clone()),
             wait_reason: AtomicU8::new(WaitReason::Future as u8),
             again: AtomicBool::new(false),
             runtime,
+            bed: Parker::new(),
+            in_bed: AtomicU8::new(Bed::Up as u8),
+            state: AtomicPtr::new(null_mut()),
             shared: AtomicPtr::new(null_mut()),
             index,
         }
@@ -64,6 +86,8 @@ impl ThreadSlot {
         }
         self.leash.section.store(1, Relaxed);
         self.shared.store(Arc::as_ptr(shared).cast_mut(), Relaxed);
+        self.state
+            .store(thread_state::address().cast_mut(), Relaxed);
         thread_state::with(|t| t.slot.store(std::ptr::from_ref(self).cast_mut(), Relaxed));
         // Who sees its number sees that the thread is in scheduler context.
         self.leash.enter();
@@ -73,6 +97,39 @@ impl ThreadSlot {
     pub(crate) fn leave(&self) {
         thread_state::with(|t| t.slot.store(null_mut(), Relaxed));
         self.leash.leave();
+    }
+
+    /// Its thread-local state. For whoever owns a worker that the thread is to hold.
+    pub(crate) fn state(&self) -> *const ThreadState {
+        self.state.load(Relaxed)
+    }
+
+    /// The thread, which is the caller, holds this worker.
+    pub(crate) fn hold(&self, core: *const WorkerCore) {
+        self.grip.give(core.cast_mut());
+    }
+
+    /// The thread, which is the caller, holds its worker no longer.
+    pub(crate) fn let_go(&self) {
+        self.grip.let_go();
+    }
+
+    /// Whether the thread sleeps for want of a worker.
+    pub(crate) fn in_bed(&self) -> Bed {
+        match self.in_bed.load(Relaxed) {
+            bed if bed == Bed::Spare as u8 => Bed::Spare,
+            bed if bed == Bed::Wanting as u8 => Bed::Wanting,
+            _ => Bed::Up,
+        }
+    }
+
+    pub(super) fn go_to_bed(&self, bed: Bed) {
+        self.in_bed.store(bed as u8, Relaxed);
+    }
+
+    /// Lets the thread go on that sleeps in the handler of the signal that stopped it. False if it does not.
+    pub(super) fn thaw(&self) -> bool {
+        self.leash.thaw()
     }
 
     /// Its runtime. Only by the thread itself.

@@ -83,7 +83,8 @@ impl Explored {
         let live = Live::new();
         let slot = self.shared().threads.slot(0);
         slot.enter(self.shared());
-        self.core.enter_thread(slot);
+        self.shared().threads.desk.begin(0, 0);
+        self.core.hold(slot);
         Inside {
             core: &self.core,
             exploration: self.core.exploration.as_deref().expect("set in `new`"),

@@ -142,6 +142,11 @@ impl WorkerCore {
         self.bound().len() + self.own().len()
     }
 
+    /// Whether nothing waits in the home.
+    pub(super) fn home_is_empty(&self) -> bool {
+        self.home().queued() == 0
+    }
+
     /// Whether there is something that only this worker is to run.
     pub(super) fn has_own_work(&self) -> bool {
         !self.home().lifo.load(Relaxed).is_null() || self.queue_len() > 0 || !self.inbox_is_empty()
@@ -156,6 +161,7 @@ impl WorkerCore {
     #[inline]
     fn others_are_ready(&self) -> bool {
         self.has_own_work()
+            || self.shared.threads.desk.wanting() > 0
             || !self.local.is_empty()
             || !self.shared.injector.is_empty()
             || !self.shared.levels.is_empty()
@@ -220,10 +226,13 @@ impl WorkerCore {
         {
             return Some(routine);
         }
-        if self.rotate.get()
-            && let Some(routine) = self.next_in_rotation()
-        {
-            return Some(routine);
+        if self.rotate.get() {
+            if self.is_turn_of_wanting() {
+                return None;
+            }
+            if let Some(routine) = self.next_in_rotation() {
+                return Some(routine);
+            }
         }
         if let Some(routine) = self.pop_lifo() {
             return Some(routine);
@@ -287,6 +296,17 @@ impl WorkerCore {
             self.look_at.set(self.now.get() + LOOK_NS);
             self.look_into_poller();
         }
+    }
+
+    /// Whether the rotation comes to the homes that want a worker: each other time while some do. Then there
+    /// is no next routine here, and the loop gives the worker away.
+    fn is_turn_of_wanting(&self) -> bool {
+        let theirs = self.shared.threads.desk.wanting() > 0 && !self.wanting_last.get();
+        self.wanting_last.set(theirs);
+        if theirs {
+            self.rotate.set(false);
+        }
+        theirs
     }
 
     #[inline(never)]

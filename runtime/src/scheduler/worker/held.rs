@@ -4,11 +4,12 @@
 //! The routine blocks as ever: the worker calls its commit after the switch, and whoever readies it puts
 //! it into this home's queues. What differs is the worker, which looks for that one routine only. It
 //! serves its deadlines, because that routine's may be among them, and the poller if it gets the seat.
-//! Common work is for others: a worker that is woken for it passes the wake on, as one does that has
+//! A home that wants a worker gets this one, until the routine is ready. Common work is for others: a worker that is woken for it passes the wake on, as one does that has
 //! found something else (steps E1 to E3 of `docs/scheduler.md`).
 
 use super::WorkerCore;
 use crate::routine::{Header, RoutineRef};
+use crate::scheduler::threads::ThreadSlot;
 use crate::snapshot::RoutineState;
 
 impl WorkerCore {
@@ -21,8 +22,9 @@ impl WorkerCore {
         (!held.is_null()).then(|| unsafe { RoutineRef::from_ptr(held) })
     }
 
-    /// Waits until the routine that holds the thread can go on, and takes it from where it was put.
-    pub(super) fn wait_for_held(&self, held: RoutineRef) {
+    /// Waits until the routine that holds the thread can go on, and takes it from where it was put. False if
+    /// another home got the worker meanwhile.
+    pub(super) fn wait_for_held(&self, slot: &ThreadSlot, held: RoutineRef) -> bool {
         self.date_last_turn();
         // What lies here is for those who can steal it.
         if !self.local.is_empty() {
@@ -32,7 +34,10 @@ impl WorkerCore {
             self.drain_inbox();
             self.serve_timers();
             if self.take_held(held) {
-                return;
+                return true;
+            }
+            if self.serve_wanting(slot, false) {
+                return false;
             }
             if self.has_assigned() {
                 // Whoever placed it may have woken only us.
@@ -46,7 +51,9 @@ impl WorkerCore {
 
     /// Whether the last look before sleep finds something for the routine that holds the thread.
     pub(super) fn held_must_stay(&self, held: RoutineRef) -> bool {
-        !self.home().inbox.is_empty() || is_runnable(held)
+        !self.home().inbox.is_empty()
+            || is_runnable(held)
+            || self.shared.threads.desk.wanting() > 0
     }
 
     fn take_held(&self, held: RoutineRef) -> bool {
@@ -55,6 +62,6 @@ impl WorkerCore {
     }
 }
 
-fn is_runnable(routine: RoutineRef) -> bool {
+pub(super) fn is_runnable(routine: RoutineRef) -> bool {
     routine.header().life.state() == RoutineState::Runnable
 }

@@ -30,14 +30,14 @@ use crate::scheduler::lists::Lists;
 use crate::scheduler::parker::Woken;
 use crate::scheduler::stats::{self, WorkerStats};
 pub(crate) use crate::scheduler::threads::section::{with_core, with_core_of};
-use crate::scheduler::threads::{Home, ThreadSlot};
+use crate::scheduler::threads::{Home, Leaves, ThreadSlot};
 use crate::scheduler::timers::{NEVER, Timers};
 use crate::scheduler::worker::deque::Deque;
 use crate::scheduler::{Shared, WorkerShared};
-use crate::snapshot::{WaitReason, WorkerState};
+use crate::snapshot::{HandOff, WaitReason, WorkerState};
 use crate::stack::StackPool;
 use crate::stack::altstack::AltStack;
-use crate::thread_state::{self, ThreadState};
+use crate::thread_state::ThreadState;
 use crate::time;
 pub(crate) use clock::tick_ns;
 
@@ -90,6 +90,8 @@ pub(crate) struct WorkerCore {
     fair_next: Cell<u32>,
     /// The rotation has a turn to give.
     rotate: Cell<bool>,
+    /// Its last turn was given to homes that want a worker.
+    wanting_last: Cell<bool>,
     /// When a busy worker looks into the poller again.
     look_at: Cell<u64>,
     random: Cell<u64>,
@@ -102,24 +104,57 @@ pub(crate) struct WorkerCore {
     pub(crate) exploration: Option<Box<Exploration>>,
 }
 
-/// The body of the thread that begins with this worker, and in the slot of the same number.
+/// The body of the thread in slot `index` that begins with the worker of the same number.
 ///
 /// # Safety
 /// 1. Exclusive: nobody holds the worker, and it lives until the thread has ended.
 /// 2. Exclusive: no thread has the slot.
 pub(crate) unsafe fn main(shared: &Arc<Shared>, index: u32) {
+    on_thread(shared, index, |slot| {
+        shared.threads.desk.begin(index, index);
+        let core = shared.cores[index as usize].load(Acquire);
+        // SAFETY: 1 by the caller.
+        unsafe { (*core).hold(slot) };
+        shared.end.thread_started();
+        true
+    });
+}
+
+/// The body of a thread that begins without a worker.
+pub(crate) fn spare_main(shared: &Arc<Shared>, index: u32) {
+    on_thread(shared, index, |slot| {
+        let rests = shared.threads.desk.rest(index);
+        shared.note_started();
+        rests && slot.rest()
+    });
+    shared.threads.desk.give_place_back(index);
+}
+
+/// Whatever a thread does; `begin` says whether it has a worker then.
+fn on_thread(shared: &Arc<Shared>, index: u32, begin: impl FnOnce(&ThreadSlot) -> bool) {
     let slot = shared.threads.slot(index);
     // SAFETY: 1: slots live as long as `shared`, which the caller keeps.
     let _altstack = unsafe { AltStack::take(&raw const slot.leash) };
     slot.enter(shared);
-    // SAFETY: 1 by the caller.
-    let core = unsafe { &*shared.cores[index as usize].load(Acquire) };
-    core.enter_thread(slot);
-    shared.end.thread_started();
     let abort = AbortOnUnwind;
-    WorkerCore::run(slot);
+    let mut has_worker = begin(slot);
+    while has_worker {
+        has_worker = match WorkerCore::run(slot) {
+            Left::GaveAway => slot.rest(),
+            Left::Over => false,
+        };
+    }
     std::mem::forget(abort);
     slot.leave();
+    shared.threads.note_end();
+}
+
+/// Why a thread left its loop.
+enum Left {
+    /// It has given its worker to another thread.
+    GaveAway,
+    /// The runtime ends.
+    Over,
 }
 
 impl Shared {
@@ -187,6 +222,7 @@ impl WorkerCore {
             fair_at: Cell::new(0),
             fair_next: Cell::new(0),
             rotate: Cell::new(false),
+            wanting_last: Cell::new(false),
             look_at: Cell::new(0),
             random: Cell::new(0x9E37_79B9_7F4A_7C15 ^ u64::from(index + 1)),
             naps: nap::Naps::new(),
@@ -199,19 +235,35 @@ impl WorkerCore {
     }
 
     /// The calling thread, which is `slot`'s and in scheduler context, holds this worker from now on.
-    fn enter_thread(&self, slot: &ThreadSlot) {
+    fn hold(&self, slot: &ThreadSlot) {
+        self.bind(slot);
+        slot.hold(std::ptr::from_ref(self));
+    }
+
+    /// Makes the worker ready for the thread in `slot`. By who owns it.
+    fn bind(&self, slot: &ThreadSlot) {
         let home = self.shared.threads.home(slot.index);
-        self.thread.set(thread_state::address());
+        self.thread.set(slot.state());
         self.slot.set(slot);
         self.home.set(home);
-        home.worker.store(self.index, Relaxed);
         let mine = self.mine();
         mine.home.store(home.index, Relaxed);
         mine.stats
             .thread_id
             .store(slot.leash.tid.load(Relaxed), Relaxed);
-        slot.core
-            .store(std::ptr::from_ref(self).cast_mut(), Relaxed);
+    }
+
+    /// The same where that is another thread than the caller, perhaps in the middle of a turn.
+    pub(crate) fn bind_for_other(&self, slot: &ThreadSlot) {
+        self.bind(slot);
+        let now = time::now_ns();
+        self.set_clock(now);
+        self.stats().set_state(WorkerState::Running);
+        let routine = slot.routine.load(Relaxed);
+        if !routine.is_null() {
+            // SAFETY: its turn does not end before the thread has a worker, and the block lives through it.
+            self.begin_rest_of_turn(unsafe { RoutineRef::from_ptr(routine) });
+        }
     }
 
     /// What a worker that will not run again has to give back.
@@ -297,14 +349,16 @@ impl WorkerCore {
         self.slot().running()
     }
 
-    /// The loop of a thread that holds a worker, until the runtime ends.
-    fn run(slot: &ThreadSlot) {
+    /// The loop of a thread that holds a worker, until it gives that away or the runtime ends.
+    fn run(slot: &ThreadSlot) -> Left {
         // SAFETY: 1: we are this thread, and it holds a worker. A turn says which one it holds afterwards.
         let mut core = unsafe { slot.held_core() };
         let mut searching = false;
         loop {
             if let Some(held) = core.held() {
-                core.wait_for_held(held);
+                if !core.wait_for_held(slot, held) {
+                    return Left::GaveAway;
+                }
                 core = core.turn_apart(slot, held);
                 continue;
             }
@@ -319,6 +373,9 @@ impl WorkerCore {
             core.date_last_turn();
             if core.shared.may_leave() {
                 break;
+            }
+            if core.serve_wanting(slot, searching) {
+                return Left::GaveAway;
             }
             if !searching {
                 searching = core.shared.idle.start_searching();
@@ -340,6 +397,43 @@ impl WorkerCore {
         }
         core.stats().set_state(WorkerState::Parked);
         core.shared.wake_all();
+        Left::Over
+    }
+
+    /// Gives this worker to the home that has wanted one for longest. False if none does.
+    ///
+    /// The only place that asks what a home is: as it is a thread, the worker goes there, and this thread
+    /// rests until it is given another one. With homes that travel, this thread would put that home on.
+    fn serve_wanting(&self, slot: &ThreadSlot, searching: bool) -> bool {
+        let desk = &self.shared.threads.desk;
+        if desk.wanting() == 0 {
+            return false;
+        }
+        let home = self.home();
+        let leaves = match self.held() {
+            Some(held) if held::is_runnable(held) => Leaves::Work,
+            Some(_) => Leaves::Holder,
+            None if self.home_is_empty() => Leaves::Nothing,
+            None => Leaves::Work,
+        };
+        let Some(to) = desk.hand_over(home.index, self.index, leaves, || slot.let_go()) else {
+            return false;
+        };
+        // From here on this thread may be given another worker; this one is ours until it is given on.
+        if searching {
+            self.stop_searching();
+        }
+        if leaves == Leaves::Work {
+            self.shared.notify_work();
+        } else {
+            self.shared.look_again(home.index);
+        }
+        // SAFETY: 1: it was ours; 2: the desk has named the thread.
+        unsafe {
+            let core = std::ptr::from_ref(self).cast_mut();
+            self.shared.give(core, to, HandOff::Direct);
+        }
+        true
     }
 
     /// A search, and how long it took.

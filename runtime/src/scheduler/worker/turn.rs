@@ -132,6 +132,33 @@ impl WorkerCore {
         });
     }
 
+    /// The worker was taken from a turn, which cannot end meanwhile: for this worker it ends here. By who
+    /// owns the worker now.
+    pub(crate) fn leave_turn(&self) {
+        let routine = self.stats().routine.load(Relaxed);
+        if !routine.is_null() && self.shared.record.load(Relaxed) {
+            // SAFETY: the routine is in its turn still, through which its block lives.
+            self.record_turn(unsafe { RoutineRef::from_ptr(routine) });
+        } else {
+            self.read_clock();
+        }
+        self.stats().routine.store(null_mut(), Relaxed);
+    }
+
+    /// The worker is given to a thread in the middle of a turn: for this worker it begins here. By who owns
+    /// the worker, while the thread waits for it.
+    pub(super) fn begin_rest_of_turn(&self, routine: RoutineRef) {
+        let (header, stats, now) = (routine.header(), self.stats(), self.now.get());
+        stats.count_turn(header.source());
+        header.note_turn(self.index, now);
+        if let Some(workload) = header.workload() {
+            workload.turns.fetch_add(1, Relaxed);
+        }
+        stats.turn_started.store(now, Relaxed);
+        // Release pairs with the acquire load of the snapshot, as in `enter_routine`.
+        stats.routine.store(routine.as_ptr(), Release);
+    }
+
     /// A stack for a fresh turn. `None` if there is none to be had: the routine is put among those
     /// that wait for one.
     fn stack_for(&self, routine: RoutineRef) -> Option<*mut StackPart> {

@@ -4,12 +4,16 @@
 //! its waiters to sleep. So what is done under it must be short and must not be foreign: values are
 //! moved, not dropped, and wakers are called after it. Whoever finds it taken spins a little and then
 //! gives the processor to other threads, one of which may be the holder.
+//!
+//! Whoever holds one is in a [section](crate::scheduler::threads::section): the thread is neither stopped nor
+//! robbed of its worker, or all others would spin for as long.
 
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::primitives::{AtomicU32, const_unless_loom};
+use crate::scheduler::threads::section;
 
 const FREE: u32 = 0;
 const TAKEN: u32 = 1;
@@ -50,12 +54,18 @@ impl<T> Lock<T> {
     /// Takes the lock if nobody has it.
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
-        self.try_acquire().then(|| Guard(self))
+        section::raise();
+        if self.try_acquire() {
+            return Some(Guard(self));
+        }
+        section::lower();
+        None
     }
 
     /// Takes the lock without a guard, for those who hold several at once.
     #[inline]
     pub(crate) fn acquire(&self) {
+        section::raise();
         if !self.try_acquire() {
             self.acquire_slowly();
         }
@@ -89,15 +99,18 @@ impl<T> Lock<T> {
         }
     }
 
-    /// Gives the lock back.
+    /// Gives the lock back: on the same side of a switch as it was taken, or after [`section::adopt`] on the
+    /// other.
     ///
     /// # Safety
     /// 1. Exclusive: the caller took it with [`acquire`](Self::acquire), and no reference of
     ///    [`get`](Self::get) lives on.
+
     #[inline]
     pub(crate) unsafe fn release(&self) {
         // Release pairs with the acquire exchange of the next holder.
         self.word.store(FREE, Release);
+        section::lower();
     }
 
     /// What the lock protects.

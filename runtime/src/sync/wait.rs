@@ -15,6 +15,7 @@ use crate::routine::life::{CancelLevel, Ticket};
 use crate::routine::{Held, RoutineRef, body, waker};
 use crate::scheduler::block::{self, Context, Interrupt};
 use crate::scheduler::explore;
+use crate::scheduler::threads::section;
 use crate::scheduler::timers::{self, Alarm, NEVER, Registration};
 use crate::scheduler::{ready, threads, worker};
 use crate::snapshot::{Source, WaitReason};
@@ -470,11 +471,20 @@ fn sleep_in_routine<A: Arm + ?Sized, const N: usize>(
             {
                 return Woken::Done(arm);
             }
+            if !section::can_switch() {
+                // The worker was taken while the thread slept in the kernel. Nobody waits for one with a lock
+                // that those need who have one.
+                // SAFETY: 1: taken by us or our caller.
+                unsafe { group.release() };
+                section::regain();
+                continue;
+            }
             block::block_me(me, why, Interrupt::ByCancel, &mut |routine, ticket| {
                 // SAFETY: 1: the locks were taken before the switch, by us or our caller, and all
                 // arms were tried in vain; the waiter is suspended, and we act for it.
                 let at = unsafe {
                     let at = group.enter_first(Sleeper::Routine(routine, ticket));
+                    section::adopt(group.locks().count() as u32);
                     group.release();
                     at
                 };

@@ -62,6 +62,48 @@ impl Drop for Section {
     }
 }
 
+/// Begins a section that [`lower`] ends. Nothing on a thread of no runtime.
+#[inline]
+pub(crate) fn raise() {
+    // Only its end needs the value.
+    std::mem::forget(Section::enter());
+}
+
+/// Ends a section that [`raise`] began on this side of a switch.
+#[inline]
+pub(crate) fn lower() {
+    drop(Section(thread_state::slot()));
+}
+
+/// So many sections of the routine that has just suspended go on in scheduler context: the switch has set the
+/// depth to that of the scheduler.
+#[inline]
+pub(crate) fn adopt(sections: u32) {
+    // SAFETY: as in `Section::slot`.
+    if let Some(slot) = unsafe { thread_state::slot().as_ref() } {
+        let section = &slot.leash.section;
+        section.store(section.load(Relaxed) + sections, Relaxed);
+    }
+}
+
+/// Whether the calling thread may switch to its scheduler at once: it holds a worker, and in a section it
+/// keeps it.
+#[inline]
+pub(crate) fn can_switch() -> bool {
+    with_core(|core| core.is_some())
+}
+
+/// Waits until the calling thread holds a worker. In no section: whoever waits holds no lock.
+#[cold]
+pub(crate) fn regain() {
+    let section = Section::enter();
+    if let Some(slot) = section.slot()
+        && section.core().is_none()
+    {
+        slot.regain();
+    }
+}
+
 /// Runs `f` on the worker that this thread holds, in a section. `f` must not suspend.
 #[inline]
 pub(crate) fn with_core<R>(f: impl FnOnce(Option<&WorkerCore>) -> R) -> R {

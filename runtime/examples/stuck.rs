@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use openwork::config::Preemption;
-use openwork::{Runtime, Turn, spawn, spawn_turns, time};
+use openwork::{Runtime, Turn, spawn, time};
 use rustix::time::{ClockId, clock_gettime};
 
 const WORKERS: usize = 2;
@@ -60,20 +60,16 @@ fn loops(preemption: Preemption, slice: Duration) {
         })
         .collect();
     let late: Vec<u64> = Vec::with_capacity(TICKS);
-    let ticker = runtime.spawn(move || {
-        spawn_turns((late, 0u64), |(late, due)| {
-            let now = time::now_ns();
-            if *due != 0 {
-                late.push(now.saturating_sub(*due));
-            }
-            if late.len() == TICKS {
-                return Turn::Done(std::mem::take(late));
-            }
-            *due = now + TICK.as_nanos() as u64;
-            Turn::Sleep(TICK)
-        })
-        .join()
-        .unwrap()
+    let ticker = runtime.spawn_turns((late, 0u64), |(late, due)| {
+        let now = time::now_ns();
+        if *due != 0 {
+            late.push(now.saturating_sub(*due));
+        }
+        if late.len() == TICKS {
+            return Turn::Done(std::mem::take(late));
+        }
+        *due = now + TICK.as_nanos() as u64;
+        Turn::Sleep(TICK)
     });
     let late = ticker.join().unwrap();
     stop.store(true, Relaxed);

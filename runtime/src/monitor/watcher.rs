@@ -26,6 +26,9 @@ const QUIET_NS: u64 = 50_000_000;
 /// A deadline is overdue, and not just about to be served by its worker.
 const OVERDUE_NS: u64 = 500_000;
 
+/// Threads that are to be spare while work waits.
+const SPARE_AHEAD: u32 = 2;
+
 /// Looks in which nothing got on until a frozen thread is let go, in slices.
 const STANDSTILL_SLICES: u64 = 2;
 
@@ -75,6 +78,8 @@ struct Remembered {
     hostages_since: u64,
     /// The turn whose sleep was reported.
     reported: u64,
+    /// When the freeze began that was dealt with last.
+    handled_freeze: u64,
 }
 
 /// What the looks at all threads came to.
@@ -82,7 +87,7 @@ struct Remembered {
 struct Found {
     /// Changes whenever a turn begins.
     moves: u64,
-    /// Threads that use a processor.
+    /// Some thread uses a processor for a routine.
     computing: bool,
     frozen: usize,
     oldest_frozen: Option<(u64, usize)>,
@@ -135,7 +140,11 @@ impl<'a> Watcher<'a> {
         explore::note_asked(self.asked, found.asked);
         self.asked = found.asked;
         self.keep_progress(&rules, &found);
-        if work_waits && !rules.can_hand_on {
+        // Also where a frozen thread could have the worker: what is fresh needs one that is free.
+        if work_waits
+            && shared.threads.desk.spare() < SPARE_AHEAD
+            && shared.threads.total() < shared.tunables.max_threads()
+        {
             shared.threads.need_spares();
         }
         self.pause(now, work_waits, &found)
@@ -156,8 +165,9 @@ impl<'a> Watcher<'a> {
         let holds_worker = !slot.grip.peek().is_null();
         if let Some(since) = leash.frozen_since() {
             found.frozen += 1;
-            if holds_worker {
-                self.take_from_frozen(index);
+            // Once for each freeze: one that has just been given a worker, and is about to go on, keeps it.
+            if remembered.handled_freeze != since {
+                self.take_from_frozen(index, since);
                 found.computing = true;
             } else if found.oldest_frozen.is_none_or(|(oldest, _)| since < oldest) {
                 found.oldest_frozen = Some((since, index));
@@ -175,7 +185,7 @@ impl<'a> Watcher<'a> {
             by_proc: self.by_proc,
         };
         let verdict = remembered.memory.look(seen, rules, &kernel);
-        found.computing |= seen.place != Place::Bed && remembered.memory.computes_on();
+        found.computing |= seen.place == Place::Turn && remembered.memory.computes_on();
         leash.set_asleep(turn, remembered.memory.asleep_since());
         self.carry_out(index, turn, verdict, rules, found);
         found.asked += u32::from(leash.is_asked());
@@ -220,8 +230,9 @@ impl<'a> Watcher<'a> {
         found.stuck |= remembered.stuck >= STUCK_LOOKS;
     }
 
-    /// The thread sleeps in its handler with its worker: somebody else gets that.
-    fn take_from_frozen(&mut self, index: usize) {
+    /// The thread sleeps in its handler: somebody else gets its worker, and its home is queued for one.
+    fn take_from_frozen(&mut self, index: usize, since: u64) {
+        self.threads[index].handled_freeze = since;
         match self.shared.take_from_frozen(index) {
             // Nobody would run it: it goes on itself.
             Taken::NobodyToTake | Taken::Unsupported => {
@@ -229,7 +240,10 @@ impl<'a> Watcher<'a> {
                 counters.at_cap.fetch_add(1, Relaxed);
                 self.shared.threads.slots()[index].leash.thaw();
             }
-            Taken::Busy => self.hot = true,
+            Taken::Busy => {
+                self.threads[index].handled_freeze = 0;
+                self.hot = true;
+            }
             _ => {}
         }
     }

@@ -51,9 +51,7 @@ impl WorkerCore {
 
     /// Whether the last look before sleep finds something for the routine that holds the thread.
     pub(super) fn held_must_stay(&self, held: RoutineRef) -> bool {
-        !self.home().inbox.is_empty()
-            || is_runnable(held)
-            || self.shared.threads.desk.wanting() > 0
+        !self.home().inbox.is_empty() || is_runnable(held) || self.shared.threads.desk.wanting() > 0
     }
 
     fn take_held(&self, held: RoutineRef) -> bool {

@@ -30,6 +30,7 @@
 
 mod block_on;
 mod blocking;
+mod build_info;
 mod builder;
 mod cancel;
 pub mod channel;
@@ -80,6 +81,7 @@ pub use blocking::{
     BlockingTimeoutError, blocking, blocking_deadline, blocking_timeout, spawn_blocking,
     try_blocking,
 };
+pub use build_info::{BuildInfo, Feature, Switch, build_info};
 pub use builder::{BuildError, RuntimeBuilder};
 pub use cancel::Cancelled;
 pub use current::{Current, checkpoint, current, current_worker, is_cancelled, yield_now};

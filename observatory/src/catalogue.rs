@@ -321,6 +321,26 @@ metrics! {
     "openwork_stack_reserved_bytes" Bytes Gauge &[],
         "Address space reserved for stacks; not memory.",
         |s, p| p.count(&[], s.snapshot.stacks.reserved_bytes);
+    "openwork_stack_slots" Count Gauge &["bytes", "state"],
+        "Stacks by size and by what they do: in use, kept warm, or waiting without memory.",
+        |s, p| for class in &s.snapshot.stack_classes {
+            let bytes = class.slot_bytes.to_string();
+            for (state, count) in [("in_use", class.in_use), ("pooled", class.pooled), ("free", class.free)] {
+                p.count(&[&bytes, state], count);
+            }
+        };
+    "openwork_stack_shrinks_total" Count Counter &[],
+        "Times that memory was taken from a stack that goes on.",
+        |s, p| p.count(&[], s.snapshot.stacks.shrinks);
+    "openwork_stack_shrunk_bytes_total" Bytes Counter &[],
+        "Bytes given back by shrinking stacks.",
+        |s, p| p.count(&[], s.snapshot.stacks.shrunk_bytes);
+    "openwork_stack_segments" Count Gauge &[],
+        "Stacks that routines have beside their own, for a deep call.",
+        |s, p| p.count(&[], s.snapshot.stacks.segments);
+    "openwork_stack_segments_entered_total" Count Counter &[],
+        "Such stacks so far.",
+        |s, p| p.count(&[], s.snapshot.stacks.segments_entered);
     "openwork_heap_allocated_bytes_total" Bytes Counter &[],
         "Bytes allocated; absent without the counting allocator.",
         |s, p| p.maybe(s.memory.map(|m| m.allocated_bytes));

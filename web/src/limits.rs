@@ -264,6 +264,8 @@ table! {
     ROUTINES_LIMIT = query("GET /api/v1/routines", "limit", 1, 10_000, Some(100), "routines");
     /// Only routines that have been in their state for at least this long.
     ROUTINES_MIN_WAIT_MS = query("GET /api/v1/routines", "min_wait_ms", 0, 86_400_000, Some(0), "ms");
+    /// Spawn sites listed.
+    STACKS_LIMIT = query("GET /api/v1/stacks", "limit", 1, 1_000, Some(100), "sites");
     /// Runs listed.
     RUNS_LIMIT = query("GET /api/v1/runs", "limit", 1, 1_000, Some(20), "runs");
     /// Width of the picture that the cells are merged for.

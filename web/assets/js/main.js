@@ -23,6 +23,7 @@ import { rate } from './rate.js';
 import { RoutineView } from './routine.js';
 import { Runs } from './runs.js';
 import { Sentence } from './sentence.js';
+import { Sites } from './sites.js';
 import { Stacks } from './stacks.js';
 import { Steals } from './steals.js';
 import { Store } from './store.js';
@@ -49,6 +50,7 @@ const chain = new Chain({ store, drawer });
 const profile = new Profile(context);
 const benches = new Benches({ store });
 const config = new Config({ store });
+const sites = new Sites({ store });
 const runs = new Runs({ store, view });
 new Cards({ store });
 new Sentence({ store, connection });
@@ -56,7 +58,7 @@ const header = new Header({ store, view, connection });
 const launch = new Launch({ store });
 const foot = new Foot({ store });
 
-const twins = [lanes, ...charts, steals, stacks, config, chain, profile, benches].map((part) => part.panel);
+const twins = [lanes, ...charts, steals, stacks, sites, config, chain, profile, benches].map((part) => part.panel);
 const toggleTables = () => {
   const on = !twins.every((panel) => panel.asTable);
   for (const panel of twins) panel.showTable(on);
@@ -112,7 +114,7 @@ store.on('connection', () => {
   frames.ask();
 });
 
-const everySecond = [header, lanes, steals, stacks, config, chain, profile, benches, foot, ...charts.map((chart) => chart.panel)];
+const everySecond = [header, lanes, steals, stacks, sites, config, chain, profile, benches, foot, ...charts.map((chart) => chart.panel)];
 setInterval(() => {
   if (document.hidden) return;
   for (const part of everySecond) {

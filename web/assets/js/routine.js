@@ -55,7 +55,7 @@ export class RoutineView {
     if (id === null) return;
     try {
       const routine = await get(`/api/v1/routines/${encodeURIComponent(id)}`);
-      if (this.id === id) this.#show(routine);
+      if (this.id === id) await this.#show(routine);
     } catch (error) {
       if (this.id !== id) return;
       this.#gone(error);
@@ -78,13 +78,15 @@ export class RoutineView {
     this.drawer.body.replaceChildren(el('p', { class: 'note' }, why), ...rows);
   }
 
-  #show(r) {
+  async #show(r) {
     const reason = r.wait_reason ? `${r.state}: ${r.wait_reason}` : r.state;
     const now = this.store.latest ? this.store.latest.at_ns : NaN;
     const ago = (ns) => (typeof ns === 'number' ? duration(Math.max(0, now - ns)) : UNKNOWN);
     text(this.drawer.title, r.name ? `Routine ${r.id}, ${visible(r.name, 60)}` : `Routine ${r.id}`);
     const link = (id) => el('a', { href: `?routine=${encodeURIComponent(id)}`, onclick: (event) => { event.preventDefault(); this.open(String(id)); } }, `routine ${id}`);
     const run = r.workload ? this.store.runOfWorkload(r.workload) : null;
+    const parts = await this.#parts(r);
+    if (this.id !== r.id) return;
     const list = facts([
       ['State', `${reason}, for ${ago(r.state_since_ns)}`],
       ['Age', ago(r.spawned_at_ns)],
@@ -97,10 +99,22 @@ export class RoutineView {
       ['Parent', r.parent ? link(r.parent) : 'none'],
       ['Part of', run ? el('a', { href: '#runs' }, `${run.kind} ${run.id}`) : visible(r.workload_name ?? 'nothing')],
       ['Stack', r.stack ? stackBar(r.stack) : 'none of its own between turns'],
+      ...parts,
     ]);
     const held = document.activeElement;
     if (this.drawer.body.contains(held)) return;
     this.drawer.body.replaceChildren(list);
+  }
+
+  /** Its segments, if it is in any: each with what is left of it. */
+  async #parts(r) {
+    if (!(r.stack?.segments > 0)) return [];
+    try {
+      const { parts } = await get(`/api/v1/routines/${encodeURIComponent(r.id)}/stack`);
+      return [['Segments', el('ol', {}, ...parts.map((p) => el('li', {}, `${bytes(p.depth_bytes)} of ${bytes(p.slot_bytes)}, ${bytes(p.guard_distance_bytes)} left, ${bytes(p.resident_bytes ?? NaN)} in memory`)))]];
+    } catch (error) {
+      return [['Segments', `${r.stack.segments} (${visible(error.message, 120)})`]];
+    }
   }
 
   async #search(words) {

@@ -29,6 +29,7 @@ pub mod profiles;
 pub mod routines;
 pub mod runs;
 pub mod runtime;
+pub mod stacks;
 pub mod stats;
 pub mod stress;
 pub mod timeline;
@@ -53,6 +54,7 @@ fn described() -> OpenApiRouter<AppState> {
         workers::routes(),
         io::routes(),
         routines::routes(),
+        stacks::routes(),
         runtime::routes(),
         config::routes(),
         pprof::routes(),

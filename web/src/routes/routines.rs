@@ -120,6 +120,8 @@ struct Stack {
     depth_bytes: Option<u64>,
     /// Most bytes ever in use; `null` before the first suspension.
     high_water_bytes: Option<u64>,
+    /// Segments for deep calls that it is in, one in the other; the depths leave them out.
+    segments: u32,
 }
 
 /// Routines
@@ -231,6 +233,7 @@ impl Routine {
                 size_bytes: stack.size_bytes,
                 depth_bytes: stack.depth_bytes,
                 high_water_bytes: stack.high_water_bytes,
+                segments: stack.segments,
             }),
         }
     }

@@ -162,6 +162,16 @@ pub struct Stacks {
     pub growths: u64,
     /// Routines by deepest use: entry `i` counts those that used up to 4 KiB shifted left by `i`.
     pub high_water: Vec<u64>,
+    /// Slots that were used before and wait without memory.
+    pub free: u64,
+    /// Times that memory was taken from a stack that goes on: of a routine that was parked for long, or in a pool.
+    pub shrinks: u64,
+    /// Bytes so given back.
+    pub shrunk_bytes: u64,
+    /// Of the slots in use, those that routines have beside their own, for a deep call.
+    pub segments: u64,
+    /// Such segments so far.
+    pub segments_entered: u64,
     /// Memory the stacks hold, estimated from a sample of them, in bytes.
     pub resident_bytes: Option<u64>,
 }
@@ -262,10 +272,7 @@ impl Tick {
             steal_matrix: steal_matrix(sample),
             injector_depth: snapshot.injector_depth,
             routines: Routines::new(&snapshot.routines, sample.oldest_runnable_ns),
-            stacks: Stacks::new(
-                &snapshot.stacks,
-                sample.residency.as_ref().and_then(resident_bytes),
-            ),
+            stacks: Stacks::of(sample),
             io: snapshot.io.as_ref().map(Io::from),
             pool: BlockingPool::from(&snapshot.blocking),
             timers: Timers::of_all(snapshot),
@@ -380,6 +387,12 @@ impl Routines {
 }
 
 impl Stacks {
+    /// Those of a sample.
+    pub fn of(sample: &Sample) -> Stacks {
+        let resident_bytes = sample.residency.as_ref().and_then(resident_bytes);
+        Stacks::new(&sample.snapshot.stacks, resident_bytes)
+    }
+
     fn new(stacks: &StackFigures, resident_bytes: Option<u64>) -> Stacks {
         Stacks {
             mode: stacks.mode.name(),
@@ -390,6 +403,11 @@ impl Stacks {
             waiting: stacks.waiting,
             growths: stacks.growths,
             high_water: stacks.high_water.to_vec(),
+            free: stacks.free,
+            shrinks: stacks.shrinks,
+            shrunk_bytes: stacks.shrunk_bytes,
+            segments: stacks.segments,
+            segments_entered: stacks.segments_entered,
             resident_bytes,
         }
     }

@@ -237,6 +237,38 @@ metrics! {
         |s, p| if let Some(ns) = s.oldest_runnable_ns {
             p.real(&[], seconds(ns));
         };
+    "openwork_preempt_total" Count Counter &["outcome"],
+        "Turns asked to give way, and what came of it: honoured at a safe point, frozen by a signal, deferred inside the runtime, stale, or at the cap of threads.",
+        |s, p| {
+            let m = &s.snapshot.monitor;
+            let outcomes = [
+                ("requested", m.requested), ("honoured", m.honoured), ("forced", m.forced),
+                ("deferred", m.deferred), ("stale", m.stale), ("at_cap", m.at_cap),
+            ];
+            for (outcome, count) in outcomes {
+                p.count(&[outcome], count);
+            }
+        };
+    "openwork_workers_retaken_total" Count Counter &[],
+        "Workers taken from threads that sleep in the kernel.",
+        |s, p| p.count(&[], s.snapshot.monitor.retaken);
+    "openwork_frozen_released_total" Count Counter &[],
+        "Frozen threads that were let go without a worker, because nothing else got on.",
+        |s, p| p.count(&[], s.snapshot.monitor.released);
+    "openwork_hostages" Count Gauge &[],
+        "Routines that are ready to run while their thread is stopped or asleep.",
+        |s, p| p.count(&[], s.snapshot.monitor.hostages);
+    "openwork_hostage_deadlocks_total" Count Counter &[],
+        "Threads found asleep on what a routine bound to them most likely holds.",
+        |s, p| p.count(&[], s.snapshot.monitor.hostage_deadlocks);
+    "openwork_monitor_looks_total" Count Counter &[],
+        "Times that the monitor looked round.",
+        |s, p| p.count(&[], s.snapshot.monitor.looks);
+    "openwork_monitor_cpu_seconds_total" Seconds Counter &[],
+        "Processor time of the monitor; absent while it is off.",
+        |s, p| if let Some(ns) = s.snapshot.monitor.cpu_ns {
+            p.real(&[], seconds(ns));
+        };
     "openwork_timers_pending" Count Gauge WORKER,
         "Deadlines that a worker keeps.",
         |s, p| p.by_worker(s.snapshot.workers.iter().map(|w| w.timers.pending));

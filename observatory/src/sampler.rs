@@ -7,7 +7,7 @@ use openwork::snapshot::{ResidencySample, Snapshot, WorkerSnapshot};
 use openwork::{Handle, memory, time};
 
 use crate::budget::Budget;
-use crate::finding::{self, EventsLost, Finding};
+use crate::finding::{self, EventsLost, Finding, HostageDeadlocks};
 use crate::process::{Process, ThreadClock};
 use crate::rate::per_second;
 use crate::rings::Rings;
@@ -43,6 +43,7 @@ pub(crate) struct Sampler<'a> {
     rings: Rings,
     walk: Walk,
     events_lost: EventsLost,
+    hostage_deadlocks: HostageDeadlocks,
     slow: Slow,
 }
 
@@ -68,6 +69,7 @@ impl<'a> Sampler<'a> {
             rings: Rings::new(handle.workers()),
             walk: Walk::new(),
             events_lost: EventsLost::default(),
+            hostage_deadlocks: HostageDeadlocks::default(),
             slow: Slow::new(),
         }
     }
@@ -146,6 +148,12 @@ impl<'a> Sampler<'a> {
         let lost = self.rings.turns_lost + self.rings.steals_lost;
         found.extend(self.events_lost.at(snapshot.at_ns, lost));
         found.extend(finding::stack_limit(stacks.waiting, stacks.limit));
+        let held = &mut self.hostage_deadlocks;
+        let read = self
+            .handle
+            .hostage_deadlocks(held.cursor, &mut held.reports);
+        held.cursor = read.next;
+        found.extend(held.found(&snapshot.monitor, snapshot.at_ns));
         found
     }
 }

@@ -258,6 +258,26 @@ step('blocking calls and deadlines have their panels', async ({ page }) => {
   await page.click('#form-lab [data-close]');
 });
 
+step('stacks are told by spawn site, with advice', async ({ page }) => {
+  await page.locator('#sites').scrollIntoViewIfNeeded();
+  await page.waitForFunction(() => /workloads\/src\/\w+\.rs:\d+[\s\S]*of 64 KiB, (fits|smaller would do|larger is advised)/.test(document.querySelector('#sites-list').textContent));
+  assert.match(await page.textContent('#sites-figure'), /64 KiB: [\d,]+ in use/);
+  await page.click('#sites [data-twin]');
+  const { sites } = await ask(page, '/api/v1/stacks');
+  assert.ok((await page.$$eval('#sites-twin tbody tr', (rows) => rows.length)) > 0);
+  for (const site of sites) assert.ok(site.high_water_bytes > 0 && site.advised_bytes >= 32768, JSON.stringify(site));
+  await page.click('#sites [data-twin]');
+  await page.locator('#sites').screenshot({ path: path.join(SHOTS, 'sites.png') });
+});
+
+step('the threads’ panel agrees with the API at rest', async ({ page }) => {
+  const { monitor } = await ask(page, '/api/v1/threads');
+  const said = monitor.state === 'off' ? /Nobody watches/ : /The monitor is (watching|asleep)/;
+  assert.match(await page.textContent('#threads-figure'), said);
+  await page.waitForFunction(() => /asked[\s\S]*gave way[\s\S]*frozen[\s\S]*taken in kernel[\s\S]*hostages/.test(document.querySelector('#threads [data-readout]').textContent));
+  await page.locator('#threads').screenshot({ path: path.join(SHOTS, 'threads.png') });
+});
+
 step('a setting is changed, refused in the service’s words, and marked', async ({ page, expectErrors }) => {
   const slice = async () => (await ask(page, '/api/v1/config')).config.slice_ms;
   await page.fill('#config-slice_ms', '7');

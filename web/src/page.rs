@@ -93,6 +93,11 @@ fn render(tick: &Tick, config: &ConfigWire, workers_source: &str) -> Result<Stri
             ),
         ],
         config_rows: config_rows(config),
+        thread_rows: ["asked", "gave way", "frozen", "taken in kernel"]
+            .map(|what| row(what, UNKNOWN))
+            .into_iter()
+            .chain([row("hostages", grouped(tick.monitor.hostages))])
+            .collect(),
         settings: view::settings(),
         timer_rows: vec![
             row("kept", grouped(tick.timers.pending)),

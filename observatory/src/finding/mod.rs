@@ -4,12 +4,14 @@
 //! now. An empty list means that there is nothing to say.
 
 mod events_lost;
+mod hostage_deadlock;
 mod long_turn;
 mod runnable_long;
 mod stack_limit;
 mod worker_stuck;
 
 pub(crate) use events_lost::EventsLost;
+pub(crate) use hostage_deadlock::HostageDeadlocks;
 pub(crate) use long_turn::LongTurns;
 pub(crate) use runnable_long::runnable_long;
 pub(crate) use stack_limit::stack_limit;
@@ -44,6 +46,8 @@ pub enum Kind {
     EventsLost,
     /// Routines wait for a stack.
     StackLimit,
+    /// A thread sleeps on what a routine bound to it most likely holds.
+    HostageDeadlock,
     /// The newest run failed. Found by the service.
     RunFailed,
     /// The process before this one crashed. Found by the service.
@@ -59,6 +63,7 @@ impl Kind {
             Kind::RunnableLong => "runnable_long",
             Kind::EventsLost => "events_lost",
             Kind::StackLimit => "stack_limit",
+            Kind::HostageDeadlock => "hostage_deadlock",
             Kind::RunFailed => "run_failed",
             Kind::LastCrash => "last_crash",
         }
@@ -85,7 +90,9 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
 mod tests {
     use std::panic::Location;
 
-    use openwork::snapshot::{RunningTurn, Source, TurnRecord};
+    use openwork::snapshot::{
+        HostageDeadlock, MonitorFigures, RunningTurn, Source, SystemCall, TurnRecord,
+    };
     use openwork::{RoutineId, WorkerId};
 
     use super::*;
@@ -115,6 +122,45 @@ mod tests {
         let text =
             format!("Worker 1 has been in one turn for 3.2 s: routine 17, spawned at {site}.");
         check(stuck(3_250_000_000), &[(Kind::WorkerStuck, &text)]);
+    }
+
+    #[test]
+    fn a_hostage_deadlock_is_told_as_long_as_there_are_hostages() {
+        let site = Location::caller();
+        let report = |routine| HostageDeadlock {
+            at_ns: 3 * S,
+            since_ns: 2 * S,
+            routine: RoutineId::new(routine),
+            name: Some("holder".to_owned()),
+            site,
+            thread_id: 1,
+            call: SystemCall {
+                number: u32::MAX,
+                arguments: [0; 6],
+            },
+            futex_address: 0xbeef,
+            hostages: 2,
+        };
+        let mut found = HostageDeadlocks {
+            cursor: 0,
+            reports: vec![report(1), report(17)],
+        };
+        let mut monitor = MonitorFigures {
+            hostages: 2,
+            ..MonitorFigures::default()
+        };
+        let text = format!(
+            "Routine 17 `holder` has slept in a system call for 2.0 s, and 2 other routines can run on its thread alone: most likely one of them holds what it waits for, at 0xbeef; spawned at {site}."
+        );
+        check(
+            found.found(&monitor, 4 * S),
+            &[(Kind::HostageDeadlock, &text)],
+        );
+        assert!(found.found(&monitor, 5 * S).is_some(), "it stands on");
+        monitor.hostages = 0;
+        check(found.found(&monitor, 6 * S), &[]);
+        monitor.hostages = 1;
+        check(found.found(&monitor, 7 * S), &[]);
     }
 
     #[test]

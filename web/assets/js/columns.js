@@ -4,13 +4,14 @@ const FIXED = [
   'time', 'boot', 'gap',
   'injector', 'live', 'new', 'runnable', 'running', 'blocked',
   'blocked_sleep', 'blocked_join', 'blocked_scope', 'blocked_lock', 'blocked_channel', 'blocked_io', 'blocked_future', 'blocked_stack',
-  'blocked_semaphore', 'blocked_condition', 'blocked_barrier', 'blocked_once', 'blocked_blocking',
+  'blocked_semaphore', 'blocked_condition', 'blocked_barrier', 'blocked_once', 'blocked_blocking', 'blocked_thread_busy',
   'spawned', 'ended',
   'live_bytes', 'allocated_bytes', 'freed_bytes', 'rss_bytes',
   'hashes', 'growths', 'stacks_in_use', 'resident_bytes',
   'from_lifo', 'from_inbox', 'from_local', 'from_timer', 'from_injector', 'from_stolen', 'from_poller',
   'attempts', 'steals', 'stolen', 'bytes_sent', 'workers',
   'sockets', 'io_events', 'pool_threads', 'pool_running', 'pool_queued', 'pool_done',
+  'requested', 'honoured', 'forced', 'retaken', 'hostages',
   'timers_pending', 'timers_served', 'timers_cancelled',
 ];
 const PER_WORKER = ['queue', 'hashes', 'turns', 'busy', 'searching'];
@@ -19,7 +20,7 @@ const PER_WORKER = ['queue', 'hashes', 'turns', 'busy', 'searching'];
 export const COLUMN = Object.freeze(Object.fromEntries(FIXED.map((name, index) => [name, index])));
 
 export const BLOCKED_BY = ['sleep', 'join', 'scope', 'lock', 'channel', 'io', 'future', 'stack',
-  'semaphore', 'condition', 'barrier', 'once', 'blocking'];
+  'semaphore', 'condition', 'barrier', 'once', 'blocking', 'thread_busy'];
 
 export function widthFor(workers) {
   return FIXED.length + workers * PER_WORKER.length;
@@ -59,6 +60,7 @@ export function rowOf(tick, time, boot, gap, width) {
   put('sockets', tick.io ? tick.io.sockets : tick.io === null ? 0 : null);
   put('io_events', tick.io ? tick.io.events : tick.io === null ? 0 : null);
   for (const name of ['threads', 'running', 'queued', 'done']) put(`pool_${name}`, tick.pool?.[name]);
+  for (const name of ['requested', 'honoured', 'forced', 'retaken', 'hostages']) put(name, tick.monitor?.[name]);
   for (const name of ['pending', 'served', 'cancelled']) put(`timers_${name}`, tick.timers?.[name]);
   put('workers', workers.length);
   workers.forEach((worker, index) => {

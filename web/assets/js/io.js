@@ -41,7 +41,7 @@ export function io(context) {
       const events = index < 0 ? NaN : rateAt(ring, index, COLUMN.io_events);
       const poller = latest.io
         ? `${latest.io.backend}, ${visible(latest.io.reason, 80)}: ${short(Math.round(events))} events/s`
-        : 'no socket has been waited for yet';
+        : 'No socket has been waited for yet';
       const { pool } = latest;
       const waited = pool.submitted > 0 ? `; longest wait for a thread ${duration(pool.longest_wait_ns)}` : '';
       const refused = pool.refused > 0 ? `; ${count(pool.refused)} threads refused by the system` : '';

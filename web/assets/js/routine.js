@@ -87,8 +87,14 @@ export class RoutineView {
     const run = r.workload ? this.store.runOfWorkload(r.workload) : null;
     const parts = await this.#parts(r);
     if (this.id !== r.id) return;
+    const asleep = r.in_kernel ? [['In the kernel', `${r.in_kernel.call ?? 'in a call not told'}, for ${ago(r.in_kernel.since_ns)}`]] : [];
+    const frozen = typeof r.frozen_since_ns === 'number' ? [['Frozen', `for ${ago(r.frozen_since_ns)}, to give way to others`]] : [];
+    const held = r.busy_with ? [['Hostage of', link(r.busy_with)]] : [];
     const list = facts([
       ['State', `${reason}, for ${ago(r.state_since_ns)}`],
+      ...held,
+      ...asleep,
+      ...frozen,
       ['Age', ago(r.spawned_at_ns)],
       ['Priority', r.priority ?? UNKNOWN],
       ['Kind', r.kind === 'turns' ? 'turns: may change workers between any two' : 'own stack: stays with its thread once started'],
@@ -101,8 +107,7 @@ export class RoutineView {
       ['Stack', r.stack ? stackBar(r.stack) : 'none of its own between turns'],
       ...parts,
     ]);
-    const held = document.activeElement;
-    if (this.drawer.body.contains(held)) return;
+    if (this.drawer.body.contains(document.activeElement)) return;
     this.drawer.body.replaceChildren(list);
   }
 

@@ -11,7 +11,7 @@ const STATES = ['running', 'runnable', 'new', 'blocked'];
 export function waiting(context) {
   const figure = $('#waiting-figure');
   const bars = $('#blocked-bars');
-  const rows = new Map(BLOCKED_BY.map((reason) => [reason, el('li', {}, el('span', {}, reason), el('b'), el('i', { 'aria-hidden': 'true' }))]));
+  const rows = new Map(BLOCKED_BY.map((reason) => [reason, el('li', {}, el('span', {}, reason.replace('_', ' ')), el('b'), el('i', { 'aria-hidden': 'true' }))]));
   bars.append(...rows.values());
   return new TimeChart({
     id: 'waiting',

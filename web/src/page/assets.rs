@@ -32,7 +32,7 @@ static SCRIPTS: &[(&str, &str)] = scripts! {
     "config.js" "connection.js" "curl.js" "decimate.js" "dom.js" "drawer.js" "foot.js" "format.js" "frame.js" "header.js"
     "icicle.js" "io.js" "keys.js" "lanelegend.js" "lanes.js" "lanetiles.js" "lanetip.js" "launch.js" "main.js"
     "memory.js" "panel.js" "pointer.js" "profile.js" "projector.js" "queues.js" "rate.js" "ring.js" "routine.js"
-    "runs.js" "scale.js" "sentence.js" "sites.js" "stacks.js" "steals.js" "store.js" "theme.js" "ticks.js" "timebase.js"
+    "runs.js" "scale.js" "sentence.js" "sites.js" "stacks.js" "steals.js" "store.js" "theme.js" "threads.js" "ticks.js" "timebase.js"
     "timechart.js" "timers.js" "view.js" "waiting.js" "words.js"
 };
 

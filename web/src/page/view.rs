@@ -26,6 +26,7 @@ pub(super) struct Page {
     pub(super) memory_rows: Vec<Row>,
     pub(super) stack_rows: Vec<Row>,
     pub(super) io_rows: Vec<Row>,
+    pub(super) thread_rows: Vec<Row>,
     pub(super) timer_rows: Vec<Row>,
     pub(super) config_rows: Vec<Row>,
     pub(super) settings: Vec<Field>,

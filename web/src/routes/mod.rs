@@ -32,6 +32,7 @@ pub mod runtime;
 pub mod stacks;
 pub mod stats;
 pub mod stress;
+pub mod threads;
 pub mod timeline;
 pub mod workers;
 
@@ -52,6 +53,7 @@ fn described() -> OpenApiRouter<AppState> {
         history::routes(),
         timeline::routes(),
         workers::routes(),
+        threads::routes(),
         io::routes(),
         routines::routes(),
         stacks::routes(),

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use openwork::RoutineId;
-use openwork::snapshot::{RoutineState, RoutineView, WaitReason};
+use openwork::snapshot::{InKernel, RoutineState, RoutineView, SystemCall, WaitReason};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -81,6 +81,12 @@ struct Routine {
     state: &'static str,
     /// What it is blocked by.
     wait_reason: Option<&'static str>,
+    /// The routine that keeps its thread; set where `wait_reason` is `thread_busy`.
+    busy_with: Option<String>,
+    /// Its thread sleeps in the kernel, in this routine's turn.
+    in_kernel: Option<Asleep>,
+    /// Since when its thread is stopped to give way to others, in nanoseconds since process start.
+    frozen_since_ns: Option<u64>,
     /// Since when it has been in its state, in nanoseconds since process start.
     state_since_ns: u64,
     /// How long it has been in its state.
@@ -109,6 +115,29 @@ struct Routine {
     home: Option<u32>,
     /// Its stack, if it has one.
     stack: Option<Stack>,
+}
+
+/// A sleep in the kernel.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InKernel)]
+struct Asleep {
+    /// Since when, in nanoseconds since process start, as far as looks a few milliseconds apart can tell.
+    since_ns: u64,
+    /// Name of the system call; `null` if the system does not say, or the sleep is over by now.
+    call: Option<String>,
+}
+
+impl From<&InKernel> for Asleep {
+    fn from(asleep: &InKernel) -> Asleep {
+        let name = |call: &SystemCall| {
+            let known = call.name().map(str::to_owned);
+            known.unwrap_or_else(|| format!("system call {}", call.number))
+        };
+        Asleep {
+            since_ns: asleep.since_ns,
+            call: asleep.call.as_ref().map(name),
+        }
+    }
 }
 
 /// A stack, as seen when its routine was last suspended.
@@ -214,6 +243,9 @@ impl Routine {
             site: wire::site(view.site),
             state: view.state.name(),
             wait_reason: wait_reason(view),
+            busy_with: view.busy_with.map(|id| id.to_string()),
+            in_kernel: view.in_kernel.as_ref().map(Asleep::from),
+            frozen_since_ns: view.frozen_since_ns,
             state_since_ns: view.state_since_ns,
             wait_ms: now_ns.saturating_sub(view.state_since_ns) as f64 / 1e6,
             spawned_at_ns: view.spawned_at_ns,

@@ -9,6 +9,7 @@ mod config;
 mod extra;
 mod lanes;
 mod outside;
+mod threads;
 mod tick;
 mod words;
 
@@ -18,6 +19,7 @@ pub use config::{ConfigChanged, ConfigWire, SettingChange, differences};
 pub use extra::extra;
 pub use lanes::{CellWire, Lanes, Sites, StealWire};
 pub use outside::{BlockingPool, Io, Timers};
+pub use threads::{HostageDeadlockWire, LatencyWire, Monitor};
 pub use tick::{
     ByReason, BySource, ChainTip, FindingWire, Memory, Mining, Routines, RunsNow, Stacks, Tick,
     WatchingNow, Worker, steal_matrix, workers,

@@ -1,0 +1,57 @@
+// What happens to those who will not let go?  Requests to give way and what came of them, and who is kept waiting.
+
+import { COLUMN, rateAt } from './columns.js';
+import { $, text } from './dom.js';
+import { count, duration, percent, plural, short, UNKNOWN } from './format.js';
+import { theme } from './theme.js';
+import { TimeChart } from './timechart.js';
+
+const perSecond = (value) => `${short(Math.round(value * 10) / 10)}/s`;
+const quantiles = ({ count: n, p50_ns: p50, p99_ns: p99 }) => (n > 0 ? `${duration(p50)} / ${duration(p99)}` : UNKNOWN);
+
+export function threads(context) {
+  const { store } = context;
+  const figure = $('#threads-figure');
+  const facts = $('#threads-facts');
+  const rate = (name) => (ring, index) => rateAt(ring, index, COLUMN[name]);
+  return new TimeChart({
+    id: 'threads',
+    context,
+    plots: [
+      {
+        share: 0.6,
+        floor: 10,
+        draw: 'line',
+        title: 'a second',
+        format: perSecond,
+        series: () => [
+          { label: 'asked', colour: () => theme.muted, value: rate('requested') },
+          { label: 'gave way', colour: () => theme.injector, value: rate('honoured') },
+          { label: 'frozen', colour: () => theme.frozen, thick: true, value: rate('forced') },
+          { label: 'taken in kernel', colour: () => theme.kernel, thick: true, value: rate('retaken') },
+        ],
+      },
+      {
+        share: 0.4,
+        whole: true,
+        floor: 4,
+        title: 'kept waiting',
+        format: short,
+        series: () => [{ label: 'hostages', draw: 'area', colour: () => theme.runnable, value: (ring, index) => ring.at(index, COLUMN.hostages) }],
+      },
+    ],
+    after: () => {
+      const now = store.latest?.monitor;
+      if (!now) return;
+      const cost = typeof now.cpu_ns === 'number' && store.latest.at_ns > 0 ? `, ${percent(now.cpu_ns / store.latest.at_ns, 1)} of a CPU` : '';
+      const held = now.hostages > 0 ? `; ${plural(now.hostages, 'hostage')} for ${duration(now.hostages_for_ns ?? NaN)}` : '';
+      text(figure, now.state === 'off' ? 'Nobody watches: preemption is not forced, and hand-off is off' : `The monitor is ${now.state}${cost}: ${count(now.requested)} asked, ${count(now.honoured)} gave way, ${count(now.forced)} frozen, ${count(now.retaken)} taken in the kernel${held}`);
+      text(facts, [
+        `signal to frozen ${quantiles(now.signal_to_frozen)}`,
+        `frozen to running ${quantiles(now.frozen_to_running)}`,
+        `blocked to noticed ${quantiles(now.blocked_to_noticed)} (median / p99)`,
+        `${count(now.deferred)} deferred`, `${count(now.stale)} stale`, `${count(now.at_cap)} at the cap`, `${count(now.released)} released`,
+      ].join(' · '));
+    },
+  });
+}

@@ -15,7 +15,8 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use openwork_web::{Access, Config, LogFormat, Setting, Source, Token};
+use openwork::config::{Placement, Preemption, StealAmount, VictimOrder};
+use openwork_web::{Access, Config, LogFormat, Scheduling, Setting, Source, Token};
 
 use openwork_bench::{Peer, Plan};
 
@@ -213,6 +214,31 @@ struct ServeFlags {
     )]
     allow_host: Vec<String>,
 
+    /// What happens to a routine that runs on while others wait: off, cooperative or forced.
+    /// This and the next five can be changed while it runs, by PATCH /api/v1/config.
+    #[arg(long, env = "OPENWORK_PREEMPTION", value_name = "HOW", value_parser = preemption)]
+    preemption: Option<Preemption>,
+
+    /// How long a routine may run while others wait, from 1ms to 100ms.
+    #[arg(long, env = "OPENWORK_SLICE", value_name = "TIME", value_parser = slice)]
+    slice: Option<Time>,
+
+    /// Whether a thread that is blocked in the kernel has its worker taken: true or false.
+    #[arg(long, env = "OPENWORK_HAND_OFF", value_name = "YES", value_parser = BoolishValueParser::new())]
+    hand_off: Option<bool>,
+
+    /// Where fresh routines are queued: local, least_loaded, round_robin, affinity or by_class.
+    #[arg(long, env = "OPENWORK_PLACEMENT", value_name = "WHERE", value_parser = placement)]
+    placement: Option<Placement>,
+
+    /// Whom idle workers steal from first: random, most_loaded or nearest.
+    #[arg(long, env = "OPENWORK_VICTIMS", value_name = "WHOM", value_parser = victims)]
+    victims: Option<VictimOrder>,
+
+    /// How much they take: half, one or adaptive.
+    #[arg(long, env = "OPENWORK_STEAL", value_name = "HOW_MUCH", value_parser = steal)]
+    steal: Option<StealAmount>,
+
     /// Allow POST /api/v1/faults: a panic, or an overflow that ends the process.
     #[arg(long, env = "OPENWORK_DEMO_FAULTS", value_parser = BoolishValueParser::new())]
     demo_faults: bool,
@@ -343,6 +369,14 @@ fn serve(flags: ServeFlags, matches: &ArgMatches) -> Result<Asked, UsageError> {
     config.max_chain_bytes = asked.setting("max_chain_bytes", flags.max_chain_bytes);
     config.access = access;
     config.allow_hosts = asked.setting("allow_host", flags.allow_host);
+    config.scheduling = Scheduling {
+        preemption: asked.setting("preemption", flags.preemption),
+        slice: asked.setting("slice", flags.slice.map(|slice| slice.0)),
+        hand_off: asked.setting("hand_off", flags.hand_off),
+        placement: asked.setting("placement", flags.placement),
+        victims: asked.setting("victims", flags.victims),
+        steal: asked.setting("steal", flags.steal),
+    };
     config.demo_faults = asked.setting("demo_faults", flags.demo_faults);
     Ok(Asked::Serve(Box::new(config)))
 }
@@ -423,6 +457,39 @@ fn time_above_zero(text: &str) -> Result<Time, String> {
         Time(Duration::ZERO) => Err("it must be above zero".to_owned()),
         time => Ok(time),
     }
+}
+
+fn slice(text: &str) -> Result<Time, String> {
+    const RANGE: std::ops::RangeInclusive<u128> = 1..=100;
+    match text.parse()? {
+        Time(slice) if RANGE.contains(&slice.as_millis()) => Ok(Time(slice)),
+        _ => Err("a time from 1ms to 100ms".to_owned()),
+    }
+}
+
+fn preemption(text: &str) -> Result<Preemption, String> {
+    one_of(text, Preemption::ALL, Preemption::name)
+}
+
+fn placement(text: &str) -> Result<Placement, String> {
+    one_of(text, Placement::ALL, Placement::name)
+}
+
+fn victims(text: &str) -> Result<VictimOrder, String> {
+    one_of(text, VictimOrder::ALL, VictimOrder::name)
+}
+
+fn steal(text: &str) -> Result<StealAmount, String> {
+    one_of(text, StealAmount::ALL, StealAmount::name)
+}
+
+/// The choice of this name.
+fn one_of<T: Copy>(text: &str, all: &[T], name: impl Fn(T) -> &'static str) -> Result<T, String> {
+    let found = all.iter().find(|choice| name(**choice) == text).copied();
+    found.ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|choice| name(*choice)).collect();
+        format!("one of {}", names.join(", "))
+    })
 }
 
 fn workers_in_range(text: &str) -> Result<usize, String> {

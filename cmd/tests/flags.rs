@@ -11,7 +11,7 @@ use support::{Server, openwork, output, stderr_of};
 use tempfile::TempDir;
 
 /// Flag, its variable, and whether the flag takes a value.
-const FLAGS: [(&str, &str, bool); 14] = [
+const FLAGS: [(&str, &str, bool); 20] = [
     ("--listen", "OPENWORK_LISTEN", true),
     ("--data-dir", "OPENWORK_DATA_DIR", true),
     ("--ephemeral", "OPENWORK_EPHEMERAL", false),
@@ -26,6 +26,12 @@ const FLAGS: [(&str, &str, bool); 14] = [
     ("--generate-token", "OPENWORK_GENERATE_TOKEN", false),
     ("--allow-host", "OPENWORK_ALLOW_HOST", true),
     ("--demo-faults", "OPENWORK_DEMO_FAULTS", false),
+    ("--preemption", "OPENWORK_PREEMPTION", true),
+    ("--slice", "OPENWORK_SLICE", true),
+    ("--hand-off", "OPENWORK_HAND_OFF", true),
+    ("--placement", "OPENWORK_PLACEMENT", true),
+    ("--victims", "OPENWORK_VICTIMS", true),
+    ("--steal", "OPENWORK_STEAL", true),
 ];
 
 #[test]
@@ -74,6 +80,13 @@ fn nonsense_is_wrong_usage() {
         ("--token-file", "/nowhere/token"),
         ("--generate-token", "perhaps"),
         ("--demo-faults", "7"),
+        ("--preemption", "later"),
+        ("--slice", "200ms"),
+        ("--slice", "0"),
+        ("--hand-off", "perhaps"),
+        ("--placement", "there"),
+        ("--victims", "all"),
+        ("--steal", "more"),
         ("--no-such-flag", "1"),
     ];
     for (flag, value) in table {

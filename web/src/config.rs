@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use openwork::config::{Placement, Preemption, StealAmount, VictimOrder};
+
 use crate::security::token::Token;
 
 /// Where a setting's value came from. A flag wins over the environment, which wins over the default.
@@ -94,6 +96,58 @@ pub enum Access {
     Generate,
 }
 
+/// How the runtime treats work. `None` is what the runtime does by itself.
+#[derive(Clone, Debug)]
+pub struct Scheduling {
+    /// What happens to a routine that runs on while others wait.
+    pub preemption: Setting<Option<Preemption>>,
+    /// How long a routine may run while others wait.
+    pub slice: Setting<Option<Duration>>,
+    /// Whether a thread that is blocked in the kernel has its worker taken.
+    pub hand_off: Setting<Option<bool>>,
+    /// Where fresh routines are queued.
+    pub placement: Setting<Option<Placement>>,
+    /// Whom idle workers steal from first.
+    pub victims: Setting<Option<VictimOrder>>,
+    /// How much they take.
+    pub steal: Setting<Option<StealAmount>>,
+}
+
+impl Default for Scheduling {
+    fn default() -> Self {
+        Scheduling {
+            preemption: Setting::default(None),
+            slice: Setting::default(None),
+            hand_off: Setting::default(None),
+            placement: Setting::default(None),
+            victims: Setting::default(None),
+            steal: Setting::default(None),
+        }
+    }
+}
+
+impl Scheduling {
+    fn rows(&self) -> [(&'static str, String, Source); 6] {
+        fn row<T>(
+            name: &'static str,
+            setting: &Setting<Option<T>>,
+            word: impl Fn(&T) -> String,
+        ) -> (&'static str, String, Source) {
+            let value = setting.value.as_ref().map(word);
+            let value = value.unwrap_or_else(|| "as the runtime does".to_owned());
+            (name, value, setting.source)
+        }
+        [
+            row("preemption", &self.preemption, |v| v.name().to_owned()),
+            row("slice", &self.slice, |v| format!("{v:?}")),
+            row("hand_off", &self.hand_off, bool::to_string),
+            row("placement", &self.placement, |v| v.name().to_owned()),
+            row("victims", &self.victims, |v| v.name().to_owned()),
+            row("steal", &self.steal, |v| v.name().to_owned()),
+        ]
+    }
+}
+
 /// Everything the service is told at start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -121,6 +175,8 @@ pub struct Config {
     pub access: Setting<Access>,
     /// Host names beside `localhost` under which the service may be addressed.
     pub allow_hosts: Setting<Vec<String>>,
+    /// How the runtime treats work at start; each may be changed while it runs, but then is not kept.
+    pub scheduling: Scheduling,
     /// Whether `POST /api/v1/faults` may break things on purpose.
     pub demo_faults: Setting<bool>,
 }
@@ -153,6 +209,7 @@ impl Config {
             max_chain_bytes: Setting::default(Self::DEFAULT_MAX_CHAIN_BYTES),
             access: Setting::default(Access::Open),
             allow_hosts: Setting::default(Vec::new()),
+            scheduling: Scheduling::default(),
             demo_faults: Setting::default(false),
         }
     }
@@ -176,7 +233,7 @@ impl Config {
             Access::Token(_) => "given",
             Access::Generate => "generated",
         };
-        vec![
+        let mut rows = vec![
             row("listen", &self.listen),
             (
                 "data_dir",
@@ -202,6 +259,8 @@ impl Config {
                 self.allow_hosts.source,
             ),
             row("demo_faults", &self.demo_faults),
-        ]
+        ];
+        rows.extend(self.scheduling.rows());
+        rows
     }
 }

@@ -25,7 +25,7 @@ pub mod state;
 pub mod stream;
 pub mod wire;
 
-pub use config::{Access, Config, LogFormat, Setting, Source};
+pub use config::{Access, Config, LogFormat, Scheduling, Setting, Source};
 pub use routes::runtime::COMMIT;
 pub use routes::{app, openapi};
 pub use security::token::{Token, TokenError};

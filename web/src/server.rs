@@ -50,6 +50,9 @@ pub enum ServeError {
     /// Something that should not fail failed.
     #[error("{0}")]
     Internal(String),
+    /// The runtime cannot be set up as it was asked for.
+    #[error("{0}")]
+    Refused(String),
     /// A loopback address needs no token, any other one does.
     #[error(
         "{0} can be reached from other machines, so a token is needed: add --generate-token or --token-file FILE"
@@ -81,7 +84,7 @@ impl ServeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             ServeError::Internal(_) => 1,
-            ServeError::TokenNeeded(_) | ServeError::Listen { .. } => 2,
+            ServeError::Refused(_) | ServeError::TokenNeeded(_) | ServeError::Listen { .. } => 2,
             ServeError::AddressInUse { .. } => 3,
             ServeError::Data(_) => 4,
         }

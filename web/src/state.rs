@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use openwork::{Handle, Runtime};
+use openwork::{BuildError, Handle, Runtime, RuntimeBuilder};
 use openwork_blockchain::{Chain, ChainOptions, HashMeter, OpenError};
 use openwork_observatory::Observatory;
 
-use crate::config::{Access, Config};
+use crate::config::{Access, Config, Scheduling};
 use crate::last_crash::LastCrash;
 use crate::lifecycle::Lifecycle;
 use crate::machine::WorkerCount;
@@ -148,11 +148,14 @@ impl Service {
         let workers = WorkerCount::decide(&config.workers);
         // Before the workers start, so that the loop has a CPU for itself.
         let baseline = openwork_blockchain::baseline(BASELINE_TIME);
-        let runtime = Runtime::builder()
-            .workers(workers.count)
-            .record_turns(true)
-            .build()
-            .map_err(|e| internal(&e))?;
+        let builder = Runtime::builder().workers(workers.count).record_turns(true);
+        let runtime =
+            scheduled(builder, &config.scheduling)
+                .build()
+                .map_err(|error| match error {
+                    BuildError::Config(error) => ServeError::Refused(error.to_string()),
+                    other => internal(&other),
+                })?;
         let handle = runtime.handle();
         let settings = runs::Settings {
             max_runs: config.max_runs.value,
@@ -267,6 +270,29 @@ impl Service {
         state.chain.close();
         state.runs.close();
     }
+}
+
+/// The builder with what was asked for.
+fn scheduled(mut builder: RuntimeBuilder, asked: &Scheduling) -> RuntimeBuilder {
+    if let Some(preemption) = asked.preemption.value {
+        builder = builder.preemption(preemption);
+    }
+    if let Some(slice) = asked.slice.value {
+        builder = builder.slice(slice);
+    }
+    if let Some(hand_off) = asked.hand_off.value {
+        builder = builder.hand_off(hand_off);
+    }
+    if let Some(placement) = asked.placement.value {
+        builder = builder.placement(placement);
+    }
+    if let Some(victims) = asked.victims.value {
+        builder = builder.victims(victims);
+    }
+    if let Some(steal) = asked.steal.value {
+        builder = builder.steal(steal);
+    }
+    builder
 }
 
 /// Why the chain could not be opened, with what to do about it.

@@ -5,8 +5,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use openwork::snapshot::StackSite;
-use openwork::{Builder, Handle, JoinHandle, Runtime, time, yield_now};
+use openwork::snapshot::{RoutineState, RoutineView, StackSite};
+use openwork::{Builder, Handle, JoinHandle, RoutineId, Runtime, channel, time};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -19,6 +19,19 @@ fn deep(kib: usize, then: &mut dyn FnMut()) -> u8 {
         return filler[0];
     }
     black_box(deep(kib - 1, then)) + filler[1023]
+}
+
+/// Waits until the routine has blocked for the `turns`th time. (It is measured where it suspends, and a wait
+/// that is over at once is none.)
+#[track_caller]
+fn wait_for_turn(handle: &Handle, id: RoutineId, turns: u64) {
+    let began = Instant::now();
+    let is_there =
+        |view: RoutineView| view.turns == turns && matches!(view.state, RoutineState::Blocked(_));
+    while !handle.routine(id).is_some_and(is_there) {
+        assert!(began.elapsed() < Duration::from_secs(30));
+        std::thread::yield_now();
+    }
 }
 
 #[track_caller]
@@ -95,23 +108,34 @@ fn of_line(handle: &Handle, line: u32) -> StackSite {
 #[test]
 fn depth_is_told_by_spawn_site() {
     let runtime = Runtime::builder().workers(2).build().unwrap();
-    let lines = runtime.block_on(|| {
-        let shallow_line = line!() + 1;
-        let shallow = (0..20).map(|_| openwork::spawn(yield_now));
-        shallow.for_each(|routine| routine.join().unwrap());
-        let sized = |kib: usize| {
-            yield_now();
-            deep(kib, &mut yield_now);
-        };
-        let sized_line = line!() + 3;
-        for kib in [1, 70, 5] {
-            let builder = Builder::new().stack_size(512 << 10);
-            let routine = builder.spawn(move || sized(kib));
-            routine.unwrap().join().unwrap();
+    let handle = runtime.handle();
+    let (go_on, gate) = channel::unbounded();
+    let shallow_line = line!() + 2;
+    for _ in 0..20 {
+        let routine = runtime.spawn({
+            let gate = gate.clone();
+            move || gate.recv().unwrap()
+        });
+        wait_for_turn(&handle, routine.id(), 1);
+        go_on.send(()).unwrap();
+        routine.join().unwrap();
+    }
+    let sized_line = line!() + 4;
+    for kib in [1, 70, 5] {
+        let gate = gate.clone();
+        let builder = Builder::new().on(&handle).stack_size(512 << 10);
+        let routine = builder.spawn(move || {
+            gate.recv().unwrap();
+            deep(kib, &mut || gate.recv().unwrap());
+        });
+        let routine = routine.unwrap();
+        for turn in 1..=2 {
+            wait_for_turn(&handle, routine.id(), turn);
+            go_on.send(()).unwrap();
         }
-        [shallow_line, sized_line]
-    });
-    let [shallow, sized] = lines.map(|line| of_line(&runtime.handle(), line));
+        routine.join().unwrap();
+    }
+    let [shallow, sized] = [shallow_line, sized_line].map(|line| of_line(&handle, line));
     assert_eq!((shallow.measured, shallow.slot_bytes), (20, 64 << 10));
     assert_eq!((sized.measured, sized.slot_bytes), (3, 512 << 10));
     assert!(shallow.high_water_bytes < 16 << 10, "{shallow:?}");

@@ -107,6 +107,11 @@ impl StackPool {
         if slot.class() == self.arena.default_class() {
             let kept = slot.high() - KEPT_BYTES.next_multiple_of(page_bytes());
             if lowest_sp < kept {
+                // Asked before, 1 us in 10 or more: what is given back is counted.
+                let resident = residency::resident_bytes(slot.low(), kept).unwrap_or(0);
+                if resident > 0 {
+                    self.arena.note_shrunk(resident);
+                }
                 // SAFETY: `residency::discard` 1 and 2: the slot is owned, mapped, and by the
                 // caller's 1 nothing on it is used any more.
                 unsafe { residency::discard(slot.low(), kept) };
@@ -281,7 +286,11 @@ mod tests {
         assert_eq!(resident(&slot), 48 << 10);
         give_back(&mut pool, slot, deepest);
         let again = pool.take(class(SMALL)).unwrap();
-        assert_eq!(resident(&again), KEPT_BYTES.next_multiple_of(page_bytes()));
+        let stays = KEPT_BYTES.next_multiple_of(page_bytes());
+        assert_eq!(resident(&again), stays);
+        let figures = arena.figures();
+        let given_back = ((48 << 10) - stays) as u64;
+        assert_eq!((figures.shrinks, figures.shrunk_bytes), (1, given_back));
         give_back(&mut pool, again, deepest);
     }
 

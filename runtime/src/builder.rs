@@ -372,6 +372,19 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Most threads that run routines, from 2 to 4096, and more than there are workers: as many can sleep in
+    /// the kernel or be stopped at once. Where all do, workers stay with them, and routines wait until one comes
+    /// back. Default: 256. It can be lowered while the runtime runs, and raised to this number again.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).max_threads(4).build().unwrap();
+    /// assert_eq!(rt.snapshot().threads.limit, 4);
+    /// ```
+    pub fn max_threads(mut self, max: usize) -> Self {
+        self.config.max_threads = Some(max);
+        self
+    }
+
     /// Whether the worker of a thread that sleeps in the kernel is handed to another one, whatever call that is.
     /// Default: yes, where the kernel has `membarrier(2)`.
     ///

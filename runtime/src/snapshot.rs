@@ -336,7 +336,7 @@ impl RoutineClass {
 ///
 /// ```
 /// let words: Vec<_> = openwork::snapshot::HandOff::ALL.iter().map(|why| why.name()).collect();
-/// assert_eq!(words, ["blocked", "frozen", "direct", "resized"]);
+/// assert_eq!(words, ["blocked", "frozen", "direct"]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -347,21 +347,14 @@ pub enum HandOff {
     Frozen,
     /// Its thread gave it to one that wanted a worker.
     Direct,
-    /// The number of workers changed.
-    Resized,
 }
 
 impl HandOff {
     /// How many reasons there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 3;
 
     /// Every reason, in the order of [`ThreadFigures::handed_off_by`].
-    pub const ALL: [HandOff; HandOff::COUNT] = [
-        HandOff::Blocked,
-        HandOff::Frozen,
-        HandOff::Direct,
-        HandOff::Resized,
-    ];
+    pub const ALL: [HandOff; HandOff::COUNT] = [HandOff::Blocked, HandOff::Frozen, HandOff::Direct];
 
     /// The word shown to people and programs.
     pub const fn name(self) -> &'static str {
@@ -369,7 +362,6 @@ impl HandOff {
             HandOff::Blocked => "blocked",
             HandOff::Frozen => "frozen",
             HandOff::Direct => "direct",
-            HandOff::Resized => "resized",
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use openwork::config::ConfigChange;
 use openwork::snapshot::HandOff;
 use openwork::sync::Mutex;
 use openwork::{
@@ -294,6 +295,77 @@ fn a_panic_without_a_worker_ends_one_routine() {
     rt.spawn(move || gate.release(1)).join().unwrap();
     assert!(matches!(panics.join(), Err(JoinError::Panicked(_))));
     assert_eq!(rt.spawn(|| 1).join().unwrap(), 1);
+    finish(rt);
+}
+
+/// With no thread left, workers stay with those who sleep: late, but nobody is lost.
+#[test]
+fn at_the_limit_of_threads_all_still_end() {
+    let rt = Runtime::builder()
+        .workers(2)
+        .max_threads(3)
+        .build()
+        .unwrap();
+    let all: Vec<_> = (0..60)
+        .map(|n| {
+            rt.spawn(move || {
+                thread::sleep(Duration::from_millis(n % 4));
+                yield_now();
+                thread::sleep(Duration::from_millis(1));
+            })
+        })
+        .collect();
+    all.into_iter().for_each(|one| one.join().unwrap());
+    let threads = rt.snapshot().threads;
+    assert!(threads.peak <= 3 && threads.limit == 3, "{threads:?}");
+    finish(rt);
+}
+
+/// The limit can be lowered, and raised up to what there was at the start.
+#[test]
+fn the_limit_of_threads_can_be_changed() {
+    let rt = Runtime::builder()
+        .workers(2)
+        .max_threads(8)
+        .build()
+        .unwrap();
+    let change = |max| {
+        let mut change = ConfigChange::default();
+        change.max_threads = Some(max);
+        rt.handle().reconfigure(change)
+    };
+    assert_eq!(change(3).unwrap().new.max_threads, 3);
+    assert_eq!(rt.snapshot().threads.limit, 3);
+    for out in [2, 9] {
+        let why = change(out).unwrap_err().to_string();
+        assert_eq!(
+            why,
+            format!("max_threads: {out} is out of range, from 3 to 8 are possible")
+        );
+    }
+    assert_eq!(change(8).unwrap().new.max_threads, 8);
+    finish(rt);
+}
+
+/// Threads that nobody needs go after ten seconds, and others come when they are needed again.
+#[test]
+fn threads_without_work_retire() {
+    let rt = runtime(1);
+    let sleep = || {
+        let all: Vec<_> = (0..6)
+            .map(|_| rt.spawn(|| thread::sleep(Duration::from_millis(20))))
+            .collect();
+        all.into_iter().for_each(|one| one.join().unwrap());
+    };
+    sleep();
+    assert!(rt.snapshot().threads.total > 1);
+    while rt.snapshot().threads.total > 1 {
+        thread::sleep(Duration::from_millis(50));
+    }
+    let threads = rt.snapshot().threads;
+    assert!(threads.retired > 0 && threads.spare == 0, "{threads:?}");
+    sleep();
+    assert!(rt.snapshot().threads.started > threads.started);
     finish(rt);
 }
 

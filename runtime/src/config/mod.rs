@@ -264,13 +264,6 @@ impl RuntimeConfig {
             monitor::prepare_hand_off()
                 .map_err(|why| ConfigError::not_available("hand_off", "on", why))?;
         }
-        if self.max_threads != old.max_threads {
-            return Err(ConfigError::not_available(
-                "max_threads",
-                self.max_threads,
-                "each worker has one thread in this build",
-            ));
-        }
         Ok(())
     }
 }
@@ -331,6 +324,10 @@ impl Shared {
         let _one_at_a_time = self.tunables.lock();
         let old = self.config();
         let new = old.with(change, self.balance.custom.is_some())?;
+        if new.max_threads != old.max_threads {
+            let places = self.threads.slots().len();
+            in_range("max_threads", new.max_threads, (old.workers + 1, places))?;
+        }
         if new.needs_monitor() && self.start_monitor().is_err() {
             let why = "the system starts no thread that would watch the others";
             return Err(match new.preemption {

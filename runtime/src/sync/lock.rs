@@ -105,7 +105,6 @@ impl<T> Lock<T> {
     /// # Safety
     /// 1. Exclusive: the caller took it with [`acquire`](Self::acquire), and no reference of
     ///    [`get`](Self::get) lives on.
-
     #[inline]
     pub(crate) unsafe fn release(&self) {
         // Release pairs with the acquire exchange of the next holder.

@@ -216,14 +216,16 @@ impl ThreadSlot {
         self.go_to_bed(Bed::Spare);
         // Whoever ends the runtime tells those that are spare by then, not those that become so later.
         let late = desk.is_closed() && desk.retire(self.index);
-        while !late {
-            let woken = self.bed.park(Some(KEEP_ALIVE));
-            if woken != Woken::TimedOut {
-                break;
-            }
-            if home.bound.load(Relaxed) == 0 && desk.retire(self.index) {
-                self.shared().threads.note_retirement();
-                break;
+        if !late {
+            loop {
+                let woken = self.bed.park(Some(KEEP_ALIVE));
+                if woken != Woken::TimedOut {
+                    break;
+                }
+                if home.bound.load(Relaxed) == 0 && desk.retire(self.index) {
+                    self.shared().threads.note_retirement();
+                    break;
+                }
             }
         }
         self.go_to_bed(Bed::Up);

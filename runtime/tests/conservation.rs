@@ -17,7 +17,7 @@ use openwork::{
 use support::{Gate, Ledger, Random, Watchdog, run_here, runtime, until};
 
 /// Routines spawned from outside.
-const ROOTS: u64 = 100;
+const ROOTS: u64 = if cfg!(portable) { 10 } else { 100 };
 const LONG: Duration = Duration::from_secs(100);
 
 /// What a snapshot promises at any moment.

@@ -39,7 +39,7 @@ declare -A left_out=(
   [stack::arena::tests::little_address_space]='a limit on address space would be the emulator'"'"'s'
   [stack::arena::tests::mappings_go]='/proc/self/maps shows the emulator'"'"'s mappings among ours'
   [stack::pool::tests::a_burst_of_100_000]='mprotect guards are counted in the emulator'"'"'s mappings'
-  [homes::platform]='homes write the thread base, on which the emulator'"'"'s own translation relies'
+  [homes::]='homes write the thread base, on which the emulator'"'"'s own translation relies'
   [monitor::]='reads /proc/self/task/*/syscall, where the emulator'"'"'s system calls stand'
   [the_profile_of_a]='the emulator gives timers of threads no clock of their own'
 )

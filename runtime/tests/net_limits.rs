@@ -18,7 +18,8 @@ use support::{Gate, Watchdog, runtime};
 const ANY: &str = "127.0.0.1:0";
 /// Tells the test that it is the client of another one.
 const SERVER: &str = "OPENWORK_TEST_SERVER";
-const MANY: usize = 10_000;
+/// In portable builds each is a thread.
+const MANY: usize = if cfg!(portable) { 1_000 } else { 10_000 };
 
 fn limit() -> libc::rlimit {
     let mut limit = libc::rlimit {

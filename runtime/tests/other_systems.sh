@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles the library for systems on which nobody runs it here; docs/platforms.md says what that is worth.
+# Checks that the library compiles for systems on which nobody runs it here; docs/platforms.md says what that is worth.
 # No linker and no C compiler of theirs is needed. Installs the targets by rustup.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -10,5 +10,5 @@ targets+=(aarch64-unknown-linux-gnu riscv64gc-unknown-linux-gnu)
 for target in "${targets[@]}"; do
   if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then rustup target add "$target"; fi
   echo "$target"
-  cargo clippy --quiet --locked -p openwork -p openwork-workloads --target "$target" -- -D warnings
+  cargo check --quiet --locked -p openwork -p openwork-workloads --target "$target"
 done

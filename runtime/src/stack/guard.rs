@@ -13,6 +13,8 @@ use crate::snapshot::GuardMode;
 
 /// Not yet in every version of the C headers.
 const MADV_GUARD_INSTALL: libc::c_int = 102;
+/// As above.
+const MADV_GUARD_REMOVE: libc::c_int = 103;
 
 /// `vm.max_map_count` where /proc does not tell: the kernel's default.
 const DEFAULT_MAX_MAPS: u64 = 65_530;
@@ -150,7 +152,8 @@ fn budget(max: u64, used: u64, guards: u64) -> u64 {
         / 2
 }
 
-/// Tries a light guard on a page of its own.
+/// Tries a light guard on a page of its own, and whether it took the page: an emulator may say yes to advice that
+/// it does not know.
 fn probe() -> io::Result<()> {
     let bytes = page_bytes();
     // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
@@ -167,11 +170,20 @@ fn probe() -> io::Result<()> {
     if page == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the page is the one just mapped; nobody else knows it.
-    let installed = check(unsafe { libc::madvise(page, bytes, MADV_GUARD_INSTALL) });
+    // SAFETY: the page is the one just mapped, readable and writable; nobody else knows it. It is read after its
+    // guard was removed, or was never there.
+    let took_it = unsafe {
+        page.cast::<u8>().write_volatile(1);
+        check(libc::madvise(page, bytes, MADV_GUARD_INSTALL))
+            .and_then(|()| check(libc::madvise(page, bytes, MADV_GUARD_REMOVE)))
+            .map(|()| page.cast::<u8>().read_volatile() == 0)
+    };
     // SAFETY: the same page, and the last use of it.
     check(unsafe { libc::munmap(page, bytes) })?;
-    installed
+    match took_it {
+        Ok(false) => Err(io::ErrorKind::Unsupported.into()),
+        other => other.map(drop),
+    }
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::{StackClass, StackConfig};
-use crate::routine::context::baton::{Baton, Runner};
+use crate::routine::context::threads::{Carrier, Runner};
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::{GuardMode, StackClassFigures};
 
@@ -40,22 +40,22 @@ static THREADS: AtomicU64 = AtomicU64::new(0);
 /// [`StackPool::give_back`], the thread stays as it is for ever, with what lives on its stack.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    baton: Arc<Baton>,
+    carrier: Arc<Carrier>,
     class: StackClass,
 }
 
 impl Slot {
     /// By which the thread is told to run, and tells that it has.
-    pub(crate) fn baton(&self) -> &Arc<Baton> {
-        &self.baton
+    pub(crate) fn carrier(&self) -> &Arc<Carrier> {
+        &self.carrier
     }
 
     fn start(class: StackClass) -> Result<Slot, OutOfStacks> {
         THREADS
             .fetch_update(Relaxed, Relaxed, |n| (n < THREADS_MAX).then_some(n + 1))
             .map_err(|_| OutOfStacks::Threads)?;
-        let baton = Arc::new(Baton::new());
-        let of_thread = baton.clone();
+        let carrier = Arc::new(Carrier::new());
+        let of_thread = carrier.clone();
         thread::Builder::new()
             .name("openwork-routine".to_owned())
             .stack_size(class.bytes() + OVERHEAD)
@@ -67,12 +67,12 @@ impl Slot {
                 drop(Counted);
                 OutOfStacks::refused(&why)
             })?;
-        Ok(Slot { baton, class })
+        Ok(Slot { carrier, class })
     }
 
     /// Lets the thread end.
     fn dismiss(self) {
-        self.baton.dismiss();
+        self.carrier.dismiss();
     }
 }
 

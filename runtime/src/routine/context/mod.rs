@@ -2,7 +2,7 @@
 //! their stacks.
 //!
 //! Two back ends have the same functions: [`coroutine`] switches stacks on one thread, on Linux and the machines
-//! that it is written for; [`baton`] gives each routine an OS thread, and needs nothing but those. The build
+//! that it is written for; [`threads`] gives each routine an OS thread, and needs nothing but those. The build
 //! chooses (`runtime/build.rs`).
 //!
 //! The contract of the switch: a routine is resumed by its home only; nothing of the
@@ -10,10 +10,12 @@
 //! and whatever must happen to a suspended routine (queueing it, putting it on a wait list) is done
 //! by the worker after the switch, because until then its stack is in use.
 
-#[cfg(portable)]
-pub(crate) mod baton;
+#[cfg(any(portable, all(test, loom)))]
+mod baton;
 #[cfg(not(portable))]
 mod coroutine;
+#[cfg(portable)]
+pub(crate) mod threads;
 #[cfg(not(portable))]
 mod trap;
 
@@ -22,15 +24,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::routine::RoutineRef;
 use crate::routine::chain::Extent;
 
-#[cfg(portable)]
-pub(crate) use baton::{
-    StackPart, depth, dismantle, extent, facts, post, prefetch_frames, prefetch_part, prepare,
-    resume, suspend,
-};
 #[cfg(not(portable))]
 pub(crate) use coroutine::{
     StackPart, depth, dismantle, extent, facts, is_within, overflow, post, prefetch_frames,
     prefetch_part, prepare, resume, run_on_segment, suspend,
+};
+#[cfg(portable)]
+pub(crate) use threads::{
+    StackPart, depth, dismantle, extent, facts, post, prefetch_frames, prefetch_part, prepare,
+    resume, suspend,
 };
 #[cfg(not(portable))]
 pub(crate) use trap::{end_turn, interrupted};

@@ -73,7 +73,9 @@ mod model {
     /// on the cell) if a store or a load of the word is relaxed.
     #[test]
     fn turns_alternate() {
-        loom::model(|| {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(2);
+        builder.check(|| {
             let shared = Arc::new((Baton::new(), loom::cell::UnsafeCell::new(0)));
             let routine = thread::spawn({
                 let shared = shared.clone();

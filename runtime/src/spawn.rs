@@ -589,17 +589,18 @@ fn with_current<R>(f: impl FnOnce(&Shared) -> R) -> Result<R, SpawnError> {
 /// # Safety
 /// 1. As for [`Builder::launch`].
 unsafe fn born<B>(shared: &Shared, seed: Seed<'_>, body: B) -> RoutineRef {
-    let start = shared.start_of(&Newcomer {
-        name: seed.name,
-        site: seed.site,
-        kind: seed.kind,
-        priority: seed.priority,
-        key: seed.affinity,
-        workload: seed
-            .workload
-            .as_ref()
-            .map_or(0, |workload| workload.id().get()),
-    });
+    let start = if seed.affinity.is_none() && shared.all_start_here() {
+        Start::Here
+    } else {
+        shared.start_of(&Newcomer {
+            name: seed.name,
+            site: seed.site,
+            kind: seed.kind,
+            priority: seed.priority,
+            key: seed.affinity,
+            workload: seed.workload.as_ref().map_or(0, |own| own.id().get()),
+        })
+    };
     let routine = slab::allocate(shared);
     let header = routine.header();
     // SAFETY: nobody else knows the block yet, and it holds no body.

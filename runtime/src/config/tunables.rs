@@ -102,6 +102,12 @@ impl Tunables {
         self.rebalance.load(Relaxed)
     }
 
+    /// Whether this is how fresh routines are placed.
+    #[inline]
+    pub(crate) fn places(&self, placement: Placement) -> bool {
+        self.placement.load(Relaxed) == placement as u8
+    }
+
     #[inline]
     pub(crate) fn placement(&self) -> Placement {
         Placement::from_u8(self.placement.load(Relaxed))

@@ -34,8 +34,14 @@ pub(crate) struct Newcomer<'a> {
 }
 
 impl Shared {
-    /// Where `newcomer` starts. May run the user's code, so not while anything is held.
+    /// Whether a newcomer without a key starts with its spawner, whatever it is.
     #[inline]
+    pub(crate) fn all_start_here(&self) -> bool {
+        self.tunables.places(Placement::Local)
+    }
+
+    /// Where `newcomer` starts. May run the user's code, so not while anything is held.
+    #[inline(never)]
     pub(crate) fn start_of(&self, newcomer: &Newcomer<'_>) -> Start {
         if let Some(key) = newcomer.key {
             self.balance.use_assigned();
@@ -52,7 +58,6 @@ impl Shared {
         }
     }
 
-    #[inline(never)]
     fn place(&self, placement: Placement, newcomer: &Newcomer<'_>) -> Start {
         let count = self.workers.len();
         match placement {
@@ -107,7 +112,7 @@ impl Shared {
     /// A routine has ended: for [`Placement::ByClass`], those from the same place will be like it.
     #[inline]
     pub(crate) fn note_class(&self, header: &Header) {
-        if self.tunables.placement() == Placement::ByClass
+        if self.tunables.places(Placement::ByClass)
             && let Some(class) = header.behaviour()
         {
             self.balance.sites.note(header.site(), class);

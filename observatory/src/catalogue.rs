@@ -4,7 +4,7 @@
 //! follow Prometheus: base units, `_total` for counters. Labels are bounded: workers, states and
 //! reasons, never a routine.
 
-use openwork::snapshot::{Source, WaitReason};
+use openwork::snapshot::{HandOff, Source, WaitReason};
 
 use crate::sample::Sample;
 
@@ -237,6 +237,34 @@ metrics! {
         |s, p| if let Some(ns) = s.oldest_runnable_ns {
             p.real(&[], seconds(ns));
         };
+    "openwork_threads" Count Gauge &[],
+        "Threads that run routines: with a worker, waiting for one, or spare.",
+        |s, p| p.count(&[], s.snapshot.threads.total);
+    "openwork_threads_without_worker" Count Gauge &["state"],
+        "Threads without a worker: spare, away in the kernel, or frozen.",
+        |s, p| {
+            let t = &s.snapshot.threads;
+            for (state, count) in [("spare", t.spare), ("away", t.away), ("frozen", t.frozen)] {
+                p.count(&[state], count);
+            }
+        };
+    "openwork_homes_wanting" Count Gauge &[],
+        "Homes that want a worker.",
+        |s, p| p.count(&[], s.snapshot.threads.wanting);
+    "openwork_threads_limit" Count Gauge &[],
+        "Most threads that there may be.",
+        |s, p| p.count(&[], s.snapshot.threads.limit);
+    "openwork_hand_offs_total" Count Counter &["reason"],
+        "Times that a worker changed threads.",
+        |s, p| for (reason, count) in HandOff::ALL.iter().zip(s.snapshot.threads.handed_off_by) {
+            p.count(&[reason.name()], count);
+        };
+    "openwork_threads_started_total" Count Counter &[],
+        "Threads that were started to have some spare.",
+        |s, p| p.count(&[], s.snapshot.threads.started);
+    "openwork_threads_retired_total" Count Counter &[],
+        "Threads that have gone because nobody needed them.",
+        |s, p| p.count(&[], s.snapshot.threads.retired);
     "openwork_preempt_total" Count Counter &["outcome"],
         "Turns asked to give way, and what came of it: honoured at a safe point, frozen by a signal, deferred inside the runtime, stale, or at the cap of threads.",
         |s, p| {

@@ -96,7 +96,12 @@ fn render(tick: &Tick, config: &ConfigWire, workers_source: &str) -> Result<Stri
         thread_rows: ["asked", "gave way", "frozen", "taken in kernel"]
             .map(|what| row(what, UNKNOWN))
             .into_iter()
-            .chain([row("hostages", grouped(tick.monitor.hostages))])
+            .chain([
+                row("hostages", grouped(tick.monitor.hostages)),
+                row("threads", grouped(tick.threads.total)),
+                row("away", grouped(tick.threads.away)),
+                row("stopped", grouped(tick.threads.frozen)),
+            ])
             .collect(),
         settings: view::settings(),
         timer_rows: vec![

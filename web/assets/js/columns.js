@@ -11,7 +11,7 @@ const FIXED = [
   'from_lifo', 'from_inbox', 'from_local', 'from_timer', 'from_injector', 'from_stolen', 'from_poller',
   'attempts', 'steals', 'stolen', 'bytes_sent', 'workers',
   'sockets', 'io_events', 'pool_threads', 'pool_running', 'pool_queued', 'pool_done',
-  'requested', 'honoured', 'forced', 'retaken', 'hostages',
+  'requested', 'honoured', 'forced', 'retaken', 'hostages', 'threads', 'threads_away', 'threads_frozen', 'homes_wanting',
   'timers_pending', 'timers_served', 'timers_cancelled',
 ];
 const PER_WORKER = ['queue', 'hashes', 'turns', 'busy', 'searching'];
@@ -60,6 +60,9 @@ export function rowOf(tick, time, boot, gap, width) {
   put('sockets', tick.io ? tick.io.sockets : tick.io === null ? 0 : null);
   put('io_events', tick.io ? tick.io.events : tick.io === null ? 0 : null);
   for (const name of ['threads', 'running', 'queued', 'done']) put(`pool_${name}`, tick.pool?.[name]);
+  put('threads', tick.threads?.total);
+  for (const name of ['away', 'frozen']) put(`threads_${name}`, tick.threads?.[name]);
+  put('homes_wanting', tick.threads?.wanting);
   for (const name of ['requested', 'honoured', 'forced', 'retaken', 'hostages']) put(name, tick.monitor?.[name]);
   for (const name of ['pending', 'served', 'cancelled']) put(`timers_${name}`, tick.timers?.[name]);
   put('workers', workers.length);

@@ -13,13 +13,14 @@ export function threads(context) {
   const { store } = context;
   const figure = $('#threads-figure');
   const facts = $('#threads-facts');
+  const at = (name) => (ring, index) => ring.at(index, COLUMN[name]);
   const rate = (name) => (ring, index) => rateAt(ring, index, COLUMN[name]);
   return new TimeChart({
     id: 'threads',
     context,
     plots: [
       {
-        share: 0.6,
+        share: 0.5,
         floor: 10,
         draw: 'line',
         title: 'a second',
@@ -32,12 +33,17 @@ export function threads(context) {
         ],
       },
       {
-        share: 0.4,
+        share: 0.5,
         whole: true,
         floor: 4,
-        title: 'kept waiting',
+        title: 'now',
         format: short,
-        series: () => [{ label: 'hostages', draw: 'area', colour: () => theme.runnable, value: (ring, index) => ring.at(index, COLUMN.hostages) }],
+        series: () => [
+          { label: 'hostages', draw: 'area', colour: () => theme.runnable, value: at('hostages') },
+          { label: 'threads', draw: 'line', dash: [4, 3], colour: () => theme.muted, value: at('threads') },
+          { label: 'away', draw: 'line', colour: () => theme.kernel, value: at('threads_away') },
+          { label: 'stopped', draw: 'line', colour: () => theme.frozen, value: at('threads_frozen') },
+        ],
       },
     ],
     after: () => {
@@ -46,7 +52,11 @@ export function threads(context) {
       const cost = typeof now.cpu_ns === 'number' && store.latest.at_ns > 0 ? `, ${percent(now.cpu_ns / store.latest.at_ns, 1)} of a CPU` : '';
       const held = now.hostages > 0 ? `; ${plural(now.hostages, 'hostage')} for ${duration(now.hostages_for_ns ?? NaN)}` : '';
       text(figure, now.state === 'off' ? 'Nobody watches: preemption is not forced, and hand-off is off' : `The monitor is ${now.state}${cost}: ${count(now.requested)} asked, ${count(now.honoured)} gave way, ${count(now.forced)} frozen, ${count(now.retaken)} taken in the kernel${held}`);
+      const { threads: all } = store.latest;
+      const reasons = all ? Object.entries(all.handed_off_by).filter(([, n]) => n > 0).map(([why, n]) => `${count(n)} ${why}`) : [];
       text(facts, [
+        ...(all ? [`${count(all.total)} of at most ${count(all.limit)} threads, ${count(all.spare)} spare, peak ${count(all.peak)}`, `${count(all.wanting)} want a worker`, `${count(all.started)} started ahead, ${count(all.retired)} retired`] : []),
+        `hand-offs: ${reasons.join(', ') || 'none'}`,
         `signal to frozen ${quantiles(now.signal_to_frozen)}`,
         `frozen to running ${quantiles(now.frozen_to_running)}`,
         `blocked to noticed ${quantiles(now.blocked_to_noticed)} (median / p99)`,

@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::state::AppState;
-use crate::wire::{HostageDeadlockWire, Monitor};
+use crate::wire::{HostageDeadlockWire, Monitor, ThreadsNow};
 
 /// The routes of this resource.
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -20,10 +20,12 @@ pub fn routes() -> OpenApiRouter<AppState> {
 struct Threads {
     /// Names the process.
     boot: String,
-    /// Number of the sample that `monitor` is of.
+    /// Number of the sample that `threads` and `monitor` are of.
     n: u64,
     /// When it was taken, in nanoseconds since process start.
     at_ns: u64,
+    /// Threads that run routines.
+    threads: ThreadsNow,
     /// The thread that watches the others.
     monitor: Monitor,
     /// Threads that slept on what a routine bound to them most likely holds, oldest first; the last 64.
@@ -44,6 +46,7 @@ async fn threads(State(state): State<AppState>) -> Json<Threads> {
         boot: sample.boot.to_string(),
         n: sample.n,
         at_ns: sample.at_ns,
+        threads: ThreadsNow::from(&sample.snapshot.threads),
         monitor: Monitor::new(&sample.snapshot.monitor, sample.at_ns),
         hostage_deadlocks: found.iter().map(HostageDeadlockWire::from).collect(),
     })

@@ -19,7 +19,7 @@ pub use config::{ConfigChanged, ConfigWire, SettingChange, differences};
 pub use extra::extra;
 pub use lanes::{CellWire, Lanes, Sites, StealWire};
 pub use outside::{BlockingPool, Io, Timers};
-pub use threads::{HostageDeadlockWire, LatencyWire, Monitor};
+pub use threads::{ByHandOff, HostageDeadlockWire, LatencyWire, Monitor, ThreadsNow};
 pub use tick::{
     ByReason, BySource, ChainTip, FindingWire, Memory, Mining, Routines, RunsNow, Stacks, Tick,
     WatchingNow, Worker, steal_matrix, workers,

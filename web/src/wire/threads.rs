@@ -1,10 +1,66 @@
 //! Threads: what the one that watches the others has seen and done.
 
-use openwork::snapshot::{HostageDeadlock, Latencies, MonitorFigures};
-use serde::Serialize;
+use openwork::snapshot::{HandOff, HostageDeadlock, Latencies, MonitorFigures, ThreadFigures};
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::words::site;
+
+/// Threads that run routines: those that hold workers, and those that wait for one.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ThreadsNow {
+    /// Threads that there are.
+    pub total: u64,
+    /// Those that have no worker and nothing to run.
+    pub spare: u64,
+    /// Homes that want a worker: their threads have come back from the kernel, are frozen, or have routines to run.
+    pub wanting: u64,
+    /// Threads that run a routine without a worker: in the kernel, as a rule.
+    pub away: u64,
+    /// Threads that were stopped because their turn lasted too long.
+    pub frozen: u64,
+    /// Most threads that there were at once.
+    pub peak: u64,
+    /// Most threads that there may be.
+    pub limit: u64,
+    /// Threads that were started to have some spare.
+    pub started: u64,
+    /// Threads that the system refused.
+    pub refused: u64,
+    /// Threads that have gone because nobody needed them.
+    pub retired: u64,
+    /// Times that a worker changed threads, by reason.
+    #[schema(value_type = HashMap<String, u64>)]
+    pub handed_off_by: ByHandOff,
+}
+
+/// Hand-offs by reason, with the reasons' names.
+#[derive(Debug)]
+pub struct ByHandOff([u64; HandOff::COUNT]);
+
+impl Serialize for ByHandOff {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(HandOff::ALL.iter().map(|why| why.name()).zip(self.0))
+    }
+}
+
+impl From<&ThreadFigures> for ThreadsNow {
+    fn from(threads: &ThreadFigures) -> ThreadsNow {
+        ThreadsNow {
+            total: threads.total,
+            spare: threads.spare,
+            wanting: threads.wanting,
+            away: threads.away,
+            frozen: threads.frozen,
+            peak: threads.peak,
+            limit: threads.limit,
+            started: threads.started,
+            refused: threads.refused,
+            retired: threads.retired,
+            handed_off_by: ByHandOff(threads.handed_off_by),
+        }
+    }
+}
 
 /// The thread that watches the others. A turn that lasts longer than its slice while others wait is asked to give way; it
 /// does so at a safe point, or is frozen by a signal where preemption is forced.

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::lanes::Lanes;
 use super::outside::{BlockingPool, Io, Timers};
-use super::threads::Monitor;
+use super::threads::{Monitor, ThreadsNow};
 use super::words::{rfc3339, site};
 
 /// A whole sample: the `data` of an SSE `tick`, and an element of `/api/v1/history`.
@@ -38,6 +38,8 @@ pub struct Tick {
     pub routines: Routines,
     /// Stacks and how deep they were used.
     pub stacks: Stacks,
+    /// Threads that run routines.
+    pub threads: ThreadsNow,
     /// The thread that watches the others.
     pub monitor: Monitor,
     /// The poller; `null` as long as no routine has waited for a socket.
@@ -276,6 +278,7 @@ impl Tick {
             injector_depth: snapshot.injector_depth,
             routines: Routines::new(&snapshot.routines, sample.oldest_runnable_ns),
             stacks: Stacks::of(sample),
+            threads: ThreadsNow::from(&snapshot.threads),
             monitor: Monitor::new(&snapshot.monitor, sample.at_ns),
             io: snapshot.io.as_ref().map(Io::from),
             pool: BlockingPool::from(&snapshot.blocking),

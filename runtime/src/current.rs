@@ -7,6 +7,7 @@ use crate::cancel;
 use crate::id::{RoutineId, WorkerId};
 #[cfg(not(portable))]
 use crate::profile::frames;
+use crate::routine::RoutineRef;
 #[cfg(not(portable))]
 use crate::routine::{Header, context};
 use crate::scheduler::block::{self, Context};
@@ -83,15 +84,22 @@ pub fn current_worker() -> Option<WorkerId> {
 /// });
 /// # });
 /// ```
-#[inline]
+#[inline(always)]
 pub fn yield_now() {
     if let Context::Routine(me) = block::context() {
         cancel::raise_if_told(me);
-        if !worker::with_core(|core| core.is_some_and(|core| core.passes_yield(me))) {
+        if !passes_yield(me) {
             block::give_way(me);
             cancel::raise_if_told(me);
         }
     }
+}
+
+/// Not inlined, that `yield_now` is not too large to be: each return between a switch and the frame that goes
+/// on is predicted wrong.
+#[inline(never)]
+fn passes_yield(me: RoutineRef) -> bool {
+    worker::with_core(|core| core.is_some_and(|core| core.passes_yield(me)))
 }
 
 /// A good place to stop: a cancelled routine unwinds, and one that has run for longer than its

@@ -5,7 +5,7 @@ mod support;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -502,4 +502,36 @@ fn burst(rt: &Runtime, horizon: Duration) -> Option<u64> {
         let first = rx.recv().unwrap();
         asleep.then_some(first)
     })
+}
+
+/// A routine that is alone with its worker goes on at once when it yields. Those who sleep there are woken in
+/// time all the same: their deadlines are looked at when time has passed, not after so many yields.
+#[test]
+fn who_yields_alone_does_not_delay_sleepers() {
+    // Longer than the kernel's tick takes, together; much less than yields between two look rounds.
+    const MOST: u32 = 30;
+    let rt = runtime(1);
+    let yields = rt.block_on(|| {
+        let awake = Arc::new(AtomicBool::new(false));
+        let sleeper = {
+            let awake = awake.clone();
+            spawn(move || {
+                time::sleep(SHORT);
+                awake.store(true, Relaxed);
+            })
+        };
+        openwork::yield_now(); // it begins
+        let mut yields = 0;
+        while !awake.load(Relaxed) {
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_millis(2) {
+                std::hint::spin_loop();
+            }
+            openwork::yield_now();
+            yields += 1;
+        }
+        sleeper.join().unwrap();
+        yields
+    });
+    assert!(yields <= MOST, "{yields} yields");
 }

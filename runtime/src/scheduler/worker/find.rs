@@ -168,13 +168,14 @@ impl WorkerCore {
     }
 
     /// A yield of the routine that runs: whether it goes on at once, since nobody waits. That counts as a
-    /// yield, but is no turn's end; a look round ends the turn as ever, so deadlines and sockets are served as
-    /// if each were one. While turns are recorded, and in a deterministic run, each is.
+    /// yield, but is no turn's end. A look round ends the turn as ever, by number and by time, so deadlines and
+    /// sockets are served as if each were one. While turns are recorded, and in a deterministic run, each is.
     #[inline]
     pub(crate) fn passes_yield(&self, me: RoutineRef) -> bool {
         let fair_in = self.fair_in.get();
         let passes = fair_in > 1
             && !self.others_are_ready()
+            && !self.tick_has_passed()
             && !self.shared.record.load(Relaxed)
             && self.exploration.is_none();
         if passes {

@@ -160,3 +160,111 @@ impl Stealers {
         self.0.iter().map(Stealer::len).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
+    use super::*;
+
+    /// A routine that is none: queues look at no routine.
+    fn routine(number: usize) -> RoutineRef {
+        // SAFETY: nobody follows it.
+        unsafe { RoutineRef::from_ptr(std::ptr::without_provenance_mut(number * 256)) }
+    }
+
+    fn number(routine: RoutineRef) -> usize {
+        routine.as_ptr().addr() / 256
+    }
+
+    #[test]
+    fn the_worker_takes_from_the_youngest_and_thieves_from_the_oldest() {
+        let deque = Deque::new();
+        let stealers = deque.stealers();
+        let pop = || deque.pop().map(number);
+        [1, 2, 3].map(|n| deque.push_fresh(routine(n)));
+        assert_eq!(pop(), Some(1));
+        [11, 12].map(|n| deque.push_fresh(routine(n)));
+        assert_eq!(pop(), Some(11));
+        deque.push_fresh(routine(111));
+        let loot = Worker::new_fifo();
+        assert_eq!(stealers.len(), 4);
+        let stolen = |limit| match stealers.steal(&loot, limit) {
+            Steal::Success(routine) => number(routine),
+            _ => panic!("nothing to steal"),
+        };
+        assert_eq!(stolen(1), 2);
+        assert_eq!(pop(), Some(111));
+        // It blocks, and what was spawned by a turn that is not its first is of the first generation.
+        deque.forget_generation();
+        deque.push_fresh(routine(4));
+        assert_eq!(pop(), Some(12));
+        deque.push(routine(5));
+        assert_eq!([stolen(1), stolen(1)], [5, 3]);
+        assert_eq!((pop(), pop()), (Some(4), None));
+        assert!(deque.is_empty() && stealers.is_empty());
+    }
+
+    /// A chain longer than there are generations, beside one that waits: the rotation comes to it.
+    #[test]
+    fn no_queue_starves_another() {
+        let deque = Deque::new();
+        [1, 2].map(|n| deque.push_fresh(routine(n)));
+        for n in 3..100 {
+            assert_eq!(
+                deque.pop().map(number),
+                Some(if n == 3 { 1 } else { n - 1 })
+            );
+            deque.push_fresh(routine(n));
+        }
+        let mut rotated = Vec::new();
+        for n in 100..100 + QUEUES {
+            rotated.push(deque.pop_in_rotation().map(number));
+            deque.push_fresh(routine(n));
+        }
+        assert!(rotated.contains(&Some(2)), "{rotated:?}");
+    }
+
+    /// Under thieves, each routine comes out once.
+    #[test]
+    fn nothing_is_lost_or_doubled() {
+        const ALL: usize = 50_000;
+        let deque = Deque::new();
+        let stealers = deque.stealers();
+        let seen: Vec<AtomicU32> = (0..ALL).map(|_| AtomicU32::new(0)).collect();
+        let note = |routine| seen[number(routine) - 1].fetch_add(1, Relaxed);
+        let over = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| {
+                    let loot = Worker::new_fifo();
+                    while !over.load(Relaxed) || !stealers.is_empty() {
+                        if let Steal::Success(routine) = stealers.steal(&loot, 4) {
+                            note(routine);
+                        }
+                        while let Some(routine) = loot.pop() {
+                            note(routine);
+                        }
+                    }
+                });
+            }
+            for n in 1..=ALL {
+                match n % 7 {
+                    0 => deque.push(routine(n)),
+                    _ => deque.push_fresh(routine(n)),
+                }
+                match n % 5 {
+                    0 | 1 => drop(deque.pop().map(note)),
+                    2 => drop(deque.pop_in_rotation().map(note)),
+                    3 => deque.forget_generation(),
+                    _ => {}
+                }
+            }
+            while let Some(routine) = deque.pop() {
+                note(routine);
+            }
+            over.store(true, Relaxed);
+        });
+        assert!(seen.iter().all(|times| times.load(Relaxed) == 1));
+    }
+}

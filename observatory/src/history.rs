@@ -128,6 +128,7 @@ mod tests {
                     contained: 0,
                 },
                 stack_classes: Vec::new(),
+                homes: Default::default(),
                 blocking: BlockingFigures::default(),
                 monitor: Default::default(),
                 threads: Default::default(),

@@ -15,6 +15,7 @@ use crate::config::{
     ConfigChange, ConfigError, Placement, Preemption, RuntimeConfig, StealAmount, Strategy,
     Tunables, VictimOrder,
 };
+use crate::homes::{self, Homes, NoHomes};
 use crate::monitor::{self, Monitor, Watch};
 use crate::routine::slab::Slabs;
 use crate::runtime::Runtime;
@@ -36,6 +37,22 @@ use crate::stack::{StackArena, StackClass, StackConfig};
 use crate::sync::holder;
 use crate::time;
 use crate::trace::Recorder;
+
+/// A good number for [`RuntimeBuilder::travelling_homes`]: with the program's threads it stays under the 4,096
+/// thread numbers that some libraries can tell apart.
+///
+/// ```
+/// let rt = openwork::Runtime::builder().travelling_homes(openwork::DEFAULT_HOMES).build().unwrap();
+/// assert_eq!(rt.block_on(|| 1), 1);
+/// ```
+pub const DEFAULT_HOMES: usize = 1024;
+
+/// Homes that travel unless said otherwise: none, but in a build that tests them.
+const HOMES: usize = if cfg!(openwork_travelling_homes) {
+    DEFAULT_HOMES
+} else {
+    0
+};
 
 /// Size of a stack slot unless said otherwise, in bytes.
 const STACK_BYTES: usize = 64 << 10;
@@ -60,6 +77,7 @@ pub struct RuntimeBuilder {
     record_turns: bool,
     io_backend: IoBackend,
     pool: PoolConfig,
+    homes: usize,
     config: ConfigChange,
     strategy: Option<Custom>,
 }
@@ -87,6 +105,14 @@ pub enum BuildError {
         /// Bytes asked for.
         asked: usize,
         /// Most bytes possible.
+        max: usize,
+    },
+    /// More travelling homes than can be had.
+    #[error("travelling_homes: {asked} were asked for, at most {max} are possible")]
+    TravellingHomes {
+        /// Homes asked for.
+        asked: usize,
+        /// Most homes possible.
         max: usize,
     },
     /// The blocking pool must be allowed a thread.
@@ -117,6 +143,7 @@ impl RuntimeBuilder {
                 keep_alive: pool::KEEP_ALIVE,
                 stack_bytes: None,
             },
+            homes: HOMES,
             config: ConfigChange::default(),
             strategy: None,
         }
@@ -406,6 +433,30 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Gives up to `max` started routines each a home that travels: a thread identity of their own, with which
+    /// they go from worker to worker, in safe code. So nothing that is bound to a thread is shared by routines,
+    /// and no thread that computes or sleeps keeps others waiting. Beyond `max` routines share homes.
+    /// [`DEFAULT_HOMES`] is a good number. Default: 0, homes are OS threads. At most 65,536.
+    ///
+    /// Each home is a sleeping thread to the system: about 30 KiB, made in some 60 us when it is first needed and
+    /// kept. It costs some 20 ns to change homes. On a system that has no travelling homes, or too little room for
+    /// them, the runtime starts without: [`Snapshot::homes`](crate::snapshot::Snapshot::homes) says which it
+    /// is, and why. What is bound to the kernel's thread does not travel; `docs/hazards.md` lists it.
+    ///
+    /// ```
+    /// use openwork::snapshot::HomeVersion;
+    /// let rt = openwork::Runtime::builder().workers(2).travelling_homes(100).build().unwrap();
+    /// let homes = rt.snapshot().homes;
+    /// match homes.version {
+    ///     HomeVersion::Travelling => assert!(homes.travelling.unwrap().limit <= 100),
+    ///     _ => println!("homes are threads: {}", homes.reason),
+    /// }
+    /// ```
+    pub fn travelling_homes(mut self, max: usize) -> Self {
+        self.homes = max;
+        self
+    }
+
     /// Starts the runtime: its workers' threads run when this returns.
     ///
     /// ```
@@ -457,6 +508,16 @@ impl RuntimeBuilder {
             guard: self.guard,
             max_stacks: self.max_stacks,
         };
+        if self.homes > homes::MOST {
+            return Err(BuildError::TravellingHomes {
+                asked: self.homes,
+                max: homes::MOST,
+            });
+        }
+        let purpose_homes = match purpose {
+            Purpose::Threads => Ok(()),
+            Purpose::Exploration(_) => Err(NoHomes::Deterministic),
+        };
         let (arena, recorder): (_, fn() -> Recorder) = match purpose {
             Purpose::Threads => (None, Recorder::new),
             Purpose::Exploration(arena) => (arena, Recorder::unread),
@@ -474,10 +535,16 @@ impl RuntimeBuilder {
         };
         let queues: Vec<_> = (0..count).map(|_| Deque::new()).collect();
         let number = holder::number_runtime();
+        let homes = match purpose_homes {
+            Err(why) => Err(why),
+            Ok(()) if self.homes == 0 => Err(NoHomes::NotAsked),
+            Ok(()) => Homes::new(self.homes as u32, count as u32),
+        };
         let watch = Arc::new(Watch::new());
         let shared = Arc::new(Shared {
             threads: Threads::new(places, number, &watch),
             monitor: Monitor::new(watch),
+            homes,
             cores: (0..count).map(|_| AtomicPtr::default()).collect(),
             workers: queues
                 .iter()

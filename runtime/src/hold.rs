@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::routine::{Header, RoutineRef};
 use crate::scheduler::block::{self, Context};
+use crate::scheduler::threads;
 
 /// Runs `f` and keeps the thread for it: where `f` blocks, the thread waits for it, and no other routine
 /// runs on it meanwhile.
@@ -83,17 +84,23 @@ impl Drop for Held {
 /// Takes the thread from a routine that will not let go of it any more. On its home's thread.
 #[cfg(not(portable))]
 pub(crate) fn take_from(gone: RoutineRef) {
-    let home = gone.shared().threads.home(gone.header().home.load(Relaxed));
-    // SAFETY: 1: the caller runs the home.
-    if unsafe { home.held() }.get() == gone.as_ptr() {
+    if block::is_held(gone) {
         hold(gone, null_mut(), 0);
     }
 }
 
 /// Lets `holder` have the thread that `me` runs on.
 fn hold(me: RoutineRef, holder: *mut Header, id: u64) {
-    let home = me.shared().threads.home(me.header().home.load(Relaxed));
+    let home = threads::home_here().expect("a routine runs on a thread of its runtime");
+    // SAFETY: homes of threads live as long as their runtime, which `me` keeps alive.
+    let home = unsafe { &*home };
     home.held_by.store(id, Relaxed);
-    // SAFETY: 1: `me` runs on the calling thread, so its home does.
+    // SAFETY: 1: `me` runs on the calling thread, so the thread's home does.
     unsafe { home.held() }.set(holder);
+    if let Ok(homes) = &me.shared().homes {
+        // It keeps its own home mounted, too.
+        homes
+            .at(me.header().home.load(Relaxed))
+            .hold(holder, home.index);
+    }
 }

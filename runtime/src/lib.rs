@@ -2,8 +2,9 @@
 //!
 //! A *routine* is a piece of concurrent work with a stack of its own: it blocks where it likes, and
 //! the thread below it goes on with others. A *worker* is a scheduling slot with queues; a *home* is
-//! what a started routine is bound to, today an OS thread. Fresh routines and turn loops are stolen
-//! between workers; started ones stay at home, which is what makes the safe API sound.
+//! what a started routine is bound to: an OS thread or, with
+//! [`RuntimeBuilder::travelling_homes`], a thread identity that travels with it. Fresh routines and turn loops are
+//! stolen between workers; started ones stay at home, which is what makes the safe API sound.
 //!
 //! ```
 //! use openwork::{Runtime, scope, spawn, time};
@@ -39,7 +40,6 @@ mod current;
 pub mod deterministic;
 pub mod fs;
 mod hold;
-#[allow(dead_code, unused_imports)]
 mod homes;
 mod id;
 pub mod io;
@@ -82,7 +82,7 @@ pub use blocking::{
     try_blocking,
 };
 pub use build_info::{BuildInfo, Feature, Switch, build_info};
-pub use builder::{BuildError, RuntimeBuilder};
+pub use builder::{BuildError, DEFAULT_HOMES, RuntimeBuilder};
 pub use cancel::Cancelled;
 pub use current::{Current, checkpoint, current, current_worker, is_cancelled, yield_now};
 pub use hold::hold_thread;

@@ -297,6 +297,9 @@ impl Runtime {
         shared.stop_monitor();
         // SAFETY: 1: they were joined.
         unsafe { shared.drop_workers() };
+        if let Ok(homes) = &shared.homes {
+            homes.end_free();
+        }
         for worker in &shared.workers {
             worker.timers.close();
         }

@@ -6,9 +6,9 @@
 //! constant and nothing in it needs a destructor.
 //!
 //! The accessor is never inlined: the optimiser treats a thread-local's address as constant within
-//! a function, so an inlined access could keep an address over a suspension. A started routine
-//! never changes its OS thread today, but travelling homes will change what stands behind the
-//! address, and an accessor that is called anew each time is right under both.
+//! a function, so an inlined access could keep an address over a switch, behind which another block may be in
+//! force: under travelling homes (`homes/`) this state lies in the block of the home that is mounted, and the worker writes
+//! `slot` into it at each mount.
 
 use std::sync::atomic::Ordering::Relaxed;
 #[cfg(not(portable))]

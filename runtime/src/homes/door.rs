@@ -7,8 +7,8 @@
 //!  └──────────────┴────────┘
 //! ```
 //!
-//! A home with one routine is never found taken: who runs the routine mounts it. Above the limit
-//! routines share homes, and two that are runnable at once are taken by two workers. The second one leaves
+//! A home with one routine is found taken only by who resumes it before its last worker has let go of it.
+//! Above the limit routines share homes, and two that are runnable at once are taken by two workers. The second one leaves
 //! its routine in the home's queue and goes on; the first one, when it has unmounted, hands out whoever
 //! queued meanwhile. The last word lies with exchanges of one word: the second queues *first*
 //! and then marks the word; if it finds the home free again it hands the queue out itself. So a routine in

@@ -1,7 +1,7 @@
 //! Travelling homes: thread identities that threads put on and take off.
 //!
 //! A started routine is bound to its home. In version 1 a home is an OS thread. In version 2, which this
-//! module is, it is the thread-local block of a *donor*, a thread that sleeps for ever; a *carrier* mounts it
+//! module is, it is an [`Identity`]: the thread-local block of a *donor*, a thread that sleeps for ever; a *carrier* mounts it
 //! by writing the register that says where thread-locals are. So everything that a library keeps in a
 //! thread-local goes with the routine from thread to thread: `thread::current()`, `errno`, an entered span, the
 //! count of panics, the allocator's cache. One sentence: *thread-local identity travels, kernel-thread identity does
@@ -17,7 +17,7 @@
 //!   thread that is whole. What cannot end keeps its home: a leaked routine leaks it.
 
 mod door;
-#[cfg(not(all(not(portable), target_env = "gnu")))]
+#[cfg(any(portable, not(target_env = "gnu")))]
 #[path = "elsewhere.rs"]
 mod platform;
 #[cfg(all(not(portable), target_env = "gnu"))]
@@ -27,20 +27,23 @@ mod store;
 
 use std::io;
 
-pub(crate) use platform::{Carrier, check_not_forked, prepare};
-pub(crate) use store::{Home, Homes};
+pub(crate) use platform::{Carrier, check_not_forked, credentials_changed};
+pub(crate) use store::{Homes, Identity};
+
+/// No identity: not an index of one.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// Most homes that can be asked for.
+pub(crate) const MOST: usize = 1 << 16;
 
 /// Why there are no travelling homes.
 #[derive(Debug, thiserror::Error)]
+#[allow(dead_code, reason = "each platform has some of them")]
 pub(crate) enum NoHomes {
     #[error("travelling homes were not asked for")]
     NotAsked,
     #[error("a deterministic run has one thread, on which nothing travels")]
     Deterministic,
-    #[cfg_attr(
-        all(not(portable), target_env = "gnu"),
-        expect(dead_code, reason = "of other platforms")
-    )]
     #[error("this platform has none: they are made for Linux with the GNU C library")]
     Platform,
     #[error("the processor or the kernel does not let a program write its thread base")]

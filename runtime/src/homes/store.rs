@@ -3,21 +3,31 @@
 use std::cell::UnsafeCell;
 use std::io;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 
 use super::NoHomes;
 use super::door::Door;
 use super::platform::{self, Carrier, Donor};
 use crate::primitives::ShortLock;
-use crate::routine::RoutineRef;
+use crate::routine::{Header, RoutineRef};
+use crate::snapshot::TravellingFigures;
 use crate::thread_state::ThreadState;
 
 /// After the system has refused a donor, none is asked for during this time: it would refuse again.
 const REFUSAL_NS: u64 = 100_000_000;
 
+/// A home that nobody has wanted for so long ends, and what its allocator's cache has goes with it.
+const IDLE_NS: u64 = 10_000_000_000;
+
+/// Nothing is due.
+const NEVER: u64 = u64::MAX;
+
 /// A home, at a stable address as long as its runtime. Its donor may end and another take its place.
-pub(crate) struct Home {
+///
+/// (`scheduler::threads::Home` is what version 1 binds routines to, and what a routine is bound to while it
+/// holds its thread.)
+pub(crate) struct Identity {
     index: u32,
     pub(crate) door: Door<RoutineRef>,
     /// Of the donor's block; 0 without a donor. Written while the home is put by.
@@ -25,8 +35,10 @@ pub(crate) struct Home {
     state: AtomicPtr<ThreadState>,
     /// Started routines that are bound to it. Changed by who has it mounted.
     routines: AtomicU32,
-    /// Not to be shared: its routine relies on having its thread for itself.
-    reserved: AtomicBool,
+    /// The routine that holds its thread, or null, and the home of that thread. As long as it does, the door
+    /// stays shut.
+    holder: AtomicPtr<Header>,
+    held_on: AtomicU32,
     /// Not to be used again.
     spoilt: AtomicBool,
     /// Of who has put the home by and knows it alone.
@@ -35,19 +47,20 @@ pub(crate) struct Home {
 
 // SAFETY: the donor's place is touched by one party at a time: who makes the home and who retires it, of
 // which there is one, because a home that is put by is in one place.
-unsafe impl Sync for Home {}
+unsafe impl Sync for Identity {}
 // SAFETY: a donor may be ended from any thread.
-unsafe impl Send for Home {}
+unsafe impl Send for Identity {}
 
-impl Home {
-    fn new(index: u32) -> Home {
-        Home {
+impl Identity {
+    fn new(index: u32) -> Identity {
+        Identity {
             index,
             door: Door::new(),
             base: AtomicUsize::new(0),
             state: AtomicPtr::new(std::ptr::null_mut()),
             routines: AtomicU32::new(0),
-            reserved: AtomicBool::new(false),
+            holder: AtomicPtr::new(std::ptr::null_mut()),
+            held_on: AtomicU32::new(0),
             spoilt: AtomicBool::new(false),
             donor: UnsafeCell::new(None),
         }
@@ -58,20 +71,20 @@ impl Home {
         self.index
     }
 
-    /// This crate's state in its block. Only of a home that has a donor, and alive as long as that.
+    /// This crate's state in its block.
+    ///
+    /// # Safety
+    /// 1. Exclusive: the caller has passed the door, and does not leave while the result is used.
     #[inline]
-    pub(crate) fn state(&self) -> *const ThreadState {
-        self.state.load(Relaxed)
+    pub(crate) unsafe fn state(&self) -> &ThreadState {
+        // SAFETY: the block is the donor's, who sleeps as long as the home is not put by.
+        unsafe { &*self.state.load(Relaxed) }
     }
 
     /// Started routines bound to it.
     #[inline]
     pub(crate) fn routines(&self) -> u32 {
         self.routines.load(Relaxed)
-    }
-
-    fn may_be_shared(&self) -> bool {
-        !self.reserved.load(Relaxed) && !self.is_spoilt()
     }
 
     /// Whether it ends with its last routine, instead of being used again.
@@ -85,9 +98,17 @@ impl Home {
         self.spoilt.store(true, Relaxed);
     }
 
-    /// Keeps it from being shared, or no more. By who has it mounted.
-    pub(crate) fn reserve(&self, reserved: bool) {
-        self.reserved.store(reserved, Relaxed);
+    /// `holder` holds its thread, whose home is `on`, or nobody does any more. By who has it mounted.
+    pub(crate) fn hold(&self, holder: *mut Header, on: u32) {
+        self.held_on.store(on, Relaxed);
+        self.holder.store(holder, Relaxed);
+    }
+
+    /// The home of the thread that `routine`, which is bound to this identity, holds. Relaxed: who runs the
+    /// routine or has won its wake sees what its last turn wrote.
+    #[inline]
+    pub(crate) fn held_on(&self, routine: RoutineRef) -> Option<u32> {
+        (self.holder.load(Relaxed) == routine.as_ptr()).then(|| self.held_on.load(Relaxed))
     }
 
     /// Runs `f` under this home.
@@ -105,11 +126,17 @@ impl Home {
 
 /// The homes of a runtime.
 pub(crate) struct Homes {
-    table: Box<[OnceLock<Box<Home>>]>,
+    table: Box<[OnceLock<Box<Identity>>]>,
     desk: ShortLock<Desk>,
+    /// When the next free home will have been free for long, or [`NEVER`].
+    expires: AtomicU64,
+    /// Free homes that stay, however long.
+    keep: usize,
     /// How few routines the poorest home has that can be shared; a hint.
     level: AtomicU32,
     counts: Counts,
+    /// What bounds them, if not what was asked for.
+    bound: Option<&'static str>,
 }
 
 struct Desk {
@@ -170,8 +197,11 @@ impl Homes {
                 hand: 0,
                 refused_until: 0,
             }),
+            expires: AtomicU64::new(NEVER),
+            keep: least as usize,
             level: AtomicU32::new(1),
             counts: Counts::default(),
+            bound: (room.homes < u64::from(asked)).then_some(room.by),
         };
         for _ in 0..least {
             let home = homes.make().map_err(NoHomes::Donor)?;
@@ -185,8 +215,43 @@ impl Homes {
         self.table.len() as u64
     }
 
+    /// Why there are travelling homes, and as many.
+    pub(crate) fn reason(&self) -> String {
+        let limit = self.limit();
+        match self.bound {
+            None => format!(
+                "travelling homes were asked for, and all that was tried works: {limit} at most"
+            ),
+            Some(by) => {
+                format!("travelling homes were asked for, but {by} leaves room for {limit} only")
+            }
+        }
+    }
+
+    #[cfg(test)]
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// All figures that are kept here.
+    pub(crate) fn figures(&self) -> TravellingFigures {
+        let counts = &self.counts;
+        // Ends first: no home is counted ended that is not counted made.
+        let ended = counts.ended.load(Acquire);
+        let made = counts.made.load(Relaxed);
+        TravellingFigures {
+            limit: self.limit(),
+            homes: made - ended,
+            free: self.free(),
+            sharing: counts.sharing.load(Relaxed),
+            made,
+            ended,
+            spoilt: counts.spoilt.load(Relaxed),
+            refused: counts.refused.load(Relaxed),
+            shared: counts.shared.load(Relaxed),
+            stack_bytes: (made - ended) * platform::STACK_BYTES as u64,
+            ..TravellingFigures::default()
+        }
     }
 
     /// Homes that are put by.
@@ -196,7 +261,7 @@ impl Homes {
 
     /// The home at a place that was given out.
     #[inline]
-    pub(crate) fn at(&self, index: u32) -> &Home {
+    pub(crate) fn at(&self, index: u32) -> &Identity {
         self.table[index as usize]
             .get()
             .expect("a routine's home is there")
@@ -204,9 +269,10 @@ impl Homes {
 
     /// A clean home, put by, that the caller alone knows from now on. `None` if there is none and none can be
     /// made.
-    pub(crate) fn take(&self, now: u64) -> Option<&Home> {
+    pub(crate) fn take(&self, now: u64) -> Option<&Identity> {
         let mut desk = self.desk.lock();
         if let Some((index, _)) = desk.free.pop() {
+            self.note_expiry(&desk);
             return Some(self.at(index));
         }
         let is_full = desk.empty.is_empty() && desk.used as usize == self.table.len();
@@ -225,7 +291,7 @@ impl Homes {
     }
 
     /// Starts a donor for a place that has none.
-    fn make(&self) -> io::Result<&Home> {
+    fn make(&self) -> io::Result<&Identity> {
         let donor = Donor::start()?;
         let mut desk = self.desk.lock();
         let index = desk.empty.pop().or_else(|| {
@@ -242,7 +308,7 @@ impl Homes {
             // Others took the last places meanwhile.
             return Err(io::ErrorKind::QuotaExceeded.into());
         };
-        let home = self.table[index as usize].get_or_init(|| Box::new(Home::new(index)));
+        let home = self.table[index as usize].get_or_init(|| Box::new(Identity::new(index)));
         home.base.store(donor.base(), Relaxed);
         home.state.store(donor.state().cast_mut(), Relaxed);
         home.spoilt.store(false, Relaxed);
@@ -253,12 +319,14 @@ impl Homes {
     }
 
     /// Takes back a home that is put by and that the caller alone knows.
-    pub(crate) fn give_back(&self, home: &Home, now: u64) {
+    pub(crate) fn give_back(&self, home: &Identity, now: u64) {
         if home.is_spoilt() {
             self.counts.spoilt.fetch_add(1, Relaxed);
             self.end(home);
         } else {
-            self.desk.lock().free.push((home.index, now));
+            let mut desk = self.desk.lock();
+            desk.free.push((home.index, now));
+            self.note_expiry(&desk);
         }
     }
 
@@ -271,23 +339,38 @@ impl Homes {
             reason = "elsewhere there is no donor"
         )
     )]
-    fn end(&self, home: &Home) {
+    fn end(&self, home: &Identity) {
         // SAFETY: nobody else knows the home.
         let donor = unsafe { (*home.donor.get()).take() };
         let donor = donor.expect("a home that was used has a donor");
         donor.wake_to_end();
-        self.counts.ended.fetch_add(1, Relaxed);
+        // Release pairs with the acquire load of the figures.
+        self.counts.ended.fetch_add(1, Release);
         let mut desk = self.desk.lock();
         desk.empty.push(home.index);
         desk.ending.push(donor);
     }
 
-    /// Ends homes that nobody has wanted since `before`, all but the `keep` used last.
-    pub(crate) fn end_idle(&self, before: u64, keep: usize) {
+    fn note_expiry(&self, desk: &Desk) {
+        let oldest = desk.free.first().filter(|_| desk.free.len() > self.keep);
+        let expires = oldest.map_or(NEVER, |(_, since)| since.saturating_add(IDLE_NS));
+        self.expires.store(expires, Relaxed);
+    }
+
+    /// When [`end_idle`](Self::end_idle) has something to do; the end of time if nothing is free.
+    #[inline]
+    pub(crate) fn expires(&self) -> u64 {
+        self.expires.load(Relaxed)
+    }
+
+    /// Ends homes that have been free for long, the oldest first. Those that workers need to begin with stay.
+    pub(crate) fn end_idle(&self, now: u64) {
         let mut desk = self.desk.lock();
-        let idle = desk.free.iter().take_while(|(_, since)| *since < before);
-        let count = idle.count().min(desk.free.len().saturating_sub(keep));
+        let old = |(_, since): &&(u32, u64)| since.saturating_add(IDLE_NS) <= now;
+        let old = desk.free.iter().take_while(old).count();
+        let count = old.min(desk.free.len().saturating_sub(self.keep));
         let idle: Vec<_> = desk.free.drain(..count).collect();
+        self.note_expiry(&desk);
         drop(desk);
         for (index, _) in idle {
             self.end(self.at(index));
@@ -306,7 +389,7 @@ impl Homes {
     }
 
     /// A routine that `home` has mounted was bound to it. By who has it mounted.
-    pub(crate) fn bind(&self, home: &Home) {
+    pub(crate) fn bind(&self, home: &Identity) {
         let before = home.routines();
         home.routines.store(before + 1, Relaxed);
         let more = match before {
@@ -319,7 +402,7 @@ impl Homes {
 
     /// A routine that was bound to `home` has ended. By who has it mounted. Returns whether others are
     /// bound to it.
-    pub(crate) fn unbind(&self, home: &Home) -> bool {
+    pub(crate) fn unbind(&self, home: &Identity) -> bool {
         let left = home.routines() - 1;
         home.routines.store(left, Relaxed);
         match left {
@@ -332,16 +415,11 @@ impl Homes {
     }
 
     /// A home of others, entered as `carrier`, for a routine for which there is no clean one: one of those
-    /// with the fewest routines. `None` if all of them are mounted. Calls `each` for routines that can try
-    /// again to enter theirs.
+    /// with the fewest routines. `None` if all of them are mounted.
     ///
     /// Goes round the table from where the last search ended, over homes with as few routines as the poorest
     /// had then; so a search looks at few places as a rule.
-    pub(crate) fn share(
-        &self,
-        carrier: &Carrier,
-        mut each: impl FnMut(RoutineRef),
-    ) -> Option<&Home> {
+    pub(crate) fn share(&self, carrier: &Carrier) -> Option<&Identity> {
         let mut level = self.level.load(Relaxed).max(1);
         let (used, hand) = {
             let desk = self.desk.lock();
@@ -362,15 +440,11 @@ impl Homes {
                         continue;
                     }
                 }
-                if home.may_be_shared() && home.door.try_enter(carrier.thread_id()) {
-                    // Only who has it mounted changes that.
-                    if home.may_be_shared() {
-                        self.level.store(level, Relaxed);
-                        self.desk.lock().hand = (index + 1) % used;
-                        self.counts.shared.fetch_add(1, Relaxed);
-                        return Some(home);
-                    }
-                    home.door.leave(carrier.thread_id(), &mut each);
+                if !home.is_spoilt() && home.door.try_enter(carrier.thread_id()) {
+                    self.level.store(level, Relaxed);
+                    self.desk.lock().hand = (index + 1) % used;
+                    self.counts.shared.fetch_add(1, Relaxed);
+                    return Some(home);
                 }
             }
             if next_level == u32::MAX {

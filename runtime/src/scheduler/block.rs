@@ -126,7 +126,7 @@ fn switch_out(me: RoutineRef, post: &Post) {
     unsafe { context::suspend(me.header().stack.load(Relaxed), post) };
 }
 
-/// Whether `target` can only run on the thread that `me` runs on.
+/// Whether `target` can only run on the thread that `me` runs on, or when `me` has left its home.
 pub(crate) fn needs_thread_of(target: RoutineRef, me: RoutineRef) -> bool {
     let same_runtime = std::ptr::eq(target.shared(), me.shared());
     same_runtime
@@ -136,9 +136,11 @@ pub(crate) fn needs_thread_of(target: RoutineRef, me: RoutineRef) -> bool {
 
 /// Whether `me` holds its thread: nobody else runs there while it waits.
 pub(crate) fn is_held(me: RoutineRef) -> bool {
-    let home = me.shared().threads.home(me.header().home.load(Relaxed));
-    // SAFETY: 1: `me` runs on the calling thread, so its home does.
-    unsafe { home.held() }.get() == me.as_ptr()
+    let Some(home) = threads::home_here() else {
+        return false;
+    };
+    // SAFETY: 1: `me` runs on the calling thread, so the thread's home does; and it is of `me`'s runtime.
+    unsafe { (*home).held() }.get() == me.as_ptr()
 }
 
 /// Refuses a wait for routines that `me` is about to spawn on `shared` and that nothing ends but their end,

@@ -37,6 +37,7 @@ use crossbeam_deque::Injector;
 
 use crate::blocking::pool::Pool;
 use crate::config::Tunables;
+use crate::homes::{Homes, NoHomes};
 use crate::monitor::Monitor;
 use crate::poller::Poller;
 use crate::routine::RoutineRef;
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) threads: Threads,
     /// Who watches them.
     pub(crate) monitor: Monitor,
+    /// Homes that travel, or why there are none.
+    pub(crate) homes: Result<Homes, NoHomes>,
     pub(crate) injector: Injector<RoutineRef>,
     pub(crate) levels: Levels,
     pub(crate) idle: Idle,

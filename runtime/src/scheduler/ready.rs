@@ -59,42 +59,47 @@ pub(crate) fn queue_woken(routine: RoutineRef, reason: WaitReason, source: Sourc
 fn queue_from_outside(shared: &Shared, routine: RoutineRef, reason: WaitReason, source: Source) {
     shared.foreign.readies[reason as usize].fetch_add(1, Relaxed);
     routine.header().touch(time::now_ns());
-    if is_bound(routine) {
-        to_home(routine, source);
-    } else {
-        shared.inject(routine);
+    match home_of(shared, routine) {
+        Some(home) => to_home(routine, home, source),
+        None => shared.inject(routine),
     }
 }
 
-/// Whether the routine has a stack, and so a home.
-fn is_bound(routine: RoutineRef) -> bool {
+/// The home in whose queues alone the routine may be: that of a thread. `None` if any worker may run it: it
+/// has no stack, or a home that travels.
+#[inline]
+pub(crate) fn home_of(shared: &Shared, routine: RoutineRef) -> Option<u32> {
+    let header = routine.header();
     // Relaxed: whoever won the routine's wake sees what its last turn wrote.
-    !routine.header().stack.load(Relaxed).is_null()
+    if header.stack.load(Relaxed).is_null() {
+        return None;
+    }
+    let home = header.home.load(Relaxed);
+    match &shared.homes {
+        Err(_) => Some(home),
+        Ok(homes) => homes.at(home).held_on(routine),
+    }
 }
 
 fn queue_on_worker(core: &WorkerCore, routine: RoutineRef, source: Source) {
     let header = routine.header();
     header.touch(core.now.get());
-    let bound = is_bound(routine);
-    let mine = bound && header.home.load(Relaxed) == core.home().index;
-    match (bound, mine, source.is_urgent()) {
-        (true, true, false) => core.push_lifo(routine),
-        (true, true, true) => core.push_urgent_bound(routine, source),
-        (true, false, _) => to_home(routine, source),
-        (false, _, true) if core.queue_len() < URGENT_MAX => {
-            core.push_urgent_common(routine, source)
-        }
-        (false, ..) => core.push_local(routine, source),
+    let urgent = source.is_urgent();
+    match home_of(&core.shared, routine) {
+        Some(home) if home != core.home().index => to_home(routine, home, source),
+        Some(_) if urgent => core.push_urgent_bound(routine, source),
+        Some(_) => core.push_lifo(routine),
+        None if urgent && core.queue_len() < URGENT_MAX => core.push_urgent_common(routine, source),
+        None => core.push_local(routine, source),
     }
 }
 
 #[inline(never)]
-fn to_home(routine: RoutineRef, source: Source) {
+fn to_home(routine: RoutineRef, home: u32, source: Source) {
     let shared = routine.shared();
     let header = routine.header();
     let urgent = source.is_urgent();
     header.set_source(if urgent { source } else { Source::Inbox });
-    let home = header.home.load(Relaxed);
     shared.threads.home(home).inbox.push(routine);
     shared.home_has_work(home);
 }

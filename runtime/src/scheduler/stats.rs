@@ -42,6 +42,9 @@ pub(crate) struct WorkerStats {
     pub(crate) yields: AtomicU64,
     /// Routines that came here because of their key.
     pub(crate) keyed: AtomicU64,
+    /// Turns under a travelling home, and those put off because it was taken.
+    pub(crate) mounts: AtomicU64,
+    pub(crate) busy_homes: AtomicU64,
     pub(crate) stack_growths: AtomicU64,
     pub(crate) busy_ns: AtomicU64,
     pub(crate) searching_ns: AtomicU64,
@@ -90,6 +93,8 @@ impl WorkerStats {
             wakes: AtomicU64::new(0),
             yields: AtomicU64::new(0),
             keyed: AtomicU64::new(0),
+            mounts: AtomicU64::new(0),
+            busy_homes: AtomicU64::new(0),
             stack_growths: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
             searching_ns: AtomicU64::new(0),

@@ -1,7 +1,7 @@
 //! Looking at a runtime from outside: snapshots, the walk over all routines, inspected stacks.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use std::sync::atomic::fence;
+use std::sync::atomic::{AtomicU64, fence};
 
 use crate::config::StealAmount;
 use crate::id::{ObjectId, RoutineId, WorkerId, WorkloadId};
@@ -12,8 +12,8 @@ use crate::scheduler::stats::WorkerStats;
 use crate::scheduler::strategy::choose;
 use crate::scheduler::{Shared, ready};
 use crate::snapshot::{
-    RoutineCounts, RoutineState, RoutineView, RunningTurn, Snapshot, Source, StackFigures,
-    WaitReason, WaitView, WorkerSnapshot, WorkerState,
+    HomeFigures, HomeVersion, RoutineCounts, RoutineState, RoutineView, RunningTurn, Snapshot,
+    Source, StackFigures, TravellingFigures, WaitReason, WaitView, WorkerSnapshot, WorkerState,
 };
 use crate::sync;
 use crate::time;
@@ -42,6 +42,7 @@ impl Shared {
             injector_depth: (self.injector.len() + self.levels.len()) as u64,
             stacks: self.stacks(waiting, &workers),
             stack_classes: self.arena.class_figures(),
+            homes: self.home_figures(),
             workers,
             routines,
             blocking: self.pool.figures(),
@@ -53,6 +54,33 @@ impl Shared {
             config: self.config(),
             strategy_panics: self.balance.panics.load(Relaxed),
             topology: Topology::of_machine().map(Topology::figures),
+        }
+    }
+
+    fn home_figures(&self) -> HomeFigures {
+        let homes = match &self.homes {
+            Ok(homes) => homes,
+            Err(why) => {
+                return HomeFigures {
+                    version: HomeVersion::Threads,
+                    reason: why.to_string(),
+                    travelling: None,
+                };
+            }
+        };
+        let sum = |counter: fn(&WorkerStats) -> &AtomicU64| {
+            let counters = self.workers.iter().map(|worker| counter(&worker.stats));
+            counters.map(|counter| counter.load(Relaxed)).sum()
+        };
+        let travelling = TravellingFigures {
+            mounts: sum(|stats| &stats.mounts),
+            busy: sum(|stats| &stats.busy_homes),
+            ..homes.figures()
+        };
+        HomeFigures {
+            version: HomeVersion::Travelling,
+            reason: homes.reason(),
+            travelling: Some(travelling),
         }
     }
 

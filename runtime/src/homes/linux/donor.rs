@@ -22,7 +22,7 @@ use super::{arch, rseq};
 use crate::thread_state::{self, ThreadState};
 
 /// Bytes of a donor's stack: it carries thread-local destructors at its end.
-const STACK_BYTES: usize = 64 << 10;
+pub(crate) const STACK_BYTES: usize = 64 << 10;
 
 /// As programs that list threads show it.
 const NAME: &std::ffi::CStr = c"openwork-home";
@@ -128,6 +128,7 @@ impl Donor {
     }
 
     /// What the kernel calls it.
+    #[cfg(test)]
     pub(crate) fn thread_id(&self) -> u32 {
         self.desk.thread_id.load(Relaxed)
     }

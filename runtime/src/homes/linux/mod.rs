@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::homes::NoHomes;
 
 pub(crate) use carrier::Carrier;
-pub(crate) use donor::Donor;
+pub(crate) use donor::{Donor, STACK_BYTES};
 pub(crate) use fork::check as check_not_forked;
 pub(crate) use limits::room;
 pub(crate) use setxid::broadcasts as credentials_changed;

@@ -76,6 +76,11 @@ pub(crate) fn runtime_here() -> Option<Arc<Shared>> {
     with_slot(|slot| slot.map(ThreadSlot::clone_shared))
 }
 
+/// The home of the calling thread, whatever home its routine has; `None` on a thread of no runtime.
+pub(crate) fn home_here() -> Option<*const Home> {
+    with_slot(|slot| slot.map(|slot| std::ptr::from_ref(slot.shared().threads.home(slot.index))))
+}
+
 /// All threads and homes of a runtime.
 pub(crate) struct Threads {
     slots: Box<[ThreadSlot]>,

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8};
 
 use super::grip::Grip;
+use crate::homes::Carrier;
 use crate::monitor::Watch;
 use crate::monitor::leash::Leash;
 use crate::profile::frames;
@@ -54,6 +55,8 @@ pub(crate) struct ThreadSlot {
     state: AtomicPtr<ThreadState>,
     /// Its runtime, null until the thread has begun. Not counted: the thread itself keeps it.
     shared: AtomicPtr<Shared>,
+    /// The thread's right to mount travelling homes, null where there are none.
+    carrier: AtomicPtr<Carrier>,
     /// Its number, and for now that of its home.
     pub(crate) index: u32,
 }
@@ -71,6 +74,7 @@ impl ThreadSlot {
             in_bed: AtomicU8::new(Bed::Up as u8),
             state: AtomicPtr::new(null_mut()),
             shared: AtomicPtr::new(null_mut()),
+            carrier: AtomicPtr::new(null_mut()),
             index,
         }
     }
@@ -83,6 +87,10 @@ impl ThreadSlot {
                 t.native_low.store(low, Relaxed);
                 t.native_high.store(high, Relaxed);
             });
+        }
+        if shared.homes.is_ok() {
+            let carrier = Box::into_raw(Box::new(Carrier::enter()));
+            self.carrier.store(carrier, Relaxed);
         }
         self.leash.section.store(1, Relaxed);
         self.shared.store(Arc::as_ptr(shared).cast_mut(), Relaxed);
@@ -97,6 +105,18 @@ impl ThreadSlot {
     pub(crate) fn leave(&self) {
         thread_state::with(|t| t.slot.store(null_mut(), Relaxed));
         self.leash.leave();
+        let carrier = self.carrier.swap(null_mut(), Relaxed);
+        if !carrier.is_null() {
+            // SAFETY: `enter` made it, on this thread, which mounts nothing any more.
+            drop(unsafe { Box::from_raw(carrier) });
+        }
+    }
+
+    /// Its right to mount homes. Only by the thread itself, where homes travel.
+    #[inline]
+    pub(crate) fn carrier(&self) -> &Carrier {
+        // SAFETY: `enter` stored it, and the thread has not left.
+        unsafe { &*self.carrier.load(Relaxed) }
     }
 
     /// Its thread-local state. For whoever owns a worker that the thread is to hold.

@@ -8,6 +8,7 @@ pub(crate) mod explored;
 mod find;
 mod held;
 mod levels;
+mod mount;
 mod nap;
 mod steal;
 mod turn;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use crossbeam_deque::Worker as LocalQueue;
 
 use crate::config::Preemption;
+use crate::homes;
 use crate::routine::RoutineRef;
 use crate::routine::slab::BlockCache;
 use crate::scheduler::block::Interrupt;
@@ -100,6 +102,8 @@ pub(crate) struct WorkerCore {
     /// When a routine that the system refused a stack may try again here.
     stack_retry_at: Cell<u64>,
     pool: RefCell<StackPool>,
+    /// The travelling home that is ready for the next fresh routine, or [`homes::NONE`].
+    clean: Cell<u32>,
     /// Of a deterministic worker.
     pub(crate) exploration: Option<Box<Exploration>>,
 }
@@ -229,6 +233,7 @@ impl WorkerCore {
             habits: steal::Habits::new(),
             stack_retry_at: Cell::new(0),
             pool: RefCell::new(pool),
+            clean: Cell::new(homes::NONE),
             exploration: None,
             shared,
         }
@@ -268,6 +273,7 @@ impl WorkerCore {
 
     /// What a worker that will not run again has to give back.
     pub(crate) fn retire(&self) {
+        self.give_identity_back();
         self.blocks.clear(&self.shared.slabs);
     }
 
@@ -471,7 +477,7 @@ impl WorkerCore {
             self.shared.idle.prepare_park(me, searching);
         }
         // Step P3: the last look, after the announcement.
-        let mut deadline = mine.timers.next();
+        let mut deadline = mine.timers.next().min(self.end_idle_homes());
         let must_stay = if let Some(held) = self.held() {
             self.held_must_stay(held)
         } else {

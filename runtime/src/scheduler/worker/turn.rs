@@ -3,6 +3,7 @@
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
+use super::mount::is_left_there;
 use super::{Post, WorkerCore};
 #[cfg(not(portable))]
 use crate::hold;
@@ -27,6 +28,7 @@ use crate::spawn::spawn_internal;
 #[cfg(not(portable))]
 use crate::stack::StackClass;
 use crate::stack::{OutOfStacks, Slot};
+use crate::thread_state::ThreadState;
 #[cfg(not(portable))]
 use std::sync::Arc;
 
@@ -47,10 +49,23 @@ impl WorkerCore {
     pub(super) fn turn<'a>(&'a self, slot: &'a ThreadSlot, routine: RoutineRef) -> &'a WorkerCore {
         let header = routine.header();
         let mut part = header.stack.load(Relaxed);
+        let mut mounted = None;
+        if let Ok(homes) = &self.shared.homes {
+            mounted = self.enter_identity(homes, slot, routine);
+            if mounted.is_none() {
+                return self;
+            }
+        }
         if part.is_null() {
-            match self.stack_for(routine) {
+            match self.stack_for(routine, mounted.map(|mounted| mounted.identity.index())) {
                 Some(fresh) => part = fresh,
-                None => return self,
+                None => {
+                    if let Some(mounted) = mounted {
+                        let way = self.settle_identity(mounted, routine, false);
+                        self.leave_identity(mounted, slot, way);
+                    }
+                    return self;
+                }
             }
         }
         let source = header.source();
@@ -72,13 +87,36 @@ impl WorkerCore {
         if let Some(workload) = header.workload() {
             workload.turns.fetch_add(1, Relaxed);
         }
-        self.enter_routine(slot, routine, began);
+        let state = mounted.map_or(self.thread(), |mounted| mounted.state());
+        self.enter_routine(slot, state, routine, began);
         // SAFETY: we took the routine from a queue, so we run it; if it is bound, its home runs on this
-        // thread, because only that home's queues hold it; the slot is this thread's.
-        let end = unsafe { context::resume(part, slot) };
+        // thread, because only that home's queues hold it, or it is mounted; the slot is this thread's.
+        let end = unsafe {
+            match mounted {
+                None => context::resume(part, slot),
+                Some(mounted) => self.resume_under(mounted, slot, part),
+            }
+        };
         // SAFETY: 1: we are this thread, back in scheduler context.
         let core = unsafe { slot.held_core() };
-        core.after_turn(slot, routine, part, end);
+        core.leave_routine(
+            slot,
+            mounted.map_or(core.thread(), |mounted| mounted.state()),
+        );
+        let Some(mounted) = mounted else {
+            core.after_turn(slot, routine, part, end);
+            return core;
+        };
+        let way = core.settle_identity(mounted, routine, is_left_there(&end));
+        // SAFETY: we run the routine, which has suspended.
+        if end.is_none() && matches!(unsafe { &*context::post(part) }, Post::Yield) {
+            core.leave_identity(mounted, slot, way);
+            core.after_turn(slot, routine, part, end);
+        } else {
+            // A commit lies in the routine's frame: nobody may resume it before that has returned.
+            core.after_turn(slot, routine, part, end);
+            core.leave_identity(mounted, slot, way);
+        }
         core
     }
 
@@ -91,7 +129,6 @@ impl WorkerCore {
         part: *mut StackPart,
         end: Option<TurnEnd>,
     ) {
-        self.leave_routine(slot);
         if self.shared.record.load(Relaxed) {
             self.record_turn(routine);
         } else {
@@ -160,8 +197,8 @@ impl WorkerCore {
     }
 
     /// A stack for a fresh turn. `None` if there is none to be had: the routine is put among those
-    /// that wait for one.
-    fn stack_for(&self, routine: RoutineRef) -> Option<*mut StackPart> {
+    /// that wait for one. `identity` is that of a home that travels.
+    fn stack_for(&self, routine: RoutineRef, identity: Option<u32>) -> Option<*mut StackPart> {
         let header = routine.header();
         let taken = self.pool.borrow_mut().take(header.class());
         match taken {
@@ -169,9 +206,12 @@ impl WorkerCore {
                 let waited = header.awaits_stack();
                 // SAFETY: 1: we took the routine from a queue, so we run it, and it has no stack.
                 let part = unsafe { context::prepare(routine, slot) };
-                let home = self.home();
-                home.bound.store(home.bound.load(Relaxed) + 1, Relaxed);
-                header.home.store(home.index, Relaxed);
+                let home = identity.unwrap_or_else(|| {
+                    let home = self.home();
+                    home.bound.store(home.bound.load(Relaxed) + 1, Relaxed);
+                    home.index
+                });
+                header.home.store(home, Relaxed);
                 header.stack.store(part, Relaxed);
                 if waited && self.shared.stack_waiters.wait_for_system() {
                     self.revive_stack_waiter();
@@ -186,7 +226,7 @@ impl WorkerCore {
     }
 
     /// See [`crate::scheduler::stack_waiters`].
-    fn wait_for_stack(&self, routine: RoutineRef, why: OutOfStacks) {
+    pub(super) fn wait_for_stack(&self, routine: RoutineRef, why: OutOfStacks) {
         let header = routine.header();
         let waiters = &self.shared.stack_waiters;
         let by_system = why != OutOfStacks::Limit;
@@ -232,16 +272,20 @@ impl WorkerCore {
     }
 
     #[inline]
-    fn enter_routine(&self, slot: &ThreadSlot, routine: RoutineRef, began: u64) {
+    fn enter_routine(
+        &self,
+        slot: &ThreadSlot,
+        state: &ThreadState,
+        routine: RoutineRef,
+        began: u64,
+    ) {
         let header = routine.header();
         // What a stackful routine's own executor has left there is not about this turn.
         slot.set_wait_reason(WaitReason::Future);
         slot.leash
             .turn
             .store(slot.leash.turn.load(Relaxed) + 1, Relaxed);
-        self.thread()
-            .workload
-            .store(header.workload.load(Relaxed), Relaxed);
+        state.workload.store(header.workload.load(Relaxed), Relaxed);
         slot.routine.store(routine.as_ptr(), Relaxed);
         let stats = self.stats();
         stats.turn_started.store(began, Relaxed);
@@ -250,11 +294,10 @@ impl WorkerCore {
     }
 
     #[inline]
-    fn leave_routine(&self, slot: &ThreadSlot) {
-        let thread = self.thread();
-        memory::settle(thread);
+    fn leave_routine(&self, slot: &ThreadSlot, state: &ThreadState) {
+        memory::settle(state);
         slot.routine.store(null_mut(), Relaxed);
-        thread.workload.store(null_mut(), Relaxed);
+        state.workload.store(null_mut(), Relaxed);
         self.stats().routine.store(null_mut(), Relaxed);
     }
 
@@ -283,8 +326,10 @@ impl WorkerCore {
         header.stack.store(null_mut(), Relaxed);
         header.home.store(NOBODY, Relaxed);
         header.depth.store(0, Relaxed);
-        let home = self.home();
-        home.bound.store(home.bound.load(Relaxed) - 1, Relaxed);
+        if self.shared.homes.is_err() {
+            let home = self.home();
+            home.bound.store(home.bound.load(Relaxed) - 1, Relaxed);
+        }
         // SAFETY: 1: we ran the routine, and its body has returned; 2: the header's pointer to it is
         // cleared.
         let (slot, lowest) = unsafe { context::dismantle(part) };
@@ -315,8 +360,10 @@ impl WorkerCore {
         let why = unsafe { context::overflow(part) };
         header.home.store(NOBODY, Relaxed);
         header.depth.store(0, Relaxed);
-        let home = self.home();
-        home.bound.store(home.bound.load(Relaxed) - 1, Relaxed);
+        if self.shared.homes.is_err() {
+            let home = self.home();
+            home.bound.store(home.bound.load(Relaxed) - 1, Relaxed);
+        }
         self.shared.arena.tally().contained();
         // Dropped even where the new routine does not run any more.
         let ending = Ending {
@@ -365,7 +412,11 @@ impl WorkerCore {
                 self.count_yield(header);
                 header.touch(self.now.get());
                 header.life.requeue();
-                self.push_back(routine);
+                if ready::home_of(&self.shared, routine).is_some() {
+                    self.push_back(routine);
+                } else {
+                    self.push_local(routine, Source::Local);
+                }
                 self.deque_comes_next();
             }
             &Post::Block {

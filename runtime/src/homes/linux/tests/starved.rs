@@ -54,10 +54,7 @@ fn a_system_that_refuses_donors_makes_routines_share() {
     );
     assert!(homes.take(SECOND).is_none());
     assert_eq!(homes.counts().refused.load(Relaxed), 2);
-    assert!(
-        homes.share(&carrier, |_| ()).is_none(),
-        "none has a routine"
-    );
+    assert!(homes.share(&carrier).is_none(), "none has a routine");
     for home in &taken {
         home.door.take_up(me);
         homes.bind(home);
@@ -65,7 +62,7 @@ fn a_system_that_refuses_donors_makes_routines_share() {
     }
     // Twelve more on five homes: three on two of them, four on none, as even as can be.
     for _ in 0..7 {
-        let home = homes.share(&carrier, |_| ()).unwrap();
+        let home = homes.share(&carrier).unwrap();
         homes.bind(home);
         home.door.leave(me, |_| unreachable!());
     }
@@ -86,42 +83,43 @@ fn a_system_that_refuses_donors_makes_routines_share() {
 }
 
 #[test]
-fn a_home_that_is_reserved_or_mounted_is_not_shared() {
+fn a_home_that_is_mounted_is_not_shared() {
     let homes = Homes::new(2, 2).unwrap();
     let carrier = Carrier::enter();
     let me = carrier.thread_id();
-    let [reserved, mounted] = [homes.take(0).unwrap(), homes.take(0).unwrap()];
-    for home in [reserved, mounted] {
+    let [kept, left] = [homes.take(0).unwrap(), homes.take(0).unwrap()];
+    for home in [kept, left] {
         home.door.take_up(me);
         homes.bind(home);
     }
-    reserved.reserve(true);
-    reserved.door.leave(me, |_| unreachable!());
-    assert!(homes.share(&carrier, |_| ()).is_none());
-    mounted.door.leave(me, |_| unreachable!());
-    assert_eq!(
-        homes.share(&carrier, |_| ()).unwrap().index(),
-        mounted.index()
-    );
+    assert!(homes.share(&carrier).is_none());
+    left.door.leave(me, |_| unreachable!());
+    assert_eq!(homes.share(&carrier).unwrap().index(), left.index());
 }
 
 #[test]
 fn homes_that_nobody_wants_end_the_oldest_first() {
-    let homes = Homes::new(3, 3).unwrap();
+    let homes = Homes::new(3, 1).unwrap();
     let taken: Vec<_> = (0..3).map(|_| homes.take(0).unwrap()).collect();
-    for (home, at) in taken.iter().zip([10, 20, 30]) {
-        homes.give_back(home, at);
+    assert_eq!(homes.expires(), u64::MAX);
+    for (home, at) in taken.iter().zip([1, 2, 3]) {
+        homes.give_back(home, at * SECOND);
     }
-    homes.end_idle(5, 0);
+    assert_eq!(homes.expires(), 11 * SECOND);
+    homes.end_idle(10 * SECOND);
     assert_eq!(homes.free(), 3);
-    homes.end_idle(25, 2);
-    assert_eq!(homes.free(), 2, "one is kept though it is old");
-    homes.end_idle(25, 0);
-    assert_eq!(homes.free(), 1);
+    homes.end_idle(11 * SECOND);
+    assert_eq!((homes.free(), homes.expires()), (2, 12 * SECOND));
+    homes.end_idle(100 * SECOND);
+    assert_eq!(
+        (homes.free(), homes.expires()),
+        (1, u64::MAX),
+        "one stays, however old"
+    );
     assert_eq!(
         homes.take(0).unwrap().index(),
         taken[2].index(),
-        "the warmest first"
+        "the warmest"
     );
     assert!(homes.take(0).is_some(), "a place is filled again");
     assert_eq!(homes.counts().made.load(Relaxed), 4);

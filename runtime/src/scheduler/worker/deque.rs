@@ -182,9 +182,13 @@ mod tests {
         let deque = Deque::new();
         let stealers = deque.stealers();
         let pop = || deque.pop().map(number);
-        [1, 2, 3].map(|n| deque.push_fresh(routine(n)));
+        [1, 2, 3]
+            .into_iter()
+            .for_each(|n| deque.push_fresh(routine(n)));
         assert_eq!(pop(), Some(1));
-        [11, 12].map(|n| deque.push_fresh(routine(n)));
+        [11, 12]
+            .into_iter()
+            .for_each(|n| deque.push_fresh(routine(n)));
         assert_eq!(pop(), Some(11));
         deque.push_fresh(routine(111));
         let loot = Worker::new_fifo();
@@ -209,7 +213,9 @@ mod tests {
     #[test]
     fn no_queue_starves_another() {
         let deque = Deque::new();
-        [1, 2].map(|n| deque.push_fresh(routine(n)));
+        [1, 2]
+            .into_iter()
+            .for_each(|n| deque.push_fresh(routine(n)));
         for n in 3..100 {
             assert_eq!(
                 deque.pop().map(number),

@@ -17,8 +17,11 @@ use std::time::{Duration, Instant};
 use openwork::config::Preemption;
 use openwork::{Handle, JoinHandle, Runtime, Turn, blocking, channel, scope, sync, time};
 
+/// What a routine does once in a round, given its number.
+type Deed = fn(u64);
+
 /// Every deed, with its name; each runs in two routines.
-const DEEDS: [(&str, fn(u64)); 9] = [
+const DEEDS: [(&str, Deed); 9] = [
     ("vectors", vectors),
     ("allocator", allocator),
     ("printing", printing),

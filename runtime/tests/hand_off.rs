@@ -113,7 +113,12 @@ fn one_worker_is_enough_for_a_wait_that_another_routine_ends() {
 /// Routines that have started on a thread cannot run while that sleeps, and run when it comes back.
 #[test]
 fn hostages_run_when_their_thread_comes_back() {
-    let rt = runtime(1);
+    // With homes that travel there are none.
+    let rt = Runtime::builder()
+        .workers(1)
+        .travelling_homes(0)
+        .build()
+        .unwrap();
     let gate = Gate::new();
     let (started_tx, started) = channel::unbounded();
     let go = Arc::new(AtomicBool::new(false));

@@ -194,7 +194,7 @@ fn two_homes_are_enough_for_everybody() {
                 spawn(move || {
                     for round in 0..50 {
                         *lock.lock().unwrap() += 1;
-                        if (number + round) % 7 == 0 {
+                        if (number + round).is_multiple_of(7) {
                             time::sleep(Duration::from_micros(50));
                         } else {
                             yield_now();
@@ -503,7 +503,7 @@ fn routines_move_and_know_where_they_are() {
                     // Until somebody has moved, which is up to the other worker.
                     while round < 200 || moves.load(SeqCst) == 0 {
                         round += 1;
-                        if round % 10 == 0 {
+                        if round.is_multiple_of(10) {
                             time::sleep(Duration::from_micros(20));
                         } else {
                             yield_now();

@@ -16,6 +16,8 @@ use support::{Watchdog, until};
 fn runtime(preemption: Preemption) -> Runtime {
     Runtime::builder()
         .workers(1)
+        // With homes that travel there are no hostages.
+        .travelling_homes(0)
         .hand_off(true)
         .preemption(preemption)
         .slice(Duration::from_millis(1))

@@ -83,6 +83,12 @@ impl Deque {
         self.generation.set(ELSEWHERE);
     }
 
+    /// What was spawned goes before what comes from elsewhere, next time.
+    #[inline]
+    pub(super) fn fresh_comes_next(&self) {
+        self.elsewhere_first.set(true);
+    }
+
     /// The next one for the worker itself.
     #[inline]
     pub(super) fn pop(&self) -> Option<RoutineRef> {

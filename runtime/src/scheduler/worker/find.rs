@@ -261,6 +261,14 @@ impl WorkerCore {
         self.home_first.set(true);
     }
 
+    /// The other way round, after one that yields into the deque: what deadlines and the poller have readied
+    /// is in this worker's own lists. A fresh one begins before it all the same.
+    #[inline]
+    pub(super) fn home_comes_next(&self) {
+        self.home_first.set(false);
+        self.local.fresh_comes_next();
+    }
+
     /// What is due, and what waits where others look as well.
     #[inline(never)]
     fn next_elsewhere(&self) -> Option<RoutineRef> {

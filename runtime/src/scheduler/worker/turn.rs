@@ -414,10 +414,11 @@ impl WorkerCore {
                 header.life.requeue();
                 if ready::home_of(&self.shared, routine).is_some() {
                     self.push_back(routine);
+                    self.deque_comes_next();
                 } else {
                     self.push_local(routine, Source::Local);
+                    self.home_comes_next();
                 }
-                self.deque_comes_next();
             }
             &Post::Block {
                 why,

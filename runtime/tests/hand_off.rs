@@ -418,7 +418,7 @@ fn thousands_go_on_while_hundreds_sleep() {
             children.into_iter().for_each(|one| one.join().unwrap());
             sum
         });
-        assert_eq!(done, (0..3_000).sum());
+        assert_eq!(done, (0..3_000).sum::<u64>());
         let snapshot = rt.snapshot();
         assert!(snapshot.threads.total <= snapshot.threads.limit);
         assert_eq!(snapshot.routines.spawned, 1 + 3_000 + 2 * 300);

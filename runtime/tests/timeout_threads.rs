@@ -7,8 +7,8 @@ mod support;
 
 use std::time::Duration;
 
-use openwork::{channel, time};
-use support::{Watchdog, runtime, until};
+use openwork::{Runtime, channel, time};
+use support::{Watchdog, until};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -21,7 +21,12 @@ fn threads() -> usize {
 fn waits_with_deadlines_start_no_thread() {
     const WAITS: usize = 3000;
     let watchdog = Watchdog::new("waits_with_deadlines_start_no_thread");
-    let rt = runtime(2);
+    // Without hand-off: it keeps spare threads for reasons of its own.
+    let rt = Runtime::builder()
+        .workers(2)
+        .hand_off(false)
+        .build()
+        .unwrap();
     let handle = rt.handle();
     watchdog.watch("waits", &handle);
     let before = threads();

@@ -131,9 +131,9 @@ impl Shared {
         self.start_keeper()?;
         if thread.is_none() {
             let shared = self.clone();
+            // With the usual stack: the program's own allocator runs on it when the thread begins and ends.
             let started = std::thread::Builder::new()
                 .name("openwork-monitor".to_owned())
-                .stack_size(64 << 10)
                 .spawn(move || watch(&shared))?;
             *thread = Some(started);
         }

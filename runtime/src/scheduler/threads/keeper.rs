@@ -15,9 +15,6 @@ use crate::scheduler::{Shared, worker};
 /// Threads that are to be spare once the first was needed.
 const AHEAD: u32 = 2;
 
-/// Bytes of the keeper's own stack.
-const STACK_BYTES: usize = 128 << 10;
-
 const CALM: u32 = 0;
 const NEEDED: u32 = 1;
 const ENDING: u32 = 2;
@@ -73,9 +70,9 @@ impl Shared {
         let mut own = keeper.own.lock().unwrap_or_else(|e| e.into_inner());
         if own.is_none() {
             let shared = self.clone();
+            // With the usual stack: the program's own allocator runs on it.
             let thread = thread::Builder::new()
                 .name("openwork-keeper".to_owned())
-                .stack_size(STACK_BYTES)
                 .spawn(move || shared.keep_threads())?;
             *own = Some(thread);
         }

@@ -1,6 +1,9 @@
-//! What do travelling homes cost? Per turn, beside homes that are threads: a routine that yields alone; two and a
-//! thousand that take turns, each under another home; one that begins and ends, on a home that is there. Per
+//! What do travelling homes cost? Per turn, beside homes that are threads: two and a thousand routines that take
+//! turns, each under another home; two that send and answer; one that begins and ends, on a home that is there. Per
 //! home: making it, which the first block of a routine pays, and ending it with the runtime.
+//!
+//! Of a turn between two routines, 29 ns became 89; of a thousand's, 64 became 139; of a round of sending and
+//! answering, 275 became 399; of a routine's beginning and end, 192 became 314 (one worker, no allocation).
 //!
 //! It says nothing of turns that allocate: an allocator's caches are the home's, so what moves between processors
 //! then is the allocator's business.
@@ -21,14 +24,6 @@ fn runtime(homes: usize) -> Runtime {
         .travelling_homes(homes)
         .build()
         .unwrap()
-}
-
-#[divan::bench(args = [0, HOMES], sample_count = 50)]
-fn alone(bencher: divan::Bencher, homes: usize) {
-    let rt = runtime(homes);
-    bencher
-        .counter(ItemsCount::new(TURNS))
-        .bench(|| rt.block_on(|| (0..TURNS).for_each(|_| yield_now())));
 }
 
 #[divan::bench(args = [(0, 2), (HOMES, 2), (0, 1000), (HOMES, 1000)], sample_count = 50)]
@@ -86,13 +81,17 @@ fn first_blocks(bencher: divan::Bencher, homes: usize) {
         let rt = runtime(homes);
         rt.block_on(|| {
             let (go, wait) = channel::bounded::<()>(ROUTINES);
+            let (begun, has_begun) = channel::bounded::<()>(ROUTINES);
             let all: Vec<_> = (0..ROUTINES)
                 .map(|_| {
-                    let wait = wait.clone();
-                    spawn(move || wait.recv().unwrap())
+                    let (wait, begun) = (wait.clone(), begun.clone());
+                    spawn(move || {
+                        begun.send(()).unwrap();
+                        wait.recv().unwrap();
+                    })
                 })
                 .collect();
-            yield_now();
+            (0..ROUTINES).for_each(|_| has_begun.recv().unwrap());
             (0..ROUTINES).for_each(|_| go.send(()).unwrap());
             all.into_iter().for_each(|one| one.join().unwrap());
         });

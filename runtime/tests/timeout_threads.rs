@@ -21,10 +21,11 @@ fn threads() -> usize {
 fn waits_with_deadlines_start_no_thread() {
     const WAITS: usize = 3000;
     let watchdog = Watchdog::new("waits_with_deadlines_start_no_thread");
-    // Without hand-off: it keeps spare threads for reasons of its own.
+    // Without hand-off and homes that travel: they keep threads for reasons of their own.
     let rt = Runtime::builder()
         .workers(2)
         .hand_off(false)
+        .travelling_homes(0)
         .build()
         .unwrap();
     let handle = rt.handle();

@@ -25,6 +25,8 @@ pub(crate) mod membarrier;
 pub(crate) mod probe;
 #[cfg(not(portable))]
 pub(crate) mod signal;
+#[cfg(not(portable))]
+mod urgency;
 mod view;
 #[cfg(not(portable))]
 mod watcher;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::deadlock::SUSPECT_NS;
 use super::judge::{Memory, Place, Real, Rules, Seen, Standstill, Verdict};
+use super::urgency;
 use crate::config::Preemption;
 use crate::scheduler::Shared;
 use crate::scheduler::explore;
@@ -40,6 +41,7 @@ pub(super) fn main(shared: &Arc<Shared>) {
     let monitor = &shared.monitor;
     // SAFETY: no arguments, no failure.
     monitor.tid.store(unsafe { libc::gettid() }, Relaxed);
+    urgency::ask_for_short_slices();
     let mut watcher = Watcher::new(shared);
     // Acquire pairs with the release store in `stop_monitor`.
     while !monitor.stop.load(Acquire) {

@@ -291,12 +291,12 @@ impl Drop for Watch {
 
 #[cfg(all(test, loom))]
 mod model {
-    use crate::primitives::AtomicU32;
+    use crate::primitives::{AtomicU32, fence};
     use crate::scheduler::idle::Idle;
     use crate::scheduler::parker::{Parker, Woken};
     use loom::sync::{Arc, Condvar, Mutex};
     use loom::thread;
-    use std::sync::atomic::Ordering::Relaxed;
+    use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
     /// What a wait in the kernel's poller waits for.
     #[derive(Default)]
@@ -338,6 +338,7 @@ mod model {
         }
 
         fn wake(&self, worker: usize) {
+            fence(SeqCst);
             if self.idle.claim(worker) {
                 self.parkers[worker].wake(false, || {
                     self.kernel.lock().unwrap().rung = true;

@@ -206,6 +206,8 @@ impl Shared {
 
     /// A routine was placed with this worker: wakes it, or if it is awake somebody who may steal that.
     pub(crate) fn notify_placed(&self, worker: usize) {
+        // As in `wake_worker`.
+        fence(SeqCst);
         if self.idle.claim(worker) {
             self.count_wake();
             let parker = &self.workers[worker].parker;

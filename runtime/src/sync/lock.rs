@@ -53,6 +53,7 @@ impl<T> Lock<T> {
 
     /// Takes the lock if nobody has it.
     #[inline]
+    #[cfg_attr(portable, allow(dead_code, reason = "for the monitor"))]
     pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
         section::raise();
         if self.try_acquire() {

@@ -8,6 +8,10 @@
 //!
 //! Slots and homes are made with the runtime and stay where they are as long as it lives, because others
 //! read them: whoever readies a routine reads homes, whoever watches threads reads slots.
+#![cfg_attr(
+    portable,
+    allow(dead_code, unused_imports, reason = "nobody takes a worker there")
+)]
 
 mod desk;
 mod grip;

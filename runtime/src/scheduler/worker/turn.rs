@@ -171,6 +171,7 @@ impl WorkerCore {
 
     /// The worker was taken from a turn, which cannot end meanwhile: for this worker it ends here. By who
     /// owns the worker now.
+    #[cfg_attr(portable, allow(dead_code, reason = "nobody takes a worker there"))]
     pub(crate) fn leave_turn(&self) {
         let routine = self.stats().routine.load(Relaxed);
         if !routine.is_null() && self.shared.record.load(Relaxed) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use openwork::RoutineId;
+use openwork::{RoutineId, WorkerId};
 
 use crate::block::{Block, MinedBy};
 use crate::chain::Chain;
@@ -259,8 +259,7 @@ impl Seat {
         if look == Look::TipMoved {
             ledger.attempts_late.fetch_add(attempts, Ordering::Relaxed);
         }
-        let worker = openwork::current_worker().map(|worker| worker.get());
-        ledger.meter.add(worker, attempts);
+        ledger.meter.add(worker().map(WorkerId::get), attempts);
         look
     }
 
@@ -279,9 +278,14 @@ impl Seat {
     /// This routine, on the worker it runs on at this moment.
     pub(super) fn mined_by(&self) -> Option<MinedBy> {
         let routine = self.share.routine?.get();
-        let worker = openwork::current_worker()?.get();
+        let worker = worker()?.get();
         Some(MinedBy { routine, worker })
     }
+}
+
+/// The worker that runs the caller; the one that did last, if that was taken while the thread slept in the kernel.
+fn worker() -> Option<WorkerId> {
+    openwork::current_worker().or_else(|| openwork::current().map(|current| current.worker))
 }
 
 impl Drop for Seat {

@@ -70,7 +70,7 @@ pub struct Handle {
 pub struct Remaining {
     /// Routines that did not end: they swallow cancels, or sit in a call that does not return.
     pub routines: Vec<RoutineView>,
-    /// Worker threads that therefore go on.
+    /// Threads that run routines, spare ones among them, and therefore go on.
     pub threads: usize,
     /// Threads of the blocking pool in a call that does not return.
     pub blocking_threads: usize,

@@ -512,7 +512,9 @@ fn a_job_in_a_system_call_remains() {
         } else {
             let state = RoutineState::Blocked(WaitReason::Blocking);
             assert_eq!(remaining.routines[0].state, state);
-            assert_eq!((remaining.routines.len(), remaining.threads), (1, 1));
+            assert_eq!(remaining.routines.len(), 1);
+            // The worker's, and spare ones if the monitor has seen work wait.
+            assert!(remaining.threads >= 1, "{remaining}");
         }
         writer.write_all(&[9]).unwrap();
         assert_eq!(is_done.recv().unwrap(), 9);

@@ -1,6 +1,7 @@
 //! What is counted of giving way, and where the monitor sleeps.
 
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::latencies::LatencyCounts;
@@ -48,6 +49,12 @@ impl Watch {
             blocked_to_noticed: LatencyCounts::new(),
             bell: Parker::new(),
         }
+    }
+
+    /// A worker was taken from a thread that has slept in the kernel for so long.
+    pub(crate) fn note_retaken(&self, slept_ns: u64) {
+        self.counters.retaken.fetch_add(1, Relaxed);
+        self.blocked_to_noticed.note(slept_ns);
     }
 
     /// Wakes the monitor. Async-signal-safe. Of several rings before it looks one is enough.

@@ -144,6 +144,7 @@ impl<'a> Watcher<'a> {
         self.keep_progress(&rules, &found);
         // Also where a frozen thread could have the worker: what is fresh needs one that is free.
         if work_waits
+            && (rules.hand_off || rules.force)
             && shared.threads.desk.spare() < SPARE_AHEAD
             && shared.threads.total() < shared.tunables.max_threads()
         {
@@ -207,15 +208,13 @@ impl<'a> Watcher<'a> {
         let mut is_stuck = verdict == Verdict::StuckInside;
         match verdict {
             Verdict::Nothing | Verdict::StuckInside => {}
-            Verdict::Retake { slept_ns } => match self.shared.take_from_blocked(index, turn) {
-                Taken::Given { .. } => {
-                    counters.retaken.fetch_add(1, Relaxed);
-                    self.shared.monitor.watch.blocked_to_noticed.note(slept_ns);
-                    self.hot = true;
+            Verdict::Retake { slept_ns } => {
+                match self.shared.take_from_blocked(index, turn, slept_ns) {
+                    Taken::Given { .. } => self.hot = true,
+                    Taken::InSection => is_stuck = true,
+                    _ => {}
                 }
-                Taken::InSection => is_stuck = true,
-                _ => {}
-            },
+            }
             Verdict::Ask => {
                 slot.leash.ask(turn);
                 counters.requested.fetch_add(1, Relaxed);

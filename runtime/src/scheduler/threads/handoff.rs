@@ -53,11 +53,12 @@ pub(crate) enum Taken {
 }
 
 impl Shared {
-    /// The thread in `slot` was seen asleep in the kernel, in turn `turn`: gives its worker to another one.
+    /// The thread in `slot` was seen asleep in the kernel for `slept_ns`, in turn `turn`: gives its worker to
+    /// another one.
     ///
     /// For the monitor. Waits for nothing, allocates and frees nothing.
     #[cfg(not(portable))]
-    pub(crate) fn take_from_blocked(&self, slot: usize, turn: u64) -> Taken {
+    pub(crate) fn take_from_blocked(&self, slot: usize, turn: u64, slept_ns: u64) -> Taken {
         if membarrier::register().is_err() {
             return Taken::Unsupported;
         }
@@ -91,8 +92,12 @@ impl Shared {
             taken
         });
         match taken {
-            // SAFETY: 1: the grip gave it to us; 2: the desk has named its thread.
-            Ok(to) => unsafe { self.give(core, to, HandOff::Blocked) },
+            Ok(to) => {
+                // Counted before anybody can run on it, and see the count.
+                self.monitor.watch.note_retaken(slept_ns);
+                // SAFETY: 1: the grip gave it to us; 2: the desk has named its thread.
+                unsafe { self.give(core, to, HandOff::Blocked) }
+            }
             Err(why) => {
                 slot.grip.wipe(core);
                 if why == Refused::Kept {

@@ -208,6 +208,11 @@ impl Shared {
     pub(crate) fn notify_placed(&self, worker: usize) {
         // As in `wake_worker`.
         fence(SeqCst);
+        self.notify_placed_after_fence(worker);
+    }
+
+    /// The same for a caller that has passed a sequentially consistent fence since the push.
+    pub(crate) fn notify_placed_after_fence(&self, worker: usize) {
         if self.idle.claim(worker) {
             self.count_wake();
             let parker = &self.workers[worker].parker;

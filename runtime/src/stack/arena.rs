@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::guard::{GuardError, Guards};
 use super::segments::{self, SEGMENT_ALIGN, Segment};
-use super::{Slot, StackClass, StackConfig, residency};
+use super::{ArenaFigures, Slot, StackClass, StackConfig, residency};
 use crate::snapshot::{GuardMode, StackClassFigures};
 
 /// Bytes of a segment, but for classes of which less than [`MIN_SLOTS`] would fit.
@@ -120,29 +120,6 @@ pub(crate) enum OutOfStacks {
         /// The system's error number.
         errno: i32,
     },
-}
-
-/// A moment of the arena. Taken while workers run, so that the counts may be a few slots apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ArenaFigures {
-    /// Slots that routines have.
-    pub(crate) in_use: u64,
-    /// Slots that wait in workers' pools and may hold a few pages each.
-    pub(crate) pooled: u64,
-    /// Slots that were used before and wait in the arena, without memory.
-    pub(crate) free: u64,
-    /// Bytes of address space reserved. No measure of memory.
-    pub(crate) reserved_bytes: u64,
-    /// Most slots that may be in use, if there is a limit.
-    pub(crate) limit: Option<u64>,
-    /// Stacks that memory was taken from while they went on, and how much.
-    pub(crate) shrinks: u64,
-    pub(crate) shrunk_bytes: u64,
-    /// Slots that routines have beside their own, now and ever.
-    pub(crate) segments: u64,
-    pub(crate) segments_entered: u64,
-    /// Overflows that ended their routine alone.
-    pub(crate) contained: u64,
 }
 
 impl StackArena {

@@ -124,6 +124,30 @@ impl StackClass {
     }
 }
 
+/// A moment of the arena. Taken while workers run, so that the counts may be a few slots apart. In portable builds
+/// a slot is a thread, of which there are no free ones, segments or shrunk stacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ArenaFigures {
+    /// Slots that routines have.
+    pub(crate) in_use: u64,
+    /// Slots that wait in workers' pools and may hold a few pages each.
+    pub(crate) pooled: u64,
+    /// Slots that were used before and wait in the arena, without memory.
+    pub(crate) free: u64,
+    /// Bytes of address space reserved. No measure of memory.
+    pub(crate) reserved_bytes: u64,
+    /// Most slots that may be in use, if there is a limit.
+    pub(crate) limit: Option<u64>,
+    /// Stacks that memory was taken from while they went on, and how much.
+    pub(crate) shrinks: u64,
+    pub(crate) shrunk_bytes: u64,
+    /// Slots that routines have beside their own, now and ever.
+    pub(crate) segments: u64,
+    pub(crate) segments_entered: u64,
+    /// Overflows that ended their routine alone.
+    pub(crate) contained: u64,
+}
+
 /// What a [`StackArena`] is built from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StackConfig {

@@ -193,7 +193,7 @@ impl Drop for StackPool {
 mod tests {
     use super::*;
     use crate::snapshot::GuardMode;
-    use crate::stack::{StackConfig, arena::ArenaFigures, residency::resident_bytes};
+    use crate::stack::{ArenaFigures, StackConfig, residency::resident_bytes};
 
     const SMALL: usize = 64 << 10;
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::{StackClass, StackConfig};
+use super::{ArenaFigures, StackClass, StackConfig};
 use crate::routine::context::threads::{Carrier, Runner};
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::{GuardMode, StackClassFigures};
@@ -131,26 +131,6 @@ fn refusal(errno: i32) -> io::Error {
         0 => io::ErrorKind::OutOfMemory.into(),
         errno => io::Error::from_raw_os_error(errno),
     }
-}
-
-/// A moment of the arena; as that of slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ArenaFigures {
-    /// Threads that routines have.
-    pub(crate) in_use: u64,
-    /// Threads that wait for a routine.
-    pub(crate) pooled: u64,
-    /// Bytes of address space that was asked for.
-    pub(crate) reserved_bytes: u64,
-    /// Most threads that may be in use.
-    pub(crate) limit: Option<u64>,
-    /// As of slots; there are none.
-    pub(crate) free: u64,
-    pub(crate) shrinks: u64,
-    pub(crate) shrunk_bytes: u64,
-    pub(crate) segments: u64,
-    pub(crate) segments_entered: u64,
-    pub(crate) contained: u64,
 }
 
 impl StackArena {

@@ -4,7 +4,7 @@
 //! ([`WorkerCore`](super::worker::WorkerCore)): it lies on the heap and is touched by the thread that
 //! holds it. A *thread* ([`ThreadSlot`]) runs routines while it holds a worker. A *home* ([`Home`]) is
 //! what a started routine is bound to: its queues, and the inbox into which others put what they have
-//! readied. A home is a thread for now, and has its number.
+//! readied. A home here is a thread, and has its number; those that travel are [`crate::homes`].
 //!
 //! Slots and homes are made with the runtime and stay where they are as long as it lives, because others
 //! read them: whoever readies a routine reads homes, whoever watches threads reads slots.

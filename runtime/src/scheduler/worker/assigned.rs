@@ -26,7 +26,7 @@ impl WorkerCore {
         // Step S2, and the caller's own.
         fence(SeqCst);
         look();
-        self.shared.notify_placed(worker);
+        self.shared.notify_placed_after_fence(worker);
     }
 
     /// As [`push_placed`](Self::push_placed), for a routine that its key sends to `worker`.

@@ -408,8 +408,8 @@ impl WorkerCore {
 
     /// Gives this worker to the home that has wanted one for longest. False if none does.
     ///
-    /// The only place that asks what a home is: as it is a thread, the worker goes there, and this thread
-    /// rests until it is given another one. With homes that travel, this thread would put that home on.
+    /// The worker goes to that home's thread, and this one rests until it is given another. Homes that travel
+    /// never want a worker: see [`crate::homes`].
     fn serve_wanting(&self, slot: &ThreadSlot, searching: bool) -> bool {
         let desk = &self.shared.threads.desk;
         if desk.wanting() == 0 {

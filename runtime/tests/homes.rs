@@ -10,32 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use openwork::snapshot::{HomeVersion, TravellingFigures};
+use openwork::snapshot::TravellingFigures;
 use openwork::{
     BuildError, DEFAULT_HOMES, JoinError, Runtime, channel, current, current_worker, hold_thread,
     spawn, time, yield_now,
 };
-use support::{Watchdog, until};
+use support::{travelling, until};
 
 const LONG: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(1);
-
-/// A runtime with travelling homes; `None`, and a word, where there are none.
-fn travelling(test: &str, workers: usize, homes: usize) -> Option<(Watchdog, Runtime)> {
-    let rt = Runtime::builder()
-        .workers(workers)
-        .travelling_homes(homes)
-        .build()
-        .unwrap();
-    let figures = rt.snapshot().homes;
-    if figures.version != HomeVersion::Travelling {
-        eprintln!("skipped: {}", figures.reason);
-        return None;
-    }
-    let watchdog = Watchdog::new(test);
-    watchdog.watch(test, &rt.handle());
-    Some((watchdog, rt))
-}
 
 fn figures(rt: &Runtime) -> TravellingFigures {
     rt.snapshot().homes.travelling.unwrap()

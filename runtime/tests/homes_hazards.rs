@@ -9,36 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 
-use openwork::snapshot::HomeVersion;
-use openwork::{Runtime, blocking, channel, hold_thread, spawn, yield_now};
-use support::Watchdog;
-
-fn travelling(test: &str, workers: usize) -> Option<(Watchdog, Runtime)> {
-    let rt = Runtime::builder()
-        .workers(workers)
-        .travelling_homes(32)
-        .build()
-        .unwrap();
-    let figures = rt.snapshot().homes;
-    if figures.version != HomeVersion::Travelling {
-        eprintln!("skipped: {}", figures.reason);
-        return None;
-    }
-    let watchdog = Watchdog::new(test);
-    watchdog.watch(test, &rt.handle());
-    Some((watchdog, rt))
-}
-
-fn blocked_signals() -> Vec<i32> {
-    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: the set is written before it is read.
-    unsafe {
-        libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), set.as_mut_ptr());
-        (1..=64)
-            .filter(|&signal| libc::sigismember(set.as_ptr(), signal) == 1)
-            .collect()
-    }
-}
+use openwork::{blocking, channel, hold_thread, spawn, yield_now};
+use support::{blocked_signals, travelling};
 
 fn thread_name() -> String {
     let mut name = [0u8; 16];
@@ -52,7 +24,7 @@ fn thread_name() -> String {
 /// as the last one left it.
 #[test]
 fn what_the_kernel_keeps_for_a_thread_stays_with_the_thread() {
-    let Some((_watchdog, rt)) = travelling("kernel_state", 1) else {
+    let Some((_watchdog, rt)) = travelling("kernel_state", 1, 32) else {
         return;
     };
     rt.block_on(|| {
@@ -95,7 +67,7 @@ fn locks_must_not_know_their_owner_by_the_kernels_number() {
     fn enter(owner: &AtomicUsize, me: fn() -> usize) -> bool {
         owner.compare_exchange(0, me(), SeqCst, SeqCst).is_ok() || owner.load(SeqCst) == me()
     }
-    let Some((_watchdog, rt)) = travelling("owners", 1) else {
+    let Some((_watchdog, rt)) = travelling("owners", 1, 32) else {
         return;
     };
     let both_enter = |me: fn() -> usize| {
@@ -129,7 +101,7 @@ fn signals_to_a_home_do_not_arrive() {
     extern "C" fn count(_: i32) {
         HANDLED.fetch_add(1, SeqCst);
     }
-    let Some((_watchdog, rt)) = travelling("signals", 1) else {
+    let Some((_watchdog, rt)) = travelling("signals", 1, 32) else {
         return;
     };
     // SAFETY: zeros are an action with an empty mask; the handler uses an atomic alone.
@@ -171,7 +143,7 @@ fn the_cpu_clock_of_a_home_stands_still() {
             time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
         }
     }
-    let Some((_watchdog, rt)) = travelling("clock", 1) else {
+    let Some((_watchdog, rt)) = travelling("clock", 1, 32) else {
         return;
     };
     let (home, thread) = rt.block_on(|| {
@@ -230,7 +202,7 @@ impl Inheriting {
 /// home has locked it; so the whole span belongs on a thread whose identity is its own.
 #[test]
 fn mutexes_that_inherit_priority_belong_into_blocking() {
-    let Some((_watchdog, rt)) = travelling("inheriting", 2) else {
+    let Some((_watchdog, rt)) = travelling("inheriting", 2, 32) else {
         return;
     };
     let mutex: Arc<Inheriting> = Arc::from(Inheriting::new());
@@ -263,7 +235,7 @@ fn mutexes_that_inherit_priority_belong_into_blocking() {
 /// What must stay on one kernel thread, but not on one of its own, is done while the thread is held.
 #[test]
 fn a_held_thread_is_the_same_to_the_kernel() {
-    let Some((_watchdog, rt)) = travelling("held", 2) else {
+    let Some((_watchdog, rt)) = travelling("held", 2, 32) else {
         return;
     };
     rt.block_on(|| {

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openwork::config::{ConfigChange, Preemption};
-use openwork::{Runtime, Turn, channel, scope, spawn, sync, time};
-use support::{Random, Watchdog, quiet_panics, until};
+use openwork::{JoinHandle, Runtime, Turn, channel, scope, spawn, sync, time};
+use support::{Random, Watchdog, blocked_signals, quiet_panics, until};
 
 const SLICE: Duration = Duration::from_millis(1);
 
@@ -24,6 +24,19 @@ fn runtime(workers: usize) -> Runtime {
         .slice(SLICE)
         .build()
         .unwrap()
+}
+
+/// Routines that compute until `stop`, and never call the runtime.
+fn loops(rt: &Runtime, count: usize, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<()>> {
+    let looping = |_| {
+        let stop = stop.clone();
+        rt.spawn(move || {
+            while !stop.load(Relaxed) {
+                std::hint::spin_loop();
+            }
+        })
+    };
+    (0..count).map(looping).collect()
 }
 
 /// Runs `work` in `count` routines on two workers, over and over, until threads were frozen `freezes` times.
@@ -70,16 +83,7 @@ fn a_loop_lets_others_run() {
         let rt = runtime(workers);
         watchdog.watch("a loop", &rt.handle());
         let stop = Arc::new(AtomicBool::new(false));
-        let loops: Vec<_> = (0..4)
-            .map(|_| {
-                let stop = stop.clone();
-                rt.spawn(move || {
-                    while !stop.load(Relaxed) {
-                        std::hint::spin_loop();
-                    }
-                })
-            })
-            .collect();
+        let loops = loops(&rt, 4, &stop);
         // In turns, so that no loop's thread keeps it.
         let ticks = rt.spawn_turns(0, |n| {
             *n += 1;
@@ -223,19 +227,7 @@ fn no_message_is_lost() {
 /// Mask and `errno` of a thread are what they were, whatever was done to it.
 #[test]
 fn mask_and_errno_stay() {
-    fn blocked() -> Vec<libc::c_int> {
-        // SAFETY: all-zero is a valid set; the call fills it in.
-        let set = unsafe {
-            let mut set: libc::sigset_t = std::mem::zeroed();
-            libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &mut set);
-            set
-        };
-        // SAFETY: reads the set.
-        (1..64)
-            .filter(|&n| unsafe { libc::sigismember(&set, n) } == 1)
-            .collect()
-    }
-    let mask = blocked();
+    let mask = blocked_signals();
     under_freezes("mask", 4, 50, move |number| {
         // SAFETY: always valid for the calling thread.
         let errno = unsafe { libc::__errno_location() };
@@ -246,7 +238,7 @@ fn mask_and_errno_stay() {
         }
         // SAFETY: as above; nothing in between was a call into the runtime.
         assert_eq!(unsafe { *errno }, 40 + number as i32);
-        assert_eq!(blocked(), mask);
+        assert_eq!(blocked_signals(), mask);
     });
 }
 
@@ -310,36 +302,20 @@ fn panics() {
 /// Preemption is switched while everything runs.
 #[test]
 fn it_can_be_switched_off_and_on() {
-    let watchdog = Watchdog::new("switch");
-    let rt = runtime(2);
-    watchdog.watch("switch", &rt.handle());
-    let stop = Arc::new(AtomicBool::new(false));
-    let hogs: Vec<_> = (0..6)
-        .map(|_| {
-            let stop = stop.clone();
-            rt.spawn(move || {
-                while !stop.load(Relaxed) {
-                    std::hint::spin_loop();
-                }
-            })
-        })
-        .collect();
-    let forced = || rt.snapshot().monitor.forced;
-    until("some are frozen", || forced() > 5);
-    for round in 0..10 {
-        let mut change = ConfigChange::default();
-        change.preemption = Some([Preemption::Off, Preemption::Cooperative][round % 2]);
-        rt.handle().reconfigure(change).unwrap();
-        let mut change = ConfigChange::default();
-        change.preemption = Some(Preemption::Forced);
-        change.slice = Some(SLICE * (1 + round as u32 % 3));
-        rt.handle().reconfigure(change).unwrap();
-        let before = forced();
-        until("it is on again", || forced() > before);
-    }
-    stop.store(true, Relaxed);
-    hogs.into_iter().for_each(|one| one.join().unwrap());
-    rt.shutdown(Duration::from_secs(60)).unwrap();
+    under_freezes_with("switch", |rt| {
+        let forced = || rt.snapshot().monitor.forced;
+        for round in 0..10 {
+            let mut change = ConfigChange::default();
+            change.preemption = Some([Preemption::Off, Preemption::Cooperative][round % 2]);
+            rt.handle().reconfigure(change).unwrap();
+            let mut change = ConfigChange::default();
+            change.preemption = Some(Preemption::Forced);
+            change.slice = Some(SLICE * (1 + round as u32 % 3));
+            rt.handle().reconfigure(change).unwrap();
+            let before = forced();
+            until("it is on again", || forced() > before);
+        }
+    });
 }
 
 /// Loops with a checkpoint give way there, before they are forced.
@@ -428,16 +404,7 @@ fn under_freezes_with(what: &str, during: impl FnOnce(&Runtime)) {
     let rt = runtime(2);
     watchdog.watch(what, &rt.handle());
     let stop = Arc::new(AtomicBool::new(false));
-    let hogs: Vec<_> = (0..6)
-        .map(|_| {
-            let stop = stop.clone();
-            rt.spawn(move || {
-                while !stop.load(Relaxed) {
-                    std::hint::spin_loop();
-                }
-            })
-        })
-        .collect();
+    let hogs = loops(&rt, 6, &stop);
     until("some are frozen", || rt.snapshot().monitor.forced > 5);
     during(&rt);
     stop.store(true, Relaxed);

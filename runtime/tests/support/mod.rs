@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 use std::future::Future;
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
@@ -13,7 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use openwork::snapshot::IoBackend;
+use openwork::snapshot::{HomeVersion, IoBackend};
 use openwork::{Handle, Runtime, spawn_future};
 
 /// A runtime that is not seen by the watchdog.
@@ -57,6 +58,35 @@ pub(crate) fn quiet_panics() {
             }
         }));
     });
+}
+
+/// A runtime with travelling homes; `None`, and a word, where there are none.
+pub(crate) fn travelling(test: &str, workers: usize, homes: usize) -> Option<(Watchdog, Runtime)> {
+    let rt = Runtime::builder()
+        .workers(workers)
+        .travelling_homes(homes)
+        .build()
+        .unwrap();
+    let figures = rt.snapshot().homes;
+    if figures.version != HomeVersion::Travelling {
+        eprintln!("skipped: {}", figures.reason);
+        return None;
+    }
+    let watchdog = Watchdog::new(test);
+    watchdog.watch(test, &rt.handle());
+    Some((watchdog, rt))
+}
+
+/// The signals that the calling thread blocks.
+pub(crate) fn blocked_signals() -> Vec<libc::c_int> {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is written before it is read.
+    unsafe {
+        libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), set.as_mut_ptr());
+        (1..=64)
+            .filter(|&signal| libc::sigismember(set.as_ptr(), signal) == 1)
+            .collect()
+    }
 }
 
 /// Ends the process with a dump of all routines when a test does not end: a lost wake-up shows as

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use openwork::config::Preemption;
+use openwork::config::{ConfigChange, Preemption};
 use openwork::{Runtime, Turn, spawn, time};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -136,51 +136,61 @@ fn sleepers() {
     println!("  {retaken} workers handed on");
 }
 
-/// What the same work costs with and without forced preemption: two loops, and as many loops that nobody
-/// disturbs, in turns.
+/// What forced preemption costs those who compute: one runtime, in which it is switched on and off in short
+/// spans, so that whatever else moves the machine's speed moves both.
 fn price() {
-    let mut ratios = Vec::new();
-    for _ in 0..9 {
-        let off = work_done(Preemption::Off);
-        let on = work_done(Preemption::Forced);
-        ratios.push(on / off);
-    }
-    ratios.sort_by(f64::total_cmp);
-    println!(
-        "{LOOPS} computing loops, forced against off: {:.2} % of the work per CPU second at the median ({:.2} to {:.2})",
-        100.0 * ratios[ratios.len() / 2],
-        100.0 * ratios[1],
-        100.0 * ratios[ratios.len() - 2],
-    );
-}
-
-/// Units of work for each second of processor time that the process used.
-fn work_done(preemption: Preemption) -> f64 {
-    let runtime = runtime(preemption, Duration::from_millis(10));
+    let runtime = runtime(Preemption::Off, Duration::from_millis(10));
     let stop = Arc::new(AtomicBool::new(false));
-    let units = Arc::new(AtomicU64::new(0));
-    let cpu = cpu_time();
+    let units: Arc<[AtomicU64; LOOPS]> = Arc::default();
     let hogs: Vec<_> = (0..LOOPS)
-        .map(|_| {
+        .map(|number| {
             let (stop, units) = (stop.clone(), units.clone());
             runtime.spawn(move || {
-                let (mut x, mut done) = (1u64, 0);
+                let mut x = 1u64;
                 while !stop.load(Relaxed) {
                     for _ in 0..1000 {
                         x = black_box(x.wrapping_mul(3));
                     }
-                    done += 1;
+                    let done = units[number].load(Relaxed);
+                    units[number].store(done + 1, Relaxed);
                 }
-                units.fetch_add(done, Relaxed);
             })
         })
         .collect();
-    thread::sleep(Duration::from_millis(700));
+    let span = |preemption| {
+        let mut change = ConfigChange::default();
+        change.preemption = Some(preemption);
+        runtime.handle().reconfigure(change).unwrap();
+        let done = || units.iter().map(|units| units.load(Relaxed)).sum::<u64>();
+        let (cpu, before) = (cpu_time(), done());
+        thread::sleep(Duration::from_millis(25));
+        (done() - before) as f64 / (cpu_time() - cpu).as_secs_f64()
+    };
+    let mut ratios: Vec<f64> = (0..600)
+        .map(|round| {
+            // Whoever goes first in one round goes last in the next one.
+            if round % 2 == 0 {
+                let off = span(Preemption::Off);
+                span(Preemption::Forced) / off
+            } else {
+                let on = span(Preemption::Forced);
+                on / span(Preemption::Off)
+            }
+        })
+        .collect();
     stop.store(true, Relaxed);
     for hog in hogs {
         hog.join().unwrap();
     }
-    units.load(Relaxed) as f64 / (cpu_time() - cpu).as_secs_f64()
+    ratios.sort_by(f64::total_cmp);
+    let at = |of: usize| 100.0 * ratios[ratios.len() * of / 4];
+    // Of a median, as if the ratios were normal.
+    let error = 1.2533 * (at(3) - at(1)) / 1.349 / (ratios.len() as f64).sqrt();
+    println!(
+        "{LOOPS} computing loops, forced against off: {:.2} % of the work per CPU second at the median of {} pairs (standard error {error:.2})",
+        at(2),
+        ratios.len()
+    );
 }
 
 /// A runtime that has nothing to do.

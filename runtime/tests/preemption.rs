@@ -318,6 +318,39 @@ fn it_can_be_switched_off_and_on() {
     });
 }
 
+/// Each freeze serves deadlines first: a sleeper that is due does not wait until a loop that wants the worker has
+/// had it for a slice. Its deadline is far shorter than a slice, so that it is due at the next freeze.
+#[test]
+fn a_deadline_goes_before_a_loop_that_wants_the_worker() {
+    const TICKS: u64 = 100;
+    let watchdog = Watchdog::new("deadline");
+    let rt = Runtime::builder()
+        .workers(1)
+        .preemption(Preemption::Forced)
+        .slice(2 * SLICE)
+        .build()
+        .unwrap();
+    watchdog.watch("deadline", &rt.handle());
+    let stop = Arc::new(AtomicBool::new(false));
+    let loops = loops(&rt, 4, &stop);
+    let forced = || rt.snapshot().monitor.forced;
+    until("some are frozen", || forced() > 5);
+    let before = forced();
+    let ticker = rt.spawn_turns(0, |ticks| {
+        *ticks += 1;
+        match *ticks {
+            TICKS => Turn::Done(()),
+            _ => Turn::Sleep(SLICE / 10),
+        }
+    });
+    ticker.join().unwrap();
+    let freezes = forced() - before;
+    assert!(freezes < TICKS * 3 / 2, "{freezes} freezes, {TICKS} ticks");
+    stop.store(true, Relaxed);
+    loops.into_iter().for_each(|one| one.join().unwrap());
+    rt.shutdown(Duration::from_secs(60)).unwrap();
+}
+
 /// Loops with a checkpoint give way there, before they are forced.
 #[test]
 fn who_asks_is_not_forced() {

@@ -18,6 +18,9 @@ const LINGER_NS: u64 = 10_000_000;
 /// that long loses its worker too, which does no harm.
 const STILL_NS: u64 = 10_000_000;
 
+/// A turn is asked this part of its slice before it is forced.
+const ASK_AHEAD: u64 = 8;
+
 /// Least time between two looks that says something about the clock between them.
 const LOOK_NS: u64 = 100_000;
 
@@ -68,6 +71,8 @@ pub(super) struct Seen {
     pub(super) holds_worker: bool,
     /// A signal for it is on its way, or it is frozen already.
     pub(super) is_taken_care_of: bool,
+    /// When it went on last after a freeze, 0 if it never was frozen.
+    pub(super) thawed_at: u64,
 }
 
 /// What holds for all threads at one look.
@@ -85,6 +90,18 @@ pub(super) struct Rules {
     pub(super) work_waits: bool,
     /// A worker that is taken would find a thread.
     pub(super) can_hand_on: bool,
+}
+
+impl Rules {
+    /// How long a turn lasts until it is asked to give way: a little before its slice is over where it is forced
+    /// then, so that it can.
+    fn ask_ns(&self) -> u64 {
+        if self.force {
+            self.slice_ns - self.slice_ns / ASK_AHEAD
+        } else {
+            self.slice_ns
+        }
+    }
 }
 
 /// What is to be done about a thread.
@@ -147,7 +164,7 @@ impl Memory {
         let before = self.looked_at;
         if before == 0 {
             // It was frozen meanwhile: its slice begins anew.
-            self.since = rules.now;
+            self.since = self.since.max(seen.thawed_at).min(rules.now);
             self.asked_at = 0;
         }
         if before == 0 || rules.now < before + LOOK_NS {
@@ -196,17 +213,17 @@ impl Memory {
     }
 
     fn computes(&mut self, seen: Seen, rules: &Rules) -> Verdict {
-        let is_over = rules.now - self.since >= rules.slice_ns;
+        let age = rules.now - self.since;
         // One that has lost its worker and computes on takes a processor from those that have one.
         let is_due = rules.work_waits || !seen.holds_worker;
-        if !is_over || !is_due || !rules.ask {
+        if age < rules.ask_ns() || !is_due || !rules.ask {
             return Verdict::Nothing;
         }
         if self.asked_at == 0 {
             self.asked_at = rules.now;
             return Verdict::Ask;
         }
-        if !rules.force {
+        if !rules.force || age < rules.slice_ns {
             return Verdict::Nothing;
         }
         if rules.can_hand_on || !seen.holds_worker {
@@ -217,6 +234,17 @@ impl Memory {
         } else {
             Verdict::AtCap
         }
+    }
+
+    /// When the turn is to be asked or forced if it computes on. `None` if it is not, or that is due already.
+    pub(super) fn due_at(&self, rules: &Rules) -> Option<u64> {
+        let age = match self.asked_at {
+            0 if rules.ask => rules.ask_ns(),
+            0 => return None,
+            _ => rules.slice_ns,
+        };
+        let due = self.since + age;
+        (due > rules.now).then_some(due)
     }
 
     /// Since when the thread has slept in the kernel within one turn, as far as looks can tell.
@@ -298,6 +326,7 @@ mod tests {
         place: Place::Turn,
         holds_worker: true,
         is_taken_care_of: false,
+        thawed_at: 0,
     };
 
     /// Looks every millisecond from 1 ms on, at a thread that uses `used` ns in each; gives what was decided
@@ -328,16 +357,50 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_is_asked_after_its_slice_and_forced_at_the_next_look() {
-        let done = course(12, MS, Some(ThreadState::Runnable), RULES, |_| IN_TURN);
-        assert_eq!(done, [(11, Verdict::Ask), (12, Verdict::Force)]);
+    fn a_loop_is_asked_before_its_slice_is_over_and_forced_then() {
+        let done = course(11, MS, Some(ThreadState::Runnable), RULES, |_| IN_TURN);
+        assert_eq!(done, [(10, Verdict::Ask), (11, Verdict::Force)]);
+    }
+
+    #[test]
+    fn what_is_due_next_is_ahead() {
+        let kernel = Fake {
+            cpu: Cell::new(0),
+            state: Some(ThreadState::Runnable),
+        };
+        let due = |rules: Rules| {
+            let mut memory = Memory::default();
+            let look = |ms: u64| {
+                kernel.cpu.set(kernel.cpu.get() + MS);
+                let rules = Rules {
+                    now: ms * MS,
+                    ..rules
+                };
+                memory.look(IN_TURN, &rules, &kernel);
+                memory.due_at(&rules)
+            };
+            [1, 2, 10, 11].map(look)
+        };
+        let (ask, force) = (Some(9_750_000), Some(11 * MS));
+        assert_eq!(due(RULES), [ask, ask, force, None]);
+        let cooperative = Rules {
+            force: false,
+            ..RULES
+        };
+        let ask = Some(11 * MS);
+        assert_eq!(due(cooperative), [ask, ask, ask, None]);
+        let off = Rules {
+            ask: false,
+            ..cooperative
+        };
+        assert_eq!(due(off), [None; 4]);
     }
 
     #[test]
     fn a_deferred_one_is_forced_again() {
         let done = course(14, MS, Some(ThreadState::Runnable), RULES, |_| IN_TURN);
         let forced = done.iter().filter(|(_, v)| *v == Verdict::Force).count();
-        assert_eq!(forced, 3, "{done:?}");
+        assert_eq!(forced, 4, "{done:?}");
     }
 
     #[test]
@@ -386,7 +449,7 @@ mod tests {
             ..RULES
         };
         let done = course(50, MS, Some(ThreadState::Runnable), rules, |_| IN_TURN);
-        assert_eq!(done, [(11, Verdict::Ask), (12, Verdict::AtCap)]);
+        assert_eq!(done, [(10, Verdict::Ask), (11, Verdict::AtCap)]);
     }
 
     #[test]
@@ -459,23 +522,29 @@ mod tests {
             work_waits: false,
             ..RULES
         };
-        let done = course(12, MS, Some(ThreadState::Runnable), rules, |_| Seen {
+        let done = course(11, MS, Some(ThreadState::Runnable), rules, |_| Seen {
             holds_worker: false,
             ..IN_TURN
         });
-        assert_eq!(done, [(11, Verdict::Ask), (12, Verdict::Force)]);
+        assert_eq!(done, [(10, Verdict::Ask), (11, Verdict::Force)]);
     }
 
     #[test]
     fn a_slice_begins_anew_after_a_freeze() {
         let seen = |ms: u64| Seen {
             is_taken_care_of: (12..=40).contains(&ms),
+            thawed_at: if ms > 40 { 40 * MS } else { 0 },
             ..IN_TURN
         };
-        let done = course(52, MS, Some(ThreadState::Runnable), RULES, seen);
+        let done = course(50, MS, Some(ThreadState::Runnable), RULES, seen);
         assert_eq!(
             done,
-            [(11, Verdict::Ask), (51, Verdict::Ask), (52, Verdict::Force)]
+            [
+                (10, Verdict::Ask),
+                (11, Verdict::Force),
+                (49, Verdict::Ask),
+                (50, Verdict::Force)
+            ]
         );
     }
 

@@ -204,6 +204,11 @@ impl Leash {
         (since != 0 && self.asleep_turn.load(Relaxed) == self.turn.load(Relaxed)).then_some(since)
     }
 
+    /// When it was let go on last, 0 if it never was frozen.
+    pub(super) fn thawed_at(&self) -> u64 {
+        self.thawed_at.load(Relaxed)
+    }
+
     /// Lets a frozen thread go on: by whoever has given it a worker, or releases it to run without one.
     /// False if it is not frozen; of several that try at once, one succeeds.
     pub(crate) fn thaw(&self) -> bool {

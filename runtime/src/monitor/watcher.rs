@@ -98,6 +98,8 @@ struct Found {
     hostages_since: u64,
     suspects: bool,
     asked: u32,
+    /// When the next turn is to be asked or forced, if it computes on.
+    next_due: u64,
 }
 
 impl<'a> Watcher<'a> {
@@ -133,7 +135,10 @@ impl<'a> Watcher<'a> {
             work_waits,
             can_hand_on: shared.threads.desk.spare() > 0 || shared.threads.desk.wanting() > 0,
         };
-        let mut found = Found::default();
+        let mut found = Found {
+            next_due: u64::MAX,
+            ..Found::default()
+        };
         for index in 0..self.threads.len() {
             self.look_at_thread(index, &rules, &mut found);
         }
@@ -182,13 +187,19 @@ impl<'a> Watcher<'a> {
             place: self.shared.place_of(slot, holds_worker),
             holds_worker,
             is_taken_care_of: leash.is_requested() || leash.is_frozen(),
+            thawed_at: leash.thawed_at(),
         };
         let kernel = Real {
             tid,
             by_proc: self.by_proc,
         };
         let verdict = remembered.memory.look(seen, rules, &kernel);
-        found.computing |= seen.place == Place::Turn && remembered.memory.computes_on();
+        if seen.place == Place::Turn && remembered.memory.computes_on() {
+            found.computing = true;
+            if let Some(due) = remembered.memory.due_at(rules) {
+                found.next_due = found.next_due.min(due);
+            }
+        }
         leash.set_asleep(turn, remembered.memory.asleep_since());
         self.carry_out(index, turn, verdict, rules, found);
         found.asked += u32::from(leash.is_asked());
@@ -331,7 +342,8 @@ impl<'a> Watcher<'a> {
         Some(if self.hot {
             HOT
         } else if work_waits || found.frozen > 0 {
-            BUSY
+            let until_due = Duration::from_nanos(found.next_due.saturating_sub(now));
+            until_due.clamp(HOT, BUSY)
         } else {
             CALM
         })

@@ -229,7 +229,7 @@ impl WorkerCore {
         }
         if self.rotate.get() {
             if self.is_turn_of_wanting() {
-                return None;
+                return self.next_before_wanting();
             }
             if let Some(routine) = self.next_in_rotation() {
                 return Some(routine);
@@ -316,6 +316,27 @@ impl WorkerCore {
             self.rotate.set(false);
         }
         theirs
+    }
+
+    /// What a deadline or the poller has readied, though it is the turn of a home that wants a worker: that may
+    /// compute for a whole slice, and these are short as a rule. Not without end.
+    fn next_before_wanting(&self) -> Option<RoutineRef> {
+        let ahead = self.ahead_of_wanting.get();
+        let urgent = if ahead < FAIR_TURNS {
+            let (first, second) = self.own_lists_in_order();
+            first.pop_urgent().or_else(|| second.pop_urgent())
+        } else {
+            None
+        };
+        if urgent.is_some() {
+            self.ahead_of_wanting.set(ahead + 1);
+            // It is their turn as before.
+            self.rotate.set(true);
+            self.wanting_last.set(false);
+        } else {
+            self.ahead_of_wanting.set(0);
+        }
+        urgent
     }
 
     #[inline(never)]
@@ -426,6 +447,16 @@ impl WorkerCore {
         let served = self.shared.workers[worker].timers.serve(time::now_ns());
         if worker != self.index as usize {
             self.shared.monitor.count_rescued(served);
+        }
+    }
+
+    /// Serves the deadlines of all workers: their threads may be in long turns.
+    pub(super) fn serve_all_deadlines(&self) {
+        let now = time::now_ns();
+        for (worker, shared) in self.shared.workers.iter().enumerate() {
+            if shared.timers.next() <= now {
+                self.serve_for(worker);
+            }
         }
     }
 

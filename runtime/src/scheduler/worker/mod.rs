@@ -94,6 +94,8 @@ pub(crate) struct WorkerCore {
     rotate: Cell<bool>,
     /// Its last turn was given to homes that want a worker.
     wanting_last: Cell<bool>,
+    /// Urgent turns since it was theirs.
+    ahead_of_wanting: Cell<u32>,
     /// When a busy worker looks into the poller again.
     look_at: Cell<u64>,
     random: Cell<u64>,
@@ -227,6 +229,7 @@ impl WorkerCore {
             fair_next: Cell::new(0),
             rotate: Cell::new(false),
             wanting_last: Cell::new(false),
+            ahead_of_wanting: Cell::new(0),
             look_at: Cell::new(0),
             random: Cell::new(0x9E37_79B9_7F4A_7C15 ^ u64::from(index + 1)),
             naps: nap::Naps::new(),
@@ -360,6 +363,7 @@ impl WorkerCore {
         // SAFETY: 1: we are this thread, and it holds a worker. A turn says which one it holds afterwards.
         let mut core = unsafe { slot.held_core() };
         let mut searching = false;
+        core.serve_all_deadlines();
         loop {
             if let Some(held) = core.held() {
                 if !core.wait_for_held(slot, held) {

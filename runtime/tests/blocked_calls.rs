@@ -1,6 +1,9 @@
 //! A routine that blocks its thread in the kernel, in whatever call, loses its worker to another thread, and
 //! gets one back when it goes on. Fresh work, so: what is bound to the sleeping thread is in
 //! `hostages.rs`.
+//!
+//! Not in portable builds, where nobody takes a worker from a thread: `elsewhere.rs` has their answer.
+#![cfg(not(portable))]
 
 mod support;
 

@@ -3,7 +3,7 @@
 //!
 //! 1. *Stacks*: how overflows are guarded against and memory is given back: light guards and trimming of parked
 //!    stacks, or `mprotect` and none. (The switch itself is the other half of this area and is chosen when the
-//!    library is built; `.ci/run` has this file run in both builds.)
+//!    library is built: `.ci/run` has this file run in one build, `.ci/nightly` in the other.)
 //! 2. *Preemption*: as strong as this build and machine have it, with the shortest slice, or off.
 //! 3. *Balance*: work placed, stolen and moved by strategies other than the defaults, or by the defaults with
 //!    one routine at a time.

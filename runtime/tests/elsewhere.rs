@@ -5,8 +5,10 @@ mod support;
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::thread;
 use std::time::Duration;
 
+use openwork::config::{ConfigChange, ConfigError, Preemption};
 use openwork::profile::cpu::{self, StartError};
 use openwork::profile::{NoStack, stacks};
 use openwork::snapshot::{GuardMode, IoBackend, IoReason};
@@ -29,10 +31,10 @@ fn thread_identity_is_the_routines_own() {
                 spawn(move || {
                     HERE.set(Some(number));
                     let held = Rc::new(number);
-                    let thread = std::thread::current().id();
+                    let thread = thread::current().id();
                     (0..20).all(|_| {
                         yield_now();
-                        HERE.get() == Some(*held) && std::thread::current().id() == thread
+                        HERE.get() == Some(*held) && thread::current().id() == thread
                     })
                 })
             })
@@ -63,6 +65,15 @@ fn what_cannot_be_had_is_refused_with_the_reason() {
         assert!(why.to_string().contains(mode.name()), "{why}");
     }
     assert_eq!(rt.snapshot().stacks.mode, GuardMode::System);
+    let refused = |set: &dyn Fn(&mut ConfigChange), asked: &str| {
+        let mut change = ConfigChange::default();
+        set(&mut change);
+        let why = handle.reconfigure(change).unwrap_err();
+        assert!(matches!(why, ConfigError::NotAvailable { .. }));
+        assert!(why.to_string().contains(asked), "{why}");
+    };
+    refused(&|c| c.preemption = Some(Preemption::Forced), "forced");
+    refused(&|c| c.hand_off = Some(true), "hand_off");
 
     let sleeper = rt.spawn(|| time::sleep(LONG));
     until("it sleeps", || rt.snapshot().routines.blocked == 1);
@@ -123,4 +134,27 @@ fn beyond_the_limit_routines_wait_for_a_thread() {
     assert_eq!(rt.snapshot().stacks.limit, Some(50));
     until("all are given back", || rt.snapshot().stacks.in_use == 0);
     rt.shutdown(LONG).unwrap();
+}
+
+/// The threads are the process's: a runtime that finds none waits for those of another one.
+#[test]
+fn a_runtime_waits_for_the_threads_of_another() {
+    const ALL: u64 = 8_192;
+    let watchdog = Watchdog::new("all threads");
+    let (greedy, late) = (runtime(2), runtime(1));
+    watchdog.watch("all threads", &greedy.handle());
+    for _ in 0..2 * ALL {
+        greedy.spawn(|| time::sleep(LONG)).detach();
+    }
+    until("no thread is left", || {
+        let figures = greedy.snapshot();
+        // Others of this process have some.
+        figures.stacks.waiting > 0 && figures.routines.blocked > ALL / 2
+    });
+    let waits = late.spawn(|| 7);
+    watchdog.watch("a thread of another runtime", &late.handle());
+    // It asks every 10 ms. Nobody counts how often, and nothing fails if it was less often.
+    thread::sleep(Duration::from_millis(200));
+    greedy.shutdown(Duration::ZERO).unwrap();
+    assert_eq!(waits.join().unwrap(), 7);
 }

@@ -1,5 +1,8 @@
 //! Workers leave threads that sleep in the kernel: everything goes on meanwhile, and what was bound to such a
 //! thread goes on afterwards.
+//!
+//! Not in portable builds, where nobody takes a worker from a thread: `elsewhere.rs` has their answer.
+#![cfg(not(portable))]
 
 mod support;
 

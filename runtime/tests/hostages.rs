@@ -1,5 +1,8 @@
 //! What is bound to a thread that is stopped or asleep waits for it, and is said to: routines that are ready and
 //! cannot run are hostages, and a sleep that only one of them could end is reported.
+//!
+//! Not in portable builds, where nothing is bound to a thread that others are: `elsewhere.rs` has their answer.
+#![cfg(not(portable))]
 
 mod support;
 

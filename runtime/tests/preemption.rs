@@ -1,5 +1,8 @@
 //! Forced preemption: a routine that computes on and never calls the runtime is stopped, others go on, and it
 //! goes on later as if nothing had been. Slices of a millisecond, so that much of it happens.
+//!
+//! Not in portable builds, where no thread is stopped: `elsewhere.rs` has their answer.
+#![cfg(not(portable))]
 
 mod support;
 

@@ -1,7 +1,8 @@
 //! A switch between routines makes no system call: a filter on the worker's thread ends the process at the first
 //! one, while a million switches pass. In a process of its own.
-
-#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+//!
+//! Not in portable builds, where a switch is two exchanges between threads.
+#![cfg(all(target_os = "linux", target_arch = "x86_64", not(portable)))]
 
 use std::process::Command;
 

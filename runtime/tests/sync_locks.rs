@@ -21,15 +21,18 @@ use support::{Gate, Random, Watchdog, poll_once, run_here, runtime, until};
 
 const LONG: Duration = Duration::from_secs(1000);
 
+/// How many routines wait for locks.
+fn locked_out(handle: &Handle) -> u64 {
+    let mut waiting = 0;
+    handle.routines(&mut |view| {
+        waiting += u64::from(view.state == RoutineState::Blocked(WaitReason::Lock));
+    });
+    waiting
+}
+
 /// Waits until so many routines wait for locks.
 fn until_locked_out(handle: &Handle, count: u64) {
-    until("routines wait for locks", || {
-        let mut waiting = 0;
-        handle.routines(&mut |view| {
-            waiting += u64::from(view.state == RoutineState::Blocked(WaitReason::Lock));
-        });
-        waiting == count
-    });
+    until("routines wait for locks", || locked_out(handle) == count);
 }
 
 /// A value that says when two use it at once.
@@ -325,11 +328,14 @@ fn readers_go_on_when_a_writer_gives_up() {
         let reading = lock.read().unwrap();
         let shared = lock.clone();
         let writer = rt.spawn(move || {
-            let limit = Duration::from_millis(if abort { 1_000_000 } else { 30 });
+            let limit = Duration::from_millis(if abort { 1_000_000 } else { 200 });
             shared.write_timeout(limit).map(drop).map_err(drop)
         });
         let shared = lock.clone();
-        until_locked_out(&rt.handle(), 1);
+        // On a slow machine it may have given up before anybody looks.
+        until("the writer waits, or has", || {
+            locked_out(&rt.handle()) == 1 || writer.is_finished()
+        });
         let reader = rt.spawn(move || *shared.read().unwrap());
         if abort {
             until_locked_out(&rt.handle(), 2);

@@ -2,6 +2,7 @@
 
 use std::cell::UnsafeCell;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
@@ -228,7 +229,7 @@ impl Homes {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(portable), target_env = "gnu"))]
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
     }
@@ -469,7 +470,7 @@ impl Drop for Homes {
     fn drop(&mut self) {
         self.end_free();
         for home in self.table.iter_mut().filter_map(OnceLock::get_mut) {
-            std::mem::forget(home.donor.get_mut().take());
+            let _ = home.donor.get_mut().take().map(ManuallyDrop::new);
         }
     }
 }

@@ -10,7 +10,8 @@
 //!   are free may lie warm in the pool of a worker that sleeps. So every worker that would sleep
 //!   lets the oldest try now and then, with its own pool; the first one that succeeds lets the next
 //!   one try at once. If the system refuses though no stack is in use, nothing that this runtime
-//!   does will change that, and the routine fails.
+//!   does will change that, and the routine fails; not so where what is missing is counted for the
+//!   process ([`OutOfStacks::may_heal_elsewhere`](crate::stack::OutOfStacks)), because another runtime may have it.
 //!
 //! The queue knows no routines, so that the model checker can run it.
 

@@ -122,6 +122,13 @@ pub(crate) enum OutOfStacks {
     },
 }
 
+impl OutOfStacks {
+    /// Whether somebody outside the runtime may heal it: what there is too little of is the process's.
+    pub(crate) fn may_heal_elsewhere(self) -> bool {
+        matches!(self, OutOfStacks::Guards)
+    }
+}
+
 impl StackArena {
     /// An arena without segments: address space is reserved when the first stack is asked for.
     ///

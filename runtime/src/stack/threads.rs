@@ -119,6 +119,11 @@ pub(crate) enum OutOfStacks {
 }
 
 impl OutOfStacks {
+    /// Whether somebody outside the runtime may heal it: the threads are the process's.
+    pub(crate) fn may_heal_elsewhere(self) -> bool {
+        matches!(self, OutOfStacks::Threads)
+    }
+
     fn refused(why: &io::Error) -> OutOfStacks {
         OutOfStacks::Kernel {
             errno: why.raw_os_error().unwrap_or(0),

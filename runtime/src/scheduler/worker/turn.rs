@@ -232,7 +232,8 @@ impl WorkerCore {
         let waiters = &self.shared.stack_waiters;
         let by_system = why != OutOfStacks::Limit;
         // Only at the second refusal: the figures may be a moment old.
-        if by_system && header.was_refused_by_system() && self.shared.arena.figures().in_use == 0 {
+        let fails = by_system && !why.may_heal_elsewhere() && header.was_refused_by_system();
+        if fails && self.shared.arena.figures().in_use == 0 {
             self.fail_without_stack(routine, why);
             return;
         }

@@ -11,12 +11,14 @@ use crate::routine::RoutineRef;
 #[cfg(not(portable))]
 use crate::routine::{Header, context};
 use crate::scheduler::block::{self, Context};
+use crate::scheduler::threads::section::Section;
 use crate::scheduler::worker::{self, WorkerCore};
 use crate::scheduler::{explore, threads};
 #[cfg(not(portable))]
 use crate::stack::overflow::{Containment, Fault, Hooks, RoutineFacts, Whose};
+use crate::thread_state;
 #[cfg(not(portable))]
-use crate::thread_state::{self, ThreadState};
+use crate::thread_state::ThreadState;
 use crate::workload::Workload;
 
 /// Who runs here now; see [`current`].
@@ -86,20 +88,27 @@ pub fn current_worker() -> Option<WorkerId> {
 /// ```
 #[inline(always)]
 pub fn yield_now() {
-    if let Context::Routine(me) = block::context() {
+    if let Some(me) = must_yield() {
+        block::give_way(me);
         cancel::raise_if_told(me);
-        if !passes_yield(me) {
-            block::give_way(me);
-            cancel::raise_if_told(me);
-        }
     }
 }
 
+/// The calling routine, if somebody waits for its worker.
+///
 /// Not inlined, that `yield_now` is not too large to be: each return between a switch and the frame that goes
-/// on is predicted wrong.
+/// on is predicted wrong. And in one call, for what it asks lies behind one address.
 #[inline(never)]
-fn passes_yield(me: RoutineRef) -> bool {
-    worker::with_core(|core| core.is_some_and(|core| core.passes_yield(me)))
+fn must_yield() -> Option<RoutineRef> {
+    let section = Section::enter_of(thread_state::slot_inlined());
+    let me = section.slot()?.running()?;
+    if std::thread::panicking() {
+        return None;
+    }
+    let passes = section.core().is_some_and(|core| core.passes_yield(me));
+    drop(section);
+    cancel::raise_if_told(me);
+    (!passes).then_some(me)
 }
 
 /// A good place to stop: a cancelled routine unwinds, and one that has run for longer than its

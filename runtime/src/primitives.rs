@@ -23,7 +23,11 @@ pub(crate) use loom::sync::{Mutex, MutexGuard};
 pub(crate) use const_fn::const_unless_loom;
 pub(crate) use futex::Futex;
 pub(crate) use place::Place;
-pub(crate) use short_lock::{ShortGuard, ShortLock};
+
+pub(crate) use crate::sync::lock::{Guard as ShortGuard, Lock as ShortLock};
+
+#[cfg(loom)]
+pub(crate) use loom_word::LoomWord;
 
 /// Stands between the two halves of Dekker's pattern (write mine, read yours) where both are
 /// sequentially consistent operations already.
@@ -37,96 +41,55 @@ pub(crate) fn between_dekker_halves() {
     fence(std::sync::atomic::Ordering::SeqCst);
 }
 
-/// The lock for a few instructions, for protocols that are modelled with it.
-#[cfg(not(loom))]
-mod short_lock {
-    pub(crate) use crate::sync::lock::{Guard as ShortGuard, Lock as ShortLock};
-}
-
 /// One that does not spin, which would have no end in a model.
 #[cfg(loom)]
-mod short_lock {
+mod loom_word {
     use loom::cell::UnsafeCell;
     use loom::sync::{Mutex, MutexGuard};
-    use std::ops::{Deref, DerefMut};
 
-    pub(crate) struct ShortLock<T> {
+    pub(crate) struct LoomWord {
         mutex: Mutex<()>,
         /// Of the holder.
         guard: UnsafeCell<Option<MutexGuard<'static, ()>>>,
-        value: std::cell::UnsafeCell<T>,
     }
 
-    // SAFETY: as the real one; the guard's place is touched by the holder alone.
-    unsafe impl<T: Send> Send for ShortLock<T> {}
+    // SAFETY: the guard's place is touched by the holder alone.
+    unsafe impl Send for LoomWord {}
     // SAFETY: as above.
-    unsafe impl<T: Send> Sync for ShortLock<T> {}
+    unsafe impl Sync for LoomWord {}
 
-    pub(crate) struct ShortGuard<'a, T>(&'a ShortLock<T>);
-
-    impl<T> ShortLock<T> {
-        pub(crate) fn new(value: T) -> ShortLock<T> {
-            ShortLock {
+    impl LoomWord {
+        pub(crate) fn new() -> LoomWord {
+            LoomWord {
                 mutex: Mutex::new(()),
                 guard: UnsafeCell::new(None),
-                value: std::cell::UnsafeCell::new(value),
             }
         }
 
-        pub(crate) fn lock(&self) -> ShortGuard<'_, T> {
-            self.acquire();
-            ShortGuard(self)
+        pub(crate) fn close(&self) {
+            self.keep(self.mutex.lock().unwrap());
         }
 
-        pub(crate) fn try_lock(&self) -> Option<ShortGuard<'_, T>> {
-            let guard = self.mutex.try_lock().ok()?;
-            self.keep(guard);
-            Some(ShortGuard(self))
-        }
-
-        pub(crate) fn acquire(&self) {
-            let guard = self.mutex.lock().unwrap();
-            self.keep(guard);
+        pub(crate) fn try_close(&self) -> bool {
+            match self.mutex.try_lock() {
+                Ok(guard) => {
+                    self.keep(guard);
+                    true
+                }
+                Err(_) => false,
+            }
         }
 
         fn keep(&self, guard: MutexGuard<'_, ()>) {
-            // SAFETY: only the lifetime changes; the guard goes at the release, which the lock outlives.
+            // SAFETY: only the lifetime changes; the guard goes when the lock is opened, which outlives it.
             let guard = unsafe { std::mem::transmute::<MutexGuard<'_, ()>, _>(guard) };
             // SAFETY: we are the holder.
             self.guard.with_mut(|place| unsafe { *place = Some(guard) });
         }
 
-        pub(crate) unsafe fn release(&self) {
+        pub(crate) fn open(&self) {
             // SAFETY: the caller is the holder.
             drop(self.guard.with_mut(|place| unsafe { (*place).take() }));
-        }
-
-        pub(crate) unsafe fn get(&self) -> &mut T {
-            // SAFETY: the caller is the holder.
-            unsafe { &mut *self.value.get() }
-        }
-    }
-
-    impl<T> Deref for ShortGuard<'_, T> {
-        type Target = T;
-
-        fn deref(&self) -> &T {
-            // SAFETY: the guard holds the lock.
-            unsafe { self.0.get() }
-        }
-    }
-
-    impl<T> DerefMut for ShortGuard<'_, T> {
-        fn deref_mut(&mut self) -> &mut T {
-            // SAFETY: the guard holds the lock.
-            unsafe { self.0.get() }
-        }
-    }
-
-    impl<T> Drop for ShortGuard<'_, T> {
-        fn drop(&mut self) {
-            // SAFETY: the guard holds the lock.
-            unsafe { self.0.release() };
         }
     }
 }

@@ -318,11 +318,11 @@ fn told<const N: usize>(verdict: Verdict) -> Outcome {
 }
 
 fn try_alone(arm: &dyn Arm) -> bool {
-    arm.acquire();
+    arm.lock().acquire();
     // SAFETY: 1: the lock is ours between these lines, and no arm is entered yet.
     let attempt = unsafe {
         let attempt = arm.attempt();
-        arm.release();
+        arm.lock().release();
         attempt
     };
     match attempt {

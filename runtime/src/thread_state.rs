@@ -163,6 +163,12 @@ pub(crate) fn address() -> *const ThreadState {
 /// The calling thread's slot, null on a foreign thread.
 #[inline(never)]
 pub(crate) fn slot() -> *const ThreadSlot {
+    slot_inlined()
+}
+
+/// The same for functions that are never inlined themselves, and in which nothing is suspended.
+#[inline(always)]
+pub(crate) fn slot_inlined() -> *const ThreadSlot {
     THREAD.with(|t| t.slot.load(Relaxed).cast_const())
 }
 

@@ -175,13 +175,14 @@ fn clockwork(clock: Clock<Instant>) -> Receiver<Instant> {
     Receiver(Arc::new(Chan::new(Buffer::bounded(0), Some(clock))))
 }
 
-/// Tells a routine that was asked to end so, the first time; then unwinds.
+/// Where the caller is. Tells a routine that was asked to end so, the first time; then unwinds.
 #[inline]
-pub(crate) fn report_cancel() -> Result<(), Cancelled> {
-    match block::context() {
-        Context::Routine(me) => cancel::report_if_asked(me),
-        _ => Ok(()),
+pub(crate) fn report_cancel() -> Result<Context, Cancelled> {
+    let context = block::context();
+    if let Context::Routine(me) = context {
+        cancel::report_if_asked(me)?;
     }
+    Ok(context)
 }
 
 /// A deadline for [`wait::sleep`](crate::sync::wait::sleep): never [`NEVER`].

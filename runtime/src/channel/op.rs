@@ -6,8 +6,10 @@ use std::ptr::NonNull;
 
 use crate::channel::error::{RecvError, SendError};
 use crate::channel::state::{Chan, Nothing, Refusal, Slot, State};
+use crate::scheduler::block::Context;
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::WaitReason;
+use crate::sync::lock::Word;
 use crate::sync::wait::{self, Arm, Attempt, Group, Sleeper, Wait, Woken};
 use crate::sync::wait_queue::{Node, Queue};
 
@@ -150,12 +152,17 @@ pub(crate) fn sleep(op: &impl Arm, deadline: u64, call: &str) -> Woken {
 ///
 /// # Safety
 /// As for [`wait::sleep_held`].
-#[inline]
-pub(crate) unsafe fn sleep_held(op: &impl Arm, deadline: u64, call: &str) -> Woken {
+#[inline(always)]
+pub(crate) unsafe fn sleep_held(
+    op: &impl Arm,
+    context: Context,
+    deadline: u64,
+    call: &str,
+) -> Woken {
     let wait = Wait::new();
     let group = Group::new([op], &wait, [0]);
     // SAFETY: by the caller.
-    unsafe { wait::sleep_held(&group, WaitReason::Channel, deadline, call) }
+    unsafe { wait::sleep_held(&group, context, WaitReason::Channel, deadline, call) }
 }
 
 /// Polls the one operation; see [`wait::poll_task`].
@@ -177,13 +184,8 @@ impl<T> Arm for SendOp<'_, T> {
         self.entry.lock_address()
     }
 
-    fn acquire(&self) {
-        self.entry.chan.raw().acquire();
-    }
-
-    unsafe fn release(&self) {
-        // SAFETY: 1 by the caller; our references of `get` are temporaries.
-        unsafe { self.entry.chan.raw().release() };
+    fn lock(&self) -> &Word {
+        self.entry.chan.raw().word()
     }
 
     unsafe fn attempt(&self) -> Attempt {
@@ -224,13 +226,8 @@ impl<T> Arm for RecvOp<'_, T> {
         self.entry.lock_address()
     }
 
-    fn acquire(&self) {
-        self.entry.chan.raw().acquire();
-    }
-
-    unsafe fn release(&self) {
-        // SAFETY: 1 by the caller; our references of `get` are temporaries.
-        unsafe { self.entry.chan.raw().release() };
+    fn lock(&self) -> &Word {
+        self.entry.chan.raw().word()
     }
 
     unsafe fn attempt(&self) -> Attempt {

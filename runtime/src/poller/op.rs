@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 use super::source::{Direction, Source};
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::WaitReason;
+use crate::sync::lock::Word;
 use crate::sync::wait::{self, Arm, Attempt, Group, Sleeper, Wait, Woken};
 use crate::sync::wait_queue::Node;
 
@@ -44,13 +45,8 @@ impl Arm for NextEvent<'_> {
         std::ptr::from_ref(self.source.waiting()).cast()
     }
 
-    fn acquire(&self) {
-        self.source.waiting().acquire();
-    }
-
-    unsafe fn release(&self) {
-        // SAFETY: 1 by the caller; our references of `get` are temporaries.
-        unsafe { self.source.waiting().release() };
+    fn lock(&self) -> &Word {
+        self.source.waiting().word()
     }
 
     unsafe fn attempt(&self) -> Attempt {

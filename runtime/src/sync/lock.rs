@@ -13,7 +13,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::primitives::{AtomicU32, const_unless_loom};
-use crate::scheduler::threads::section;
+use crate::scheduler::threads::section::{self, Section};
 
 const FREE: u32 = 0;
 const TAKEN: u32 = 1;
@@ -24,22 +24,38 @@ const SPIN_ROUNDS: u32 = 7;
 
 /// See the module's text.
 pub(crate) struct Lock<T> {
-    word: AtomicU32,
+    word: Word,
     value: UnsafeCell<T>,
 }
+
+/// The lock apart from what it protects.
+pub(crate) struct Word(Latch);
+
+#[cfg(not(loom))]
+type Latch = SpinWord;
+#[cfg(loom)]
+type Latch = crate::primitives::LoomWord;
+
+/// Free or taken.
+#[cfg_attr(loom, allow(dead_code, reason = "modelled apart"))]
+struct SpinWord(AtomicU32);
 
 // SAFETY: the cell blocks the automatic one; the word lets one thread at a time reach the value, which
 // then is as good as sent to it.
 unsafe impl<T: Send> Sync for Lock<T> {}
 
 /// Holds the lock.
-pub(crate) struct Guard<'a, T>(&'a Lock<T>);
+pub(crate) struct Guard<'a, T> {
+    lock: &'a Lock<T>,
+    /// Ends after the lock was given back.
+    _section: Section,
+}
 
 impl<T> Lock<T> {
     const_unless_loom! {
         pub(crate) fn new(value: T) -> Lock<T> {
             Lock {
-                word: AtomicU32::new(FREE),
+                word: Word(Latch::new()),
                 value: UnsafeCell::new(value),
             }
         }
@@ -47,70 +63,29 @@ impl<T> Lock<T> {
 
     #[inline]
     pub(crate) fn lock(&self) -> Guard<'_, T> {
-        self.acquire();
-        Guard(self)
+        let section = Section::enter();
+        self.word.0.close();
+        Guard {
+            lock: self,
+            _section: section,
+        }
     }
 
     /// Takes the lock if nobody has it.
     #[inline]
     #[cfg_attr(portable, allow(dead_code, reason = "for the monitor"))]
     pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
-        section::raise();
-        if self.try_acquire() {
-            return Some(Guard(self));
-        }
-        section::lower();
-        None
+        let section = Section::enter();
+        self.word.0.try_close().then_some(Guard {
+            lock: self,
+            _section: section,
+        })
     }
 
-    /// Takes the lock without a guard, for those who hold several at once.
+    /// The lock itself, for those who hold several at once, or over a switch.
     #[inline]
-    pub(crate) fn acquire(&self) {
-        section::raise();
-        if !self.try_acquire() {
-            self.acquire_slowly();
-        }
-    }
-
-    #[inline]
-    fn try_acquire(&self) -> bool {
-        // Acquire pairs with the store in `release`: what the last holder did to the value is
-        // visible.
-        self.word
-            .compare_exchange(FREE, TAKEN, Acquire, Relaxed)
-            .is_ok()
-    }
-
-    #[cold]
-    fn acquire_slowly(&self) {
-        let mut round = 0;
-        loop {
-            // A plain load while it is taken: an exchange would take the line from the holder.
-            if self.word.load(Relaxed) == FREE && self.try_acquire() {
-                return;
-            }
-            if round < SPIN_ROUNDS {
-                for _ in 0..1 << round {
-                    std::hint::spin_loop();
-                }
-                round += 1;
-            } else {
-                std::thread::yield_now();
-            }
-        }
-    }
-
-    /// Gives the lock back: on the same side of a switch as it was taken, or after [`section::adopt`] on the
-    /// other.
-    ///
-    /// # Safety
-    /// 1. Exclusive: the caller took it with [`acquire`](Self::acquire), and no reference of
-    ///    [`get`](Self::get) lives on.
-    #[inline]
-    pub(crate) unsafe fn release(&self) {
-        // Release pairs with the acquire exchange of the next holder.
-        self.word.store(FREE, Release);
-        section::lower();
+    pub(crate) fn word(&self) -> &Word {
+        &self.word
     }
 
     /// What the lock protects.
@@ -128,8 +103,87 @@ impl<T> Lock<T> {
     }
 }
 
+impl Word {
+    /// Takes the lock without a guard.
+    #[inline]
+    pub(crate) fn acquire(&self) {
+        section::raise();
+        self.0.close();
+    }
+
+    /// Gives the lock back, on the same side of a switch as it was taken.
+    ///
+    /// # Safety
+    /// 1. Exclusive: the caller took it with [`acquire`](Self::acquire), or kept its guard, and no reference of
+    ///    [`Lock::get`] lives on.
+    #[inline]
+    pub(crate) unsafe fn release(&self) {
+        self.0.open();
+        section::lower();
+    }
+
+    /// The same in scheduler context, for the routine that took it and has suspended since: its sections have ended
+    /// with the switch.
+    ///
+    /// # Safety
+    /// 1. Exclusive: as for [`release`](Self::release); the caller acts for the routine.
+    #[inline]
+    pub(crate) unsafe fn release_after_switch(&self) {
+        self.0.open();
+    }
+}
+
+#[cfg_attr(loom, allow(dead_code, reason = "modelled apart"))]
+impl SpinWord {
+    const_unless_loom! {
+        fn new() -> SpinWord {
+            SpinWord(AtomicU32::new(FREE))
+        }
+    }
+
+    #[inline]
+    fn close(&self) {
+        if !self.try_close() {
+            self.close_slowly();
+        }
+    }
+
+    #[inline]
+    fn try_close(&self) -> bool {
+        // Acquire pairs with the store in `open`: what the last holder did to the value is visible.
+        self.0
+            .compare_exchange(FREE, TAKEN, Acquire, Relaxed)
+            .is_ok()
+    }
+
+    #[cold]
+    fn close_slowly(&self) {
+        let mut round = 0;
+        loop {
+            // A plain load while it is taken: an exchange would take the line from the holder.
+            if self.0.load(Relaxed) == FREE && self.try_close() {
+                return;
+            }
+            if round < SPIN_ROUNDS {
+                for _ in 0..1 << round {
+                    std::hint::spin_loop();
+                }
+                round += 1;
+            } else {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[inline]
+    fn open(&self) {
+        // Release pairs with the acquire exchange of the next holder.
+        self.0.store(FREE, Release);
+    }
+}
+
 impl<T> Guard<'_, T> {
-    /// Leaves the lock taken: somebody else gives it back with [`Lock::release`].
+    /// Leaves the lock taken: somebody else gives it back with [`Word::release`].
     #[inline]
     pub(crate) fn keep(self) {
         std::mem::forget(self);
@@ -142,7 +196,7 @@ impl<T> Deref for Guard<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: 1: this guard holds the lock, and lends it by its own borrow.
-        unsafe { self.0.get() }
+        unsafe { self.lock.get() }
     }
 }
 
@@ -150,15 +204,14 @@ impl<T> DerefMut for Guard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: 1: as above.
-        unsafe { self.0.get() }
+        unsafe { self.lock.get() }
     }
 }
 
 impl<T> Drop for Guard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: 1: this guard holds the lock, and its references end with it.
-        unsafe { self.0.release() };
+        self.lock.word.0.open();
     }
 }
 
@@ -169,37 +222,50 @@ mod model {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// One holder at a time, who sees what the last one wrote. Breaks if the store in `release` or
-    /// the exchange in `try_acquire` is relaxed, or if that is a load and a store.
+    struct World {
+        word: SpinWord,
+        place: Place<u32>,
+    }
+
+    // SAFETY: the place is touched by whoever holds the lock, which is what the model checks.
+    unsafe impl Sync for World {}
+    // SAFETY: as for `Sync`.
+    unsafe impl Send for World {}
+
+    /// One holder at a time, who sees what the last one wrote. Breaks if the store in `open` or
+    /// the exchange in `try_close` is relaxed, or if that is a load and a store.
     #[test]
     fn the_lock_has_one_holder() {
         loom::model(|| {
-            let lock = Arc::new(Lock::new(Place::<u32>::new()));
-            // SAFETY: nobody else knows the lock yet.
-            unsafe { lock.get().put(0) };
-            let other = {
-                let lock = lock.clone();
-                thread::spawn(move || add_one(&lock))
+            let world = World {
+                word: SpinWord::new(),
+                place: Place::new(),
             };
-            let mine = add_one(&lock);
+            // SAFETY: nobody else knows the lock yet.
+            unsafe { world.place.put(0) };
+            let world = Arc::new(world);
+            let other = {
+                let world = world.clone();
+                thread::spawn(move || add_one(&world))
+            };
+            let mine = add_one(&world);
             let theirs = other.join().unwrap();
             // SAFETY: the other thread has ended.
-            assert_eq!(unsafe { lock.get().take() }, mine + theirs);
+            assert_eq!(unsafe { world.place.take() }, mine + theirs);
         });
     }
 
     /// Spinning would have no end in a model, so a lock that is taken is let be.
-    fn add_one(lock: &Lock<Place<u32>>) -> u32 {
-        if !lock.try_acquire() {
+    fn add_one(world: &World) -> u32 {
+        if !world.word.try_close() {
             return 0;
         }
         // SAFETY: we hold the lock.
         unsafe {
-            let place = lock.get();
-            let count = place.take();
-            place.put(count + 1);
-            lock.release();
+            let count = world.place.take();
+            world.place.put(count + 1);
         }
+        world.word.open();
         1
     }
 }

@@ -7,6 +7,7 @@ use crate::scheduler::block::{self, Context};
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::WaitReason;
 use crate::sync::holder::Holder;
+use crate::sync::lock::Word;
 use crate::sync::raw_lock::{Mode, Order, OrderPtr, RawLock, Sleeps};
 use crate::sync::wait::{
     self, Arm, Attempt, Group, Polled, Rouse, Sleeper, TaskState, Wait, Woken,
@@ -73,13 +74,8 @@ impl Arm for LockOp<'_> {
         std::ptr::from_ref(self.raw).cast()
     }
 
-    fn acquire(&self) {
-        self.raw.queue().acquire();
-    }
-
-    unsafe fn release(&self) {
-        // SAFETY: 1 by the caller; our references of `get` are temporaries.
-        unsafe { self.raw.queue().release() };
+    fn lock(&self) -> &Word {
+        self.raw.queue().word()
     }
 
     unsafe fn attempt(&self) -> Attempt {

@@ -13,6 +13,7 @@ use crate::primitives::ShortLock;
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::WaitReason;
 use crate::sync::error::WaitTimeoutError;
+use crate::sync::lock::Word;
 use crate::sync::wait::{
     self, Arm, Attempt, Group, Polled, Rouse, Sleeper, TaskState, Wait, Woken,
 };
@@ -122,13 +123,8 @@ impl<S: State> Arm for Op<'_, S> {
         std::ptr::from_ref(self.state).cast()
     }
 
-    fn acquire(&self) {
-        self.state.acquire();
-    }
-
-    unsafe fn release(&self) {
-        // SAFETY: 1 by the caller; our references of `get` are temporaries.
-        unsafe { self.state.release() };
+    fn lock(&self) -> &Word {
+        self.state.word()
     }
 
     unsafe fn attempt(&self) -> Attempt {

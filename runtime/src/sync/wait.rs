@@ -19,6 +19,7 @@ use crate::scheduler::threads::section;
 use crate::scheduler::timers::{self, Alarm, NEVER, Registration};
 use crate::scheduler::{ready, threads, worker};
 use crate::snapshot::{Source, WaitReason};
+use crate::sync::lock::Word;
 use crate::sync::wait_queue;
 use crate::time;
 
@@ -130,11 +131,8 @@ pub(crate) trait Arm {
     /// Names the lock, and what is waited for: the address of either, as long as it is always the same.
     fn lock_address(&self) -> *const ();
 
-    fn acquire(&self);
-
-    /// # Safety
-    /// 1. Exclusive: the caller holds the lock by [`acquire`](Self::acquire).
-    unsafe fn release(&self);
+    /// The lock under which all else is done.
+    fn lock(&self) -> &Word;
 
     /// Does the operation if that is possible now.
     ///
@@ -241,7 +239,7 @@ impl<'a, A: Arm + ?Sized, const N: usize> Group<'a, A, N> {
     }
 
     fn acquire(&self) {
-        self.locks().for_each(|arm| arm.acquire());
+        self.locks().for_each(|arm| arm.lock().acquire());
     }
 
     /// # Safety
@@ -249,7 +247,18 @@ impl<'a, A: Arm + ?Sized, const N: usize> Group<'a, A, N> {
     unsafe fn release(&self) {
         for arm in self.locks() {
             // SAFETY: 1 by the caller; each once.
-            unsafe { arm.release() };
+            unsafe { arm.lock().release() };
+        }
+    }
+
+    /// The same in scheduler context, for the routine that took the locks.
+    ///
+    /// # Safety
+    /// 1. Exclusive: as for [`release`](Self::release); the routine has suspended, and the caller acts for it.
+    unsafe fn release_after_switch(&self) {
+        for arm in self.locks() {
+            // SAFETY: 1 by the caller; each once.
+            unsafe { arm.lock().release_after_switch() };
         }
     }
 
@@ -341,11 +350,11 @@ impl<'a, A: Arm + ?Sized, const N: usize> Group<'a, A, N> {
         for (number, arm) in self.arms.iter().enumerate() {
             // The partner has taken the arm out through which it came.
             if done != Some(number as u32) {
-                arm.acquire();
+                arm.lock().acquire();
                 // SAFETY: 1: taken on the line above.
                 unsafe {
                     arm.leave();
-                    arm.release();
+                    arm.lock().release();
                 }
             }
         }
@@ -407,14 +416,19 @@ pub(crate) fn sleep<A: Arm + ?Sized, const N: usize>(
 ///
 /// # Safety
 /// 1. Exclusive: the caller holds the locks of all arms, none of which is entered or can be done.
-#[inline]
+/// 2. Thread: `context` is where the caller is.
+///
+/// Inlined, as is all between a channel's operation and the switch: see
+/// [`suspend`](crate::routine::context::suspend).
+#[inline(always)]
 pub(crate) unsafe fn sleep_held<A: Arm + ?Sized, const N: usize>(
     group: &Group<'_, A, N>,
+    context: Context,
     why: WaitReason,
     deadline: u64,
     call: &str,
 ) -> Woken {
-    match block::context() {
+    match context {
         Context::Routine(me) => sleep_in_routine(group, me, why, deadline, true),
         _ => {
             // SAFETY: 1 by the caller.
@@ -484,8 +498,7 @@ fn sleep_in_routine<A: Arm + ?Sized, const N: usize>(
                 // arms were tried in vain; the waiter is suspended, and we act for it.
                 let at = unsafe {
                     let at = group.enter_first(Sleeper::Routine(routine, ticket));
-                    section::adopt(group.locks().count() as u32);
-                    group.release();
+                    group.release_after_switch();
                     at
                 };
                 wake_at(&alarm, routine, ticket, at.min(deadline), &due);

@@ -23,7 +23,13 @@ pub(crate) struct Section(*const ThreadSlot);
 impl Section {
     #[inline]
     pub(crate) fn enter() -> Section {
-        let section = Section(thread_state::slot());
+        Section::enter_of(thread_state::slot())
+    }
+
+    /// As [`enter`](Self::enter), for a caller that knows the calling thread's slot.
+    #[inline]
+    pub(crate) fn enter_of(slot: *const ThreadSlot) -> Section {
+        let section = Section(slot);
         if let Some(slot) = section.slot() {
             slot.leash
                 .section
@@ -36,14 +42,14 @@ impl Section {
     }
 
     #[inline]
-    fn slot(&self) -> Option<&ThreadSlot> {
+    pub(crate) fn slot(&self) -> Option<&ThreadSlot> {
         // SAFETY: the slot of the calling thread, which lives until that has left it, in scheduler context.
         unsafe { self.0.as_ref() }
     }
 
     /// The worker that the calling thread holds.
     #[inline]
-    fn core(&self) -> Option<&WorkerCore> {
+    pub(crate) fn core(&self) -> Option<&WorkerCore> {
         // SAFETY: workers live as long as threads of their runtime, and the thread that holds one is alone
         // in touching it.
         unsafe { self.slot()?.grip.own().as_ref() }
@@ -75,22 +81,11 @@ pub(crate) fn lower() {
     drop(Section(thread_state::slot()));
 }
 
-/// So many sections of the routine that has just suspended go on in scheduler context: the switch has set the
-/// depth to that of the scheduler.
-#[inline]
-pub(crate) fn adopt(sections: u32) {
-    // SAFETY: as in `Section::slot`.
-    if let Some(slot) = unsafe { thread_state::slot().as_ref() } {
-        let section = &slot.leash.section;
-        section.store(section.load(Relaxed) + sections, Relaxed);
-    }
-}
-
-/// Whether the calling thread may switch to its scheduler at once: it holds a worker, and in a section it
-/// keeps it.
+/// Whether the calling thread, which is in a section, may switch to its scheduler at once: it holds a worker, and
+/// in a section it keeps it.
 #[inline]
 pub(crate) fn can_switch() -> bool {
-    with_core(|core| core.is_some())
+    super::with_slot(|slot| slot.is_some_and(|slot| !slot.grip.own().is_null()))
 }
 
 /// Waits until the calling thread holds a worker. In no section: whoever waits holds no lock.

@@ -198,15 +198,20 @@ impl WorkerCore {
         self.home().inbox.is_empty() && !self.has_assigned()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn drain_inbox(&self) {
-        let readied = &self.home().inbox;
-        if !readied.is_empty() {
-            readied.drain(|routine| self.take_in_bound(routine));
+        if !self.home().inbox.is_empty() {
+            self.drain_readied();
         }
         if self.shared.balance.assigns() {
             self.take_keyed();
         }
+    }
+
+    #[inline(never)]
+    fn drain_readied(&self) {
+        let readied = &self.home().inbox;
+        readied.drain(|routine| self.take_in_bound(routine));
     }
 
     /// The next routine without asking other workers, in the order of DESIGN: LIFO slot, home,

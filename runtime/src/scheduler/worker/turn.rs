@@ -3,10 +3,11 @@
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
-use super::mount::is_left_there;
+use super::mount::{Mounted, is_left_there};
 use super::{Post, WorkerCore};
 #[cfg(not(portable))]
 use crate::hold;
+use crate::homes::Homes;
 #[cfg(not(portable))]
 use crate::join::StackOverflow;
 use crate::memory;
@@ -44,18 +45,38 @@ impl WorkerCore {
     }
 
     /// Runs one turn on the calling thread, which is `slot`'s. Returns the worker that the thread holds
-    /// afterwards. Inlined into the loop.
+    /// afterwards. Inlined into the loop, but for what homes that travel add.
     #[inline(always)]
     pub(super) fn turn<'a>(&'a self, slot: &'a ThreadSlot, routine: RoutineRef) -> &'a WorkerCore {
+        match &self.shared.homes {
+            Err(_) => self.turn_as(slot, routine, None),
+            Ok(homes) => self.turn_with_identity(homes, slot, routine),
+        }
+    }
+
+    #[inline(never)]
+    fn turn_with_identity<'a>(
+        &'a self,
+        homes: &'a Homes,
+        slot: &'a ThreadSlot,
+        routine: RoutineRef,
+    ) -> &'a WorkerCore {
+        match self.enter_identity(homes, slot, routine) {
+            None => self,
+            mounted => self.turn_as(slot, routine, mounted),
+        }
+    }
+
+    /// See [`turn`](Self::turn); `mounted` is the home that travels under which it runs.
+    #[inline(always)]
+    fn turn_as<'a>(
+        &'a self,
+        slot: &'a ThreadSlot,
+        routine: RoutineRef,
+        mounted: Option<Mounted<'a>>,
+    ) -> &'a WorkerCore {
         let header = routine.header();
         let mut part = header.stack.load(Relaxed);
-        let mut mounted = None;
-        if let Ok(homes) = &self.shared.homes {
-            mounted = self.enter_identity(homes, slot, routine);
-            if mounted.is_none() {
-                return self;
-            }
-        }
         if part.is_null() {
             match self.stack_for(routine, mounted.map(|mounted| mounted.identity.index())) {
                 Some(fresh) => part = fresh,

@@ -1,9 +1,12 @@
 //! What those who wait pay for those who do not let go: figures of hand-off and forced preemption.
 //!
 //! ```sh
-//! cargo run --release -p openwork --example stuck            # all of it, about a minute
+//! cargo run --release -p openwork --example stuck            # all of it, about two minutes
 //! cargo run --release -p openwork --example stuck -- loops   # loops | sleepers | price | idle
 //! ```
+//!
+//! `loops` and `sleepers` run once with homes that are threads, where work is free to move that has not started or
+//! is between two turns, and once with homes that travel, where started routines are as free.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -12,7 +15,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use openwork::config::{ConfigChange, Preemption};
-use openwork::{Runtime, Turn, spawn, time};
+use openwork::snapshot::HomeVersion;
+use openwork::{Runtime, Turn, spawn, time, yield_now};
 use rustix::time::{ClockId, clock_gettime};
 
 const WORKERS: usize = 2;
@@ -24,12 +28,15 @@ fn main() {
     let wanted = std::env::args().nth(1);
     let is_wanted = |name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
     if is_wanted("loops") {
-        for (preemption, slice_ms) in [(Preemption::Forced, 10), (Preemption::Forced, 1)] {
-            loops(preemption, Duration::from_millis(slice_ms));
+        for travelling in [false, true] {
+            for slice_ms in [10, 1] {
+                loops(Duration::from_millis(slice_ms), travelling);
+            }
         }
     }
     if is_wanted("sleepers") {
-        sleepers();
+        sleepers(false);
+        sleepers(true);
     }
     if is_wanted("price") {
         price();
@@ -39,19 +46,57 @@ fn main() {
     }
 }
 
-fn runtime(preemption: Preemption, slice: Duration) -> Runtime {
-    let builder = Runtime::builder().workers(WORKERS);
-    builder.preemption(preemption).slice(slice).build().unwrap()
+fn runtime(preemption: Preemption, slice: Duration, travelling: bool) -> Runtime {
+    let mut builder = Runtime::builder()
+        .workers(WORKERS)
+        .preemption(preemption)
+        .slice(slice);
+    if travelling {
+        builder = builder.travelling_homes(64);
+    }
+    let runtime = builder.build().unwrap();
+    let homes = runtime.snapshot().homes;
+    if travelling && homes.version != HomeVersion::Travelling {
+        println!("no homes that travel here: {}", homes.reason);
+    }
+    runtime
 }
 
-/// A turn routine that sleeps 10 ms beside 16 loops that never call the runtime: by how much is it late?
-fn loops(preemption: Preemption, slice: Duration) {
-    let runtime = runtime(preemption, slice);
+/// Of a routine.
+fn homes(travelling: bool) -> &'static str {
+    if travelling {
+        "homes that travel, and who has begun before"
+    } else {
+        "homes that are threads, and who is fresh or between two turns"
+    }
+}
+
+/// What sleeps 10 ms beside 16 loops that never call the runtime: by how much is it late?
+fn loops(slice: Duration, travelling: bool) {
+    let runtime = runtime(Preemption::Forced, slice, travelling);
     let stop = Arc::new(AtomicBool::new(false));
+    let begun = Arc::new(AtomicU64::new(0));
+    // Begins first, and so beside loops that begin on its thread while it sleeps.
+    let started = travelling.then(|| {
+        let begun = begun.clone();
+        runtime.spawn(move || {
+            while begun.load(Relaxed) < LOOPS as u64 {
+                time::sleep(TICK);
+            }
+            let mut late = Vec::with_capacity(TICKS);
+            while late.len() < TICKS {
+                let due = time::now_ns() + TICK.as_nanos() as u64;
+                time::sleep(TICK);
+                late.push(time::now_ns().saturating_sub(due));
+            }
+            late
+        })
+    });
     let hogs: Vec<_> = (0..LOOPS)
         .map(|_| {
-            let stop = stop.clone();
+            let (stop, begun) = (stop.clone(), begun.clone());
             runtime.spawn(move || {
+                begun.fetch_add(1, Relaxed);
                 let mut x = 1u64;
                 while !stop.load(Relaxed) {
                     x = black_box(x.wrapping_mul(3));
@@ -59,18 +104,7 @@ fn loops(preemption: Preemption, slice: Duration) {
             })
         })
         .collect();
-    let late: Vec<u64> = Vec::with_capacity(TICKS);
-    let ticker = runtime.spawn_turns((late, 0u64), |(late, due)| {
-        let now = time::now_ns();
-        if *due != 0 {
-            late.push(now.saturating_sub(*due));
-        }
-        if late.len() == TICKS {
-            return Turn::Done(std::mem::take(late));
-        }
-        *due = now + TICK.as_nanos() as u64;
-        Turn::Sleep(TICK)
-    });
+    let ticker = started.unwrap_or_else(|| runtime.spawn_turns((Vec::new(), 0u64), tick));
     let late = ticker.join().unwrap();
     stop.store(true, Relaxed);
     for hog in hogs {
@@ -78,8 +112,8 @@ fn loops(preemption: Preemption, slice: Duration) {
     }
     let monitor = runtime.handle().snapshot().monitor;
     println!(
-        "{LOOPS} loops, {WORKERS} workers, {} with a slice of {slice:?}: a sleeper of {TICK:?} is late by",
-        preemption.name()
+        "{LOOPS} loops, {WORKERS} workers, forced after {slice:?}, {}: a sleeper of {TICK:?} is late by",
+        homes(travelling)
     );
     println!("  {}", quantiles(late));
     println!(
@@ -100,6 +134,19 @@ fn loops(preemption: Preemption, slice: Duration) {
     );
 }
 
+/// A turn of one that notes by how much it was late, and when it is due next.
+fn tick((late, due): &mut (Vec<u64>, u64)) -> Turn<Vec<u64>> {
+    let now = time::now_ns();
+    if *due != 0 {
+        late.push(now.saturating_sub(*due));
+    }
+    if late.len() == TICKS {
+        return Turn::Done(std::mem::take(late));
+    }
+    *due = now + TICK.as_nanos() as u64;
+    Turn::Sleep(TICK)
+}
+
 fn quantiles(mut ns: Vec<u64>) -> String {
     ns.sort_unstable();
     let at = |of: f64| ns[((ns.len() - 1) as f64 * of) as usize] as f64 / 1e6;
@@ -112,15 +159,24 @@ fn quantiles(mut ns: Vec<u64>) -> String {
     )
 }
 
-/// 16 routines in `std::thread::sleep(100 ms)`, which the runtime does not know of.
-fn sleepers() {
-    let runtime = runtime(Preemption::Cooperative, Duration::from_millis(10));
+/// 16 routines in `std::thread::sleep(100 ms)`, which the runtime does not know of. Where homes travel each has
+/// yielded once before.
+fn sleepers(travelling: bool) {
+    let slice = Duration::from_millis(10);
+    let runtime = runtime(Preemption::Cooperative, slice, travelling);
     let mut took = Vec::new();
     for _ in 0..10 {
         let began = Instant::now();
         runtime.block_on(|| {
             let sleepers: Vec<_> = (0..16)
-                .map(|_| spawn(|| thread::sleep(Duration::from_millis(100))))
+                .map(|_| {
+                    spawn(move || {
+                        if travelling {
+                            yield_now();
+                        }
+                        thread::sleep(Duration::from_millis(100));
+                    })
+                })
                 .collect();
             for sleeper in sleepers {
                 sleeper.join().unwrap();
@@ -130,7 +186,8 @@ fn sleepers() {
     }
     let retaken = runtime.handle().snapshot().monitor.retaken;
     println!(
-        "16 x std::thread::sleep(100 ms) on {WORKERS} workers, 10 times: {}",
+        "16 x std::thread::sleep(100 ms) on {WORKERS} workers, 10 times, {}: {}",
+        homes(travelling),
         quantiles(took)
     );
     println!("  {retaken} workers handed on");
@@ -139,7 +196,7 @@ fn sleepers() {
 /// What forced preemption costs those who compute: one runtime, in which it is switched on and off in short
 /// spans, so that whatever else moves the machine's speed moves both.
 fn price() {
-    let runtime = runtime(Preemption::Off, Duration::from_millis(10));
+    let runtime = runtime(Preemption::Off, Duration::from_millis(10), false);
     let stop = Arc::new(AtomicBool::new(false));
     let units: Arc<[AtomicU64; LOOPS]> = Arc::default();
     let hogs: Vec<_> = (0..LOOPS)
@@ -195,7 +252,7 @@ fn price() {
 
 /// A runtime that has nothing to do.
 fn idle() {
-    let runtime = runtime(Preemption::Forced, Duration::from_millis(10));
+    let runtime = runtime(Preemption::Forced, Duration::from_millis(10), false);
     runtime.block_on(|| time::sleep(Duration::from_millis(200)));
     let (cpu, began) = (cpu_time(), Instant::now());
     thread::sleep(Duration::from_secs(3));

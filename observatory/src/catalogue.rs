@@ -459,6 +459,9 @@ metrics! {
     "openwork_steals_lost_total" Count Counter &[],
         "Steals overwritten before the sampler read them, while someone watched.",
         |s, p| p.count(&[], s.watching.steals_lost);
+    "openwork_absences_lost_total" Count Counter &[],
+        "Absences of threads overwritten before the sampler read them, while someone watched.",
+        |s, p| p.count(&[], s.watching.absences_lost);
     "process_cpu_seconds_total" Seconds Counter &[],
         "Processor time of the process, user and system.",
         |s, p| if let Some(ns) = s.process_cpu_ns {

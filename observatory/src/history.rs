@@ -98,6 +98,7 @@ mod tests {
             routine: RoutineId::new(1),
             site: Location::caller(),
             workload: None,
+            end: None,
         };
         Arc::new(Sample {
             boot: "a".into(),
@@ -132,6 +133,7 @@ mod tests {
                 blocking: BlockingFigures::default(),
                 monitor: Default::default(),
                 threads: Default::default(),
+                absent: Vec::new(),
                 panics: 0,
                 io: None,
                 rings_on: true,
@@ -150,6 +152,7 @@ mod tests {
                 cells: vec![cell; cells],
             }],
             steals: Vec::new(),
+            absences: Vec::new(),
             merged: 0,
             omitted: 0,
             findings: Vec::new(),

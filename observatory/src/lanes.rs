@@ -7,7 +7,9 @@
 
 use std::panic::Location;
 
-use openwork::snapshot::{RunningTurn, Source, StealRecord, TurnRecord};
+use openwork::snapshot::{
+    AbsenceRecord, AbsentThread, HandOff, RunningTurn, Source, StealRecord, TurnEnd, TurnRecord,
+};
 use openwork::{RoutineId, WorkerId, WorkloadId};
 
 /// Cells of one worker in one sample.
@@ -16,6 +18,8 @@ pub const CELLS_PER_WORKER: usize = 100;
 pub const CELLS_PER_SAMPLE: usize = 2_000;
 /// Steals in one sample.
 pub const STEALS_PER_SAMPLE: usize = 200;
+/// Absences in one sample.
+pub const ABSENCES_PER_SAMPLE: usize = 200;
 /// Between two samples while somebody watches.
 const SAMPLE_NS: u64 = 100_000_000;
 /// The shortest turn that stays a rectangle of its own.
@@ -51,6 +55,76 @@ pub struct Cell {
     pub site: &'static Location<'static>,
     /// What it was spawned for.
     pub workload: Option<WorkloadId>,
+    /// Why the turn was over; of a merged cell, the longest turn. `None` for the one still running.
+    pub end: Option<TurnEnd>,
+}
+
+/// A part of a turn for which its thread had no worker. It is no worker's: it has a lane of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Absence {
+    /// When the worker was taken, in nanoseconds since the process began. A later absence of the same thread with
+    /// the same begin replaces this one, which was going on.
+    pub start_ns: u64,
+    /// Length in nanoseconds.
+    pub length_ns: u64,
+    /// The last part of that, in which the thread waited for a worker and for nothing else, as far as is known.
+    pub wanting_ns: u64,
+    /// Why the worker was taken.
+    pub why: HandOff,
+    /// The runtime's number of the thread.
+    pub thread: u32,
+    /// The worker that was taken.
+    pub from: WorkerId,
+    /// The one that the thread has got; `None` while the absence goes on.
+    pub to: Option<WorkerId>,
+    /// Whose turn.
+    pub routine: RoutineId,
+    /// Where that routine was spawned.
+    pub site: &'static Location<'static>,
+    /// What it was spawned for.
+    pub workload: Option<WorkloadId>,
+}
+
+impl From<&AbsenceRecord> for Absence {
+    fn from(record: &AbsenceRecord) -> Absence {
+        Absence {
+            start_ns: record.start_ns,
+            length_ns: record.length_ns,
+            wanting_ns: record.wanting_ns,
+            why: record.why,
+            thread: record.thread,
+            from: record.from,
+            to: Some(record.to),
+            routine: record.routine,
+            site: record.site,
+            workload: record.workload,
+        }
+    }
+}
+
+impl Absence {
+    /// One that goes on at `now_ns`.
+    pub(crate) fn unfinished(absent: &AbsentThread, now_ns: u64) -> Absence {
+        let wanting = absent
+            .wanting_since_ns
+            .map(|since| since.max(absent.since_ns));
+        Absence {
+            start_ns: absent.since_ns,
+            length_ns: now_ns.saturating_sub(absent.since_ns),
+            wanting_ns: wanting.map_or(0, |since| now_ns.saturating_sub(since)),
+            why: absent.why,
+            thread: absent.thread,
+            from: absent.from,
+            to: None,
+            routine: absent.routine,
+            site: absent.site,
+            workload: absent.workload,
+        }
+    }
+
+    fn end(&self) -> u64 {
+        self.start_ns + self.length_ns
+    }
 }
 
 /// Records of one worker that have been read and not yet drawn, and what was drawn before.
@@ -296,6 +370,7 @@ fn whole(turn: &TurnRecord) -> Cell {
         routine: turn.routine,
         site: turn.site,
         workload: turn.workload,
+        end: Some(turn.end),
     }
 }
 
@@ -310,6 +385,7 @@ pub(crate) fn unfinished(turn: &RunningTurn, until_ns: u64) -> Cell {
         routine: turn.routine,
         site: turn.site,
         workload: turn.workload,
+        end: None,
     }
 }
 
@@ -336,6 +412,36 @@ pub(crate) fn thin(mut steals: Vec<StealRecord>, max: usize) -> (Vec<StealRecord
     (kept, (found - max) as u64)
 }
 
+/// Absences that have ended, and those that went on at `now_ns`, in order of time: of those that touch the stretch at
+/// most `max`, the longest, and how many were left out.
+pub(crate) fn absences(
+    ended: &[AbsenceRecord],
+    going_on: &[AbsentThread],
+    now_ns: u64,
+    [from_ns, to_ns]: [u64; 2],
+    max: usize,
+) -> (Vec<Absence>, u64) {
+    // One that goes on in the snapshot may have ended since, and then its record was read.
+    let is_over = |absent: &AbsentThread| {
+        let mut of_it = ended.iter().filter(|one| one.thread == absent.thread);
+        of_it.any(|one| one.start_ns == absent.since_ns)
+    };
+    let now = going_on.iter().filter(|absent| !is_over(absent));
+    let mut all: Vec<_> = ended
+        .iter()
+        .map(Absence::from)
+        .chain(now.map(|absent| Absence::unfinished(absent, now_ns)))
+        .filter(|one| one.end() >= from_ns && one.start_ns < to_ns)
+        .collect();
+    let omitted = all.len().saturating_sub(max);
+    if omitted > 0 {
+        all.sort_by_key(|one| std::cmp::Reverse(one.length_ns));
+        all.truncate(max);
+    }
+    all.sort_by_key(|one| (one.start_ns, one.thread));
+    (all, omitted as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -354,6 +460,7 @@ mod tests {
                 Source::Local
             },
             workload: None,
+            end: TurnEnd::Blocked,
         }
     }
 
@@ -572,5 +679,60 @@ mod tests {
         assert!(kept.is_sorted_by_key(|steal| steal.at_ns));
         let (kept, omitted) = thin((0..200).map(steal).collect(), 200);
         assert_eq!((kept.len(), omitted), (200, 0));
+    }
+
+    fn away(thread: u32, start_ns: u64, length_ns: u64) -> AbsenceRecord {
+        AbsenceRecord {
+            start_ns,
+            length_ns,
+            wanting_ns: 1,
+            why: HandOff::Blocked,
+            thread,
+            from: WorkerId::new(0),
+            to: WorkerId::new(1),
+            routine: RoutineId::new(1),
+            site: Location::caller(),
+            workload: None,
+        }
+    }
+
+    fn still_away(thread: u32, since_ns: u64) -> AbsentThread {
+        AbsentThread {
+            thread,
+            thread_id: 1,
+            since_ns,
+            wanting_since_ns: None,
+            why: HandOff::Frozen,
+            from: WorkerId::new(0),
+            routine: RoutineId::new(1),
+            site: Location::caller(),
+            workload: None,
+        }
+    }
+
+    #[test]
+    fn an_absence_that_has_ended_since_is_there_once() {
+        let ended = [away(2, 50, 30), away(3, 10, 20)];
+        let going_on = [still_away(2, 50), still_away(3, 60)];
+        let (found, omitted) = absences(&ended, &going_on, 100, [0, u64::MAX], 10);
+        let found: Vec<_> = found
+            .iter()
+            .map(|one| (one.thread, one.start_ns, one.length_ns, one.to.is_some()))
+            .collect();
+        assert_eq!(
+            found,
+            [(3, 10, 20, true), (2, 50, 30, true), (3, 60, 40, false)]
+        );
+        assert_eq!(omitted, 0);
+    }
+
+    #[test]
+    fn of_many_absences_the_longest_of_the_stretch_are_kept() {
+        let ended: Vec<_> = (0..20)
+            .map(|i| away(i, 100 * u64::from(i), 50 + u64::from(i)))
+            .collect();
+        let (found, omitted) = absences(&ended, &[], 5_000, [1_000, 1_900], 4);
+        let starts: Vec<_> = found.iter().map(|one| one.start_ns).collect();
+        assert_eq!((starts, omitted), (vec![1_500, 1_600, 1_700, 1_800], 5));
     }
 }

@@ -7,7 +7,7 @@ use openwork::memory;
 use openwork::snapshot::{ResidencySample, Snapshot, StealRecord};
 
 use crate::finding::Finding;
-use crate::lanes::Lane;
+use crate::lanes::{Absence, Lane};
 
 /// Everything that was known at one moment. Counts are cumulative since the process began unless
 /// their name says otherwise; a figure that could not be measured is `None`.
@@ -45,9 +45,12 @@ pub struct Sample {
     pub lanes: Vec<Lane>,
     /// Who took work from whom since the sample before; empty like `lanes`.
     pub steals: Vec<StealRecord>,
+    /// Which threads had no worker in the middle of a turn since the sample before, and which have none now; empty
+    /// like `lanes`.
+    pub absences: Vec<Absence>,
     /// Turns drawn in `lanes` together with others in one cell.
     pub merged: u64,
-    /// Steals since the sample before that `steals` leaves out for want of room.
+    /// Steals and absences since the sample before that `steals` and `absences` leave out for want of room.
     pub omitted: u64,
     /// What is worth saying; empty means nothing to say.
     pub findings: Vec<Finding>,
@@ -100,6 +103,8 @@ pub struct Watching {
     pub turns_lost: u64,
     /// Steals overwritten likewise.
     pub steals_lost: u64,
+    /// Absences overwritten likewise.
+    pub absences_lost: u64,
 }
 
 impl Sample {
@@ -112,6 +117,7 @@ impl Sample {
             findings: self.findings.clone(),
             lanes: Vec::new(),
             steals: Vec::new(),
+            absences: Vec::new(),
             merged: 0,
             omitted: 0,
             ..*self

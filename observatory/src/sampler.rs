@@ -119,6 +119,7 @@ impl<'a> Sampler<'a> {
             extra,
             lanes: picture.lanes,
             steals: picture.steals,
+            absences: picture.absences,
             merged: picture.merged,
             omitted: picture.omitted,
             findings,
@@ -130,6 +131,7 @@ impl<'a> Sampler<'a> {
                 viewers_closed,
                 turns_lost: self.rings.turns_lost,
                 steals_lost: self.rings.steals_lost,
+                absences_lost: self.rings.absences_lost,
             },
             snapshot,
         };
@@ -145,7 +147,7 @@ impl<'a> Sampler<'a> {
         let stacks = &snapshot.stacks;
         let mut found: Vec<Finding> = snapshot.workers.iter().filter_map(stuck).collect();
         found.extend(self.rings.long_turns.found(snapshot.at_ns));
-        let lost = self.rings.turns_lost + self.rings.steals_lost;
+        let lost = self.rings.turns_lost + self.rings.steals_lost + self.rings.absences_lost;
         found.extend(self.events_lost.at(snapshot.at_ns, lost));
         found.extend(finding::stack_limit(stacks.waiting, stacks.limit));
         let held = &mut self.hostage_deadlocks;

@@ -3,13 +3,15 @@
 use openwork::snapshot::{RunningTurn, StealRecord, TurnRecord};
 use openwork::{Handle, WorkerId};
 
-use crate::lanes::{Canvas, Cell, Lane, end, thin, unfinished};
+use crate::lanes::{Absence, Canvas, Cell, Lane, absences, end, thin, unfinished};
 
 /// Cells of all workers in one answer. A merged cell and a rectangle can alternate, so there can be
 /// twice as many.
 const CELLS_MAX: u64 = 32_768;
 /// Steals in one answer.
 const STEALS_MAX: usize = 2_000;
+/// Absences in one answer.
+const ABSENCES_MAX: usize = 2_000;
 
 /// Who ran where between two moments, as far as it is still recorded.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,9 +24,11 @@ pub struct Timeline {
     pub lanes: Vec<Lane>,
     /// Steals in the stretch, by time.
     pub steals: Vec<StealRecord>,
+    /// Parts of turns in the stretch for which a thread had no worker, by time. They may reach over both ends.
+    pub absences: Vec<Absence>,
     /// Turns drawn together with others in one cell.
     pub merged: u64,
-    /// Steals left out for want of room.
+    /// Steals and absences left out for want of room, and absences of the stretch that were overwritten, at most.
     pub omitted: u64,
     /// Turns overwritten in the rings that may have been in the stretch: an upper bound, and 0 when
     /// the stretch is surely complete.
@@ -40,15 +44,36 @@ pub(crate) fn timeline(handle: &Handle, from_ns: u64, to_ns: u64, px: u32) -> Ti
     let snapshot = handle.snapshot();
     let mut turns = Vec::new();
     let mut steals = Vec::new();
+    let mut away = Vec::new();
     for worker in &snapshot.workers {
         turns.clear();
         let lost = handle.turns(worker.id, 0, &mut turns).lost;
         timeline.add_lane(worker.id, &turns, lost, columns);
         timeline.add_running(worker.turn, snapshot.at_ns, columns);
         handle.steals(worker.id, 0, &mut steals);
+        let first = away.len();
+        let lost = handle.absences(worker.id, 0, &mut away).lost;
+        // They are written when they end: what was overwritten ended before the oldest that is there.
+        let complete = away
+            .get(first)
+            .is_none_or(|one| one.start_ns + one.length_ns <= timeline.from_ns);
+        if !complete {
+            timeline.omitted += lost;
+        }
     }
     steals.retain(|steal| (timeline.from_ns..timeline.to_ns).contains(&steal.at_ns));
-    (timeline.steals, timeline.omitted) = thin(steals, STEALS_MAX);
+    let stretch = [timeline.from_ns, timeline.to_ns];
+    let (steals, omitted) = thin(steals, STEALS_MAX);
+    let (away, left_out) = absences(
+        &away,
+        &snapshot.absent,
+        snapshot.at_ns,
+        stretch,
+        ABSENCES_MAX,
+    );
+    timeline.steals = steals;
+    timeline.absences = away;
+    timeline.omitted += omitted + left_out;
     timeline
 }
 
@@ -61,6 +86,7 @@ impl Timeline {
             to_ns: to_ns.max(from_ns + 1),
             lanes: Vec::with_capacity(workers),
             steals: Vec::new(),
+            absences: Vec::new(),
             merged: 0,
             omitted: 0,
             lost: 0,
@@ -121,7 +147,7 @@ mod tests {
     use std::panic::Location;
 
     use openwork::RoutineId;
-    use openwork::snapshot::Source;
+    use openwork::snapshot::{Source, TurnEnd};
 
     use super::*;
 
@@ -133,6 +159,7 @@ mod tests {
             site: Location::caller(),
             source: Source::Local,
             workload: None,
+            end: TurnEnd::Blocked,
         }
     }
 

@@ -137,6 +137,7 @@ pub fn checkpoint() {
             core.is_some_and(|core: &WorkerCore| core.others_wait() && core.must_give_way())
         });
         if over {
+            threads::note_way();
             block::give_way(me);
             cancel::raise_if_told(me);
         }

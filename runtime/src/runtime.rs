@@ -16,8 +16,8 @@ use crate::routine::Header;
 use crate::scheduler::block::{self, Context};
 use crate::scheduler::{Shared, threads};
 use crate::snapshot::{
-    HostageDeadlock, PanicRecord, ResidencySample, RingRead, RoutineView, SiteResidency, Snapshot,
-    StackDetail, StackSite, StealRecord, TurnRecord, WaitView,
+    AbsenceRecord, HostageDeadlock, PanicRecord, ResidencySample, RingRead, RoutineView,
+    SiteResidency, Snapshot, StackDetail, StackSite, StealRecord, TurnRecord, WaitView,
 };
 use crate::spawn::{self, Builder};
 use crate::turns::Turn;
@@ -541,6 +541,25 @@ impl Handle {
         self.shared.workers[worker.index()]
             .recorder
             .read_steals(worker, from, into)
+    }
+
+    /// Appends the turns that were given `worker` after they had lost theirs in the middle, from cursor `from` on;
+    /// begin with 0. The last 16,384 are kept.
+    ///
+    /// ```
+    /// use openwork::WorkerId;
+    /// let rt = openwork::Runtime::builder().workers(2).build().unwrap();
+    /// let mut absences = Vec::new();
+    /// let read = rt.handle().absences(WorkerId::new(1), 0, &mut absences);
+    /// assert_eq!((read.lost, read.next), (0, absences.len() as u64));
+    /// ```
+    ///
+    /// # Panics
+    /// If there is no such worker.
+    pub fn absences(&self, worker: WorkerId, from: u64, into: &mut Vec<AbsenceRecord>) -> RingRead {
+        self.shared.workers[worker.index()]
+            .recorder
+            .read_absences(worker, from, into)
     }
 
     /// Appends the reports of threads that sleep on what a routine bound to them most likely holds, from

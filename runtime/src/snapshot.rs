@@ -3,12 +3,15 @@
 //! Nothing here is live: a value is read once and never changes. Cumulative counts begin with the
 //! runtime and never go down.
 
+mod turns;
+
 use std::panic::Location;
 
 use crate::config::RuntimeConfig;
 pub use crate::id::{ObjectId, RoutineId, WorkerId, WorkloadId};
 pub use crate::priority::Priority;
 pub use crate::sync::Owner;
+pub use turns::{AbsenceRecord, AbsentThread, TurnEnd};
 
 use crate::stack::{self, StackClass};
 
@@ -77,6 +80,9 @@ pub enum Source {
     Stolen,
     /// The poller: a socket that the routine waited for had something.
     Poller,
+    /// The worker was given to a thread that wanted one in the middle of this turn, which had begun on another
+    /// worker: it had slept in the kernel, or was stopped.
+    Wanting,
 }
 
 impl Source {
@@ -89,10 +95,11 @@ impl Source {
         Source::Injector,
         Source::Stolen,
         Source::Poller,
+        Source::Wanting,
     ];
 
     /// Number of sources.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
 
     /// The word shown to people and programs.
     ///
@@ -108,6 +115,7 @@ impl Source {
             Source::Injector => "injector",
             Source::Stolen => "stolen",
             Source::Poller => "poller",
+            Source::Wanting => "wanting",
         }
     }
 
@@ -455,6 +463,8 @@ pub struct Snapshot {
     pub workers: Vec<WorkerSnapshot>,
     /// The threads behind them.
     pub threads: ThreadFigures,
+    /// Those of them that have no worker in the middle of a turn, by number.
+    pub absent: Vec<AbsentThread>,
     /// Routines in the injector, and those of high and low priority that any worker may run.
     pub injector_depth: u64,
     /// Routines by state.
@@ -1230,6 +1240,8 @@ pub struct TurnRecord {
     pub source: Source,
     /// What it belongs to.
     pub workload: Option<WorkloadId>,
+    /// Why it was over.
+    pub end: TurnEnd,
 }
 
 /// One theft that took something.

@@ -138,7 +138,7 @@ fn sentence(tick: &Tick) -> String {
 }
 
 fn worker_row(worker: &Worker) -> WorkerRow {
-    let wire::BySource([lifo, inbox, local, timer, injector, stolen, poller]) =
+    let wire::BySource([lifo, inbox, local, timer, injector, stolen, poller, wanting]) =
         worker.turns_by_source;
     let count = |number: u64| grouped(number);
     WorkerRow {
@@ -153,6 +153,7 @@ fn worker_row(worker: &Worker) -> WorkerRow {
             count(stolen),
             count(inbox + poller),
             count(timer),
+            count(wanting),
             count(worker.stolen),
             count(worker.steals),
             count(worker.steal_attempts),

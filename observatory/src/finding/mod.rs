@@ -91,7 +91,7 @@ mod tests {
     use std::panic::Location;
 
     use openwork::snapshot::{
-        HostageDeadlock, MonitorFigures, RunningTurn, Source, SystemCall, TurnRecord,
+        HostageDeadlock, MonitorFigures, RunningTurn, Source, SystemCall, TurnEnd, TurnRecord,
     };
     use openwork::{RoutineId, WorkerId};
 
@@ -173,6 +173,7 @@ mod tests {
             site,
             source: Source::Local,
             workload: None,
+            end: TurnEnd::Blocked,
         };
         let mut turns = LongTurns::default();
         turns.look(
@@ -197,6 +198,7 @@ mod tests {
             site,
             source: Source::Local,
             workload: None,
+            end: TurnEnd::Blocked,
         };
         let mut turns = LongTurns::default();
         turns.look(

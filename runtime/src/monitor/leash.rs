@@ -43,6 +43,8 @@ pub(crate) struct Leash {
     pub(crate) turn: AtomicU64,
     /// Turn that is to give way at the next place where it can, 0 for none.
     asked: AtomicU64,
+    /// Turn that gave way because its slice was over, 0 for none. Written by its thread alone.
+    gave_way: AtomicU64,
     /// Turn that a signal on its way is about, 0 for none.
     request: AtomicU64,
     word: Futex,
@@ -73,6 +75,7 @@ impl Leash {
             turn: AtomicU64::new(1),
             tid: AtomicI32::new(0),
             asked: AtomicU64::new(0),
+            gave_way: AtomicU64::new(0),
             request: AtomicU64::new(0),
             word: Futex::new(RUNNING),
             requested_at: AtomicU64::new(0),
@@ -110,7 +113,18 @@ impl Leash {
     /// The turn gives way because it was asked.
     pub(crate) fn honour(&self) {
         self.asked.store(0, Relaxed);
+        self.note_way();
         self.watch.counters.honoured.fetch_add(1, Relaxed);
+    }
+
+    /// The turn gives way because its slice is over, be it asked to or not.
+    pub(crate) fn note_way(&self) {
+        self.gave_way.store(self.turn.load(Relaxed), Relaxed);
+    }
+
+    /// Whether the turn that is over gave way because its slice was.
+    pub(crate) fn gave_way(&self) -> bool {
+        self.gave_way.load(Relaxed) == self.turn.load(Relaxed)
     }
 
     /// Asks the turn to give way where it can.

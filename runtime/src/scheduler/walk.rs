@@ -48,6 +48,7 @@ impl Shared {
             blocking: self.pool.figures(),
             monitor: self.monitor_figures(),
             threads: self.threads.figures(self.tunables.max_threads()),
+            absent: self.threads.absent(),
             panics: self.panics_made(),
             io: self.poller().map(|poller| poller.figures()),
             rings_on: self.record.load(Relaxed),

@@ -5,18 +5,21 @@ pub(crate) mod ring;
 use std::panic::Location;
 
 use crate::id::{RoutineId, WorkerId, WorkloadId};
-use crate::snapshot::{RingRead, Source, StealRecord, TurnRecord};
+use crate::snapshot::{AbsenceRecord, HandOff, RingRead, Source, StealRecord, TurnEnd, TurnRecord};
 use ring::Ring;
 
 /// Turns kept per worker.
 pub(crate) const TURNS_KEPT: usize = 65_536;
 /// Thefts kept per worker.
 pub(crate) const STEALS_KEPT: usize = 16_384;
+/// Absences kept per worker.
+pub(crate) const ABSENCES_KEPT: usize = 16_384;
 
 /// The rings of one worker.
 pub(crate) struct Recorder {
     turns: Ring<5>,
     steals: Ring<3>,
+    absences: Ring<7>,
 }
 
 impl Recorder {
@@ -24,6 +27,7 @@ impl Recorder {
         Recorder {
             turns: Ring::new(TURNS_KEPT),
             steals: Ring::new(STEALS_KEPT),
+            absences: Ring::new(ABSENCES_KEPT),
         }
     }
 
@@ -32,6 +36,7 @@ impl Recorder {
         Recorder {
             turns: Ring::new(1),
             steals: Ring::new(1),
+            absences: Ring::new(1),
         }
     }
 
@@ -39,7 +44,7 @@ impl Recorder {
     pub(crate) fn turn(&self, record: &TurnRecord) {
         self.turns.push([
             record.start_ns,
-            (record.length_ns << 8) | record.source as u64,
+            (record.length_ns << 8) | ((record.end as u64) << 4) | record.source as u64,
             record.routine.get(),
             std::ptr::from_ref(record.site) as u64,
             record.workload.map_or(0, WorkloadId::get),
@@ -55,6 +60,19 @@ impl Recorder {
         ]);
     }
 
+    /// Writes one absence. Only by who owns the worker.
+    pub(crate) fn absence(&self, record: &AbsenceRecord) {
+        self.absences.push([
+            record.start_ns,
+            (record.length_ns << 8) | record.why as u64,
+            record.wanting_ns,
+            (u64::from(record.thread) << 32) | u64::from(record.from.get()),
+            record.routine.get(),
+            std::ptr::from_ref(record.site) as u64,
+            record.workload.map_or(0, WorkloadId::get),
+        ]);
+    }
+
     pub(crate) fn read_turns(&self, from: u64, into: &mut Vec<TurnRecord>) -> RingRead {
         self.turns
             .read(from, |[start, length, routine, site, workload]| {
@@ -65,8 +83,9 @@ impl Recorder {
                     // SAFETY: `turn` wrote the address of a `&'static Location`, and the ring gives
                     // out whole records only.
                     site: unsafe { &*(site as *const Location<'static>) },
-                    source: Source::from_u8(length as u8),
+                    source: Source::from_u8(length as u8 & 0xf),
                     workload: (workload != 0).then(|| WorkloadId::new(workload)),
+                    end: TurnEnd::from_u8(length as u8 >> 4),
                 });
             })
     }
@@ -87,4 +106,34 @@ impl Recorder {
             });
         })
     }
+
+    pub(crate) fn read_absences(
+        &self,
+        to: WorkerId,
+        from: u64,
+        into: &mut Vec<AbsenceRecord>,
+    ) -> RingRead {
+        self.absences.read(
+            from,
+            |[start, length, wanting, who, routine, site, workload]| {
+                into.push(AbsenceRecord {
+                    start_ns: start,
+                    length_ns: length >> 8,
+                    wanting_ns: wanting,
+                    why: HandOff::ALL[length as u8 as usize],
+                    thread: (who >> 32) as u32,
+                    from: WorkerId::new(who as u32),
+                    to,
+                    routine: RoutineId::new(routine),
+                    // SAFETY: `absence` wrote the address of a `&'static Location`, and the ring gives
+                    // out whole records only.
+                    site: unsafe { &*(site as *const Location<'static>) },
+                    workload: (workload != 0).then(|| WorkloadId::new(workload)),
+                });
+            },
+        )
+    }
 }
+
+// A record of a turn has four bits for each.
+const _: () = assert!(Source::COUNT <= 16 && TurnEnd::COUNT <= 16);

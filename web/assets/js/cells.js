@@ -12,9 +12,10 @@ export const SOURCES = [
   { name: 'injector', group: 'injector' },
   { name: 'stolen', group: 'stolen' },
   { name: 'poller', group: 'inbox' },
+  { name: 'wanting', group: 'wanting' },
 ];
 
-export const GROUPS = ['local', 'injector', 'stolen', 'inbox', 'timer'];
+export const GROUPS = ['local', 'injector', 'stolen', 'inbox', 'timer', 'wanting'];
 
 const GROUP_OF_SOURCE = SOURCES.map((source) => GROUPS.indexOf(source.group));
 

@@ -8,7 +8,7 @@ const FIXED = [
   'spawned', 'ended',
   'live_bytes', 'allocated_bytes', 'freed_bytes', 'rss_bytes',
   'hashes', 'growths', 'stacks_in_use', 'resident_bytes',
-  'from_lifo', 'from_inbox', 'from_local', 'from_timer', 'from_injector', 'from_stolen', 'from_poller',
+  'from_lifo', 'from_inbox', 'from_local', 'from_timer', 'from_injector', 'from_stolen', 'from_poller', 'from_wanting',
   'attempts', 'steals', 'stolen', 'bytes_sent', 'workers',
   'sockets', 'io_events', 'pool_threads', 'pool_running', 'pool_queued', 'pool_done',
   'requested', 'honoured', 'forced', 'retaken', 'hostages', 'threads', 'threads_away', 'threads_frozen', 'homes_wanting',
@@ -49,7 +49,7 @@ export function rowOf(tick, time, boot, gap, width) {
   put('growths', stacks?.growths);
   put('stacks_in_use', stacks?.in_use);
   put('resident_bytes', stacks?.resident_bytes);
-  for (const source of ['lifo', 'inbox', 'local', 'timer', 'injector', 'stolen', 'poller']) {
+  for (const source of ['lifo', 'inbox', 'local', 'timer', 'injector', 'stolen', 'poller', 'wanting']) {
     put(`from_${source}`, sum(workers, (w) => w.turns_by_source[source]));
   }
   put('attempts', sum(workers, (w) => w.steal_attempts));

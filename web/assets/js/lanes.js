@@ -539,9 +539,9 @@ export class LanesChart {
     const { latest } = this.store;
     if (!latest) return;
     fillTable(this.panel.table, latest.workers.map((w) => {
-      const { lifo, local, injector, stolen, inbox, timer, poller } = w.turns_by_source;
+      const { lifo, local, injector, stolen, inbox, timer, poller, wanting } = w.turns_by_source;
       return [
-        w.id, w.state, w.routine ?? UNKNOWN, count(w.queue_depth), count(w.turns), count(local + lifo), count(injector), count(stolen), count(inbox + poller), count(timer),
+        w.id, w.state, w.routine ?? UNKNOWN, count(w.queue_depth), count(w.turns), count(local + lifo), count(injector), count(stolen), count(inbox + poller), count(timer), count(wanting),
         count(w.stolen), count(w.steals), count(w.steal_attempts), count(w.parks), count(w.keyed), duration(w.busy_ns),
       ];
     }));

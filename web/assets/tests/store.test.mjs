@@ -11,7 +11,7 @@ const START = Date.parse('2026-01-01T00:00:00Z');
 function tick({ boot = 'b1', n, at_ns = n * 1e8, wall = START + at_ns / 1e6, workers = 2, lanes = true, ...more }) {
   const one = (id) => ({
     id, state: 'running', routine: '1', site: null, turn_ns: 1, queue_depth: id + 1, lifo: 0, local: 1, inbox: 0, turns: n * 10,
-    turns_by_source: { lifo: 0, inbox: 0, local: n * 9, timer: 0, injector: 0, stolen: n, poller: 0 }, steal_attempts: n, steals: n, stolen: n, parks: 0, wakes: 0,
+    turns_by_source: { lifo: 0, inbox: 0, local: n * 9, timer: 0, injector: 0, stolen: n, poller: 0, wanting: 0 }, steal_attempts: n, steals: n, stolen: n, parks: 0, wakes: 0,
     yields: 0, stack_growths: 0, busy_ns: at_ns / 2, searching_ns: 0, hashes: n * 1000,
   });
   return {

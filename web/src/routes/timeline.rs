@@ -92,6 +92,7 @@ async fn timeline(
             lanes: Lanes::new(
                 &timeline.lanes,
                 &timeline.steals,
+                &timeline.absences,
                 timeline.merged,
                 timeline.omitted,
             ),

@@ -240,6 +240,8 @@ pub struct WatchingNow {
     pub turns_lost: u64,
     /// Steals overwritten before they were read.
     pub steals_lost: u64,
+    /// Absences of threads overwritten before they were read.
+    pub absences_lost: u64,
 }
 
 /// A thing that deserves attention.
@@ -297,8 +299,15 @@ impl Tick {
                 running: sample.extra.runs_running,
             },
             watching: WatchingNow::from(&sample.watching),
-            lanes: with_lanes
-                .then(|| Lanes::new(&sample.lanes, &sample.steals, sample.merged, sample.omitted)),
+            lanes: with_lanes.then(|| {
+                Lanes::new(
+                    &sample.lanes,
+                    &sample.steals,
+                    &sample.absences,
+                    sample.merged,
+                    sample.omitted,
+                )
+            }),
             findings: sample.findings.iter().map(FindingWire::from).collect(),
         }
     }
@@ -443,6 +452,7 @@ impl From<&Watching> for WatchingNow {
             viewers_closed: watching.viewers_closed,
             turns_lost: watching.turns_lost,
             steals_lost: watching.steals_lost,
+            absences_lost: watching.absences_lost,
         }
     }
 }

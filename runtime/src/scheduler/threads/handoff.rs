@@ -29,6 +29,7 @@ use crate::scheduler::Shared;
 use crate::scheduler::parker::Woken;
 use crate::scheduler::worker::WorkerCore;
 use crate::snapshot::HandOff;
+use crate::time;
 
 /// How long a thread stays that has neither worker nor anything bound to it.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -87,7 +88,7 @@ impl Shared {
             if taken {
                 // The thread may be back, but gets no worker, and ends no turn, before the desk is free.
                 // SAFETY: the grip gave it to us.
-                unsafe { (*core).leave_turn() };
+                unsafe { (*core).leave_turn(HandOff::Blocked) };
             }
             taken
         });
@@ -131,7 +132,7 @@ impl Shared {
         let taken = self.threads.desk.take(slot.index, worker, true, || {
             slot.grip.let_go();
             // SAFETY: the thread sleeps in its handler, outside every section, and has let go.
-            unsafe { (*core).leave_turn() };
+            unsafe { (*core).leave_turn(HandOff::Frozen) };
             true
         });
         match taken {
@@ -203,6 +204,7 @@ impl ThreadSlot {
     #[inline(never)]
     pub(super) fn regain(&self) {
         let shared = self.shared();
+        self.absence.want(time::now_ns());
         while self.grip.own().is_null() {
             if shared.threads.desk.want(self.index) {
                 shared.notify_work();

@@ -13,6 +13,7 @@
     allow(dead_code, unused_imports, reason = "nobody takes a worker there")
 )]
 
+mod absence;
 mod desk;
 mod grip;
 mod handoff;
@@ -33,7 +34,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use crate::monitor::Watch;
 use crate::routine::RoutineRef;
 use crate::scheduler::Shared;
-use crate::snapshot::{HandOff, ThreadFigures, WaitReason};
+use crate::snapshot::{AbsentThread, HandOff, ThreadFigures, WaitReason};
 use crate::thread_state;
 use desk::Desk;
 use keeper::Keeper;
@@ -83,6 +84,15 @@ pub(crate) fn runtime_here() -> Option<Arc<Shared>> {
 /// The home of the calling thread, whatever home its routine has; `None` on a thread of no runtime.
 pub(crate) fn home_here() -> Option<*const Home> {
     with_slot(|slot| slot.map(|slot| std::ptr::from_ref(slot.shared().threads.home(slot.index))))
+}
+
+/// The turn that runs here gives way because its slice is over.
+pub(crate) fn note_way() {
+    with_slot(|slot| {
+        if let Some(slot) = slot {
+            slot.leash.note_way();
+        }
+    });
 }
 
 /// All threads and homes of a runtime.
@@ -174,6 +184,11 @@ impl Threads {
     pub(crate) fn running(&self) -> u64 {
         let runs = |slot: &&ThreadSlot| !slot.routine.load(Relaxed).is_null();
         self.slots.iter().filter(runs).count() as u64
+    }
+
+    /// Threads without a worker in the middle of a turn.
+    pub(crate) fn absent(&self) -> Vec<AbsentThread> {
+        self.slots.iter().filter_map(ThreadSlot::absent).collect()
     }
 
     pub(crate) fn slots(&self) -> &[ThreadSlot] {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8};
 
+use super::absence::Absence;
 use super::grip::Grip;
 use crate::homes::Carrier;
 use crate::monitor::Watch;
@@ -51,6 +52,8 @@ pub(crate) struct ThreadSlot {
     /// Where the thread sleeps while it has no worker.
     pub(super) bed: Parker,
     in_bed: AtomicU8,
+    /// While it has no worker in the middle of a turn.
+    pub(crate) absence: Absence,
     /// Its thread-local state, for whoever makes a worker ready for it.
     state: AtomicPtr<ThreadState>,
     /// Its runtime, null until the thread has begun. Not counted: the thread itself keeps it.
@@ -72,6 +75,7 @@ impl ThreadSlot {
             runtime,
             bed: Parker::new(),
             in_bed: AtomicU8::new(Bed::Up as u8),
+            absence: Absence::new(),
             state: AtomicPtr::new(null_mut()),
             shared: AtomicPtr::new(null_mut()),
             carrier: AtomicPtr::new(null_mut()),
@@ -192,6 +196,11 @@ impl ThreadSlot {
     /// The poll that runs wants its next turn at once.
     pub(crate) fn set_again(&self) {
         self.again.store(true, Relaxed);
+    }
+
+    /// Whether the poll that has just returned wants its next turn at once, left as it is.
+    pub(crate) fn wants_again(&self) -> bool {
+        self.again.load(Relaxed)
     }
 
     /// Whether the poll that has just returned wants its next turn at once.

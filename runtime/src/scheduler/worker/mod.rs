@@ -10,6 +10,7 @@ mod held;
 mod levels;
 mod mount;
 mod nap;
+mod record;
 mod steal;
 mod turn;
 
@@ -270,7 +271,7 @@ impl WorkerCore {
         let routine = slot.routine.load(Relaxed);
         if !routine.is_null() {
             // SAFETY: its turn does not end before the thread has a worker, and the block lives through it.
-            self.begin_rest_of_turn(unsafe { RoutineRef::from_ptr(routine) });
+            self.begin_rest_of_turn(slot, unsafe { RoutineRef::from_ptr(routine) });
         }
     }
 

@@ -23,7 +23,7 @@ use crate::scheduler::block::{Commit, Interrupt};
 use crate::scheduler::strategy::class::Deed;
 use crate::scheduler::threads::ThreadSlot;
 use crate::scheduler::{ready, stats};
-use crate::snapshot::{RoutineState, Source, TurnRecord, WaitReason};
+use crate::snapshot::{RoutineState, Source, WaitReason};
 #[cfg(not(portable))]
 use crate::spawn::spawn_internal;
 #[cfg(not(portable))]
@@ -151,7 +151,7 @@ impl WorkerCore {
         end: Option<TurnEnd>,
     ) {
         if self.shared.record.load(Relaxed) {
-            self.record_turn(routine);
+            self.record_turn_end(slot, routine, part, end);
         } else {
             self.note_turn_end(routine.header());
         }
@@ -162,60 +162,6 @@ impl WorkerCore {
             Some(TurnEnd::Overflowed) => self.after_overflow(routine),
             None => self.after_suspension(routine, part),
         }
-    }
-
-    /// The id and site are read before the routine is given away. What the turn began with is read where it
-    /// stands, so that turns that are not recorded need not keep it.
-    #[inline(never)]
-    fn record_turn(&self, routine: RoutineRef) {
-        // When recording has just been switched on, the turn's start is not known.
-        let dated = !self.undated.get();
-        if self.tick_has_passed() {
-            self.note_ticks(routine.header());
-        } else {
-            self.read_clock();
-        }
-        if !dated {
-            return;
-        }
-        let header = routine.header();
-        let began = self.stats().turn_started.load(Relaxed);
-        self.mine().recorder.turn(&TurnRecord {
-            start_ns: began,
-            length_ns: self.now.get() - began,
-            routine: header.routine_id(),
-            site: header.site(),
-            source: header.source(),
-            workload: header.workload().map(|w| w.id),
-        });
-    }
-
-    /// The worker was taken from a turn, which cannot end meanwhile: for this worker it ends here. By who
-    /// owns the worker now.
-    #[cfg_attr(portable, allow(dead_code, reason = "nobody takes a worker there"))]
-    pub(crate) fn leave_turn(&self) {
-        let routine = self.stats().routine.load(Relaxed);
-        if !routine.is_null() && self.shared.record.load(Relaxed) {
-            // SAFETY: the routine is in its turn still, through which its block lives.
-            self.record_turn(unsafe { RoutineRef::from_ptr(routine) });
-        } else {
-            self.read_clock();
-        }
-        self.stats().routine.store(null_mut(), Relaxed);
-    }
-
-    /// The worker is given to a thread in the middle of a turn: for this worker it begins here. By who owns
-    /// the worker, while the thread waits for it.
-    pub(super) fn begin_rest_of_turn(&self, routine: RoutineRef) {
-        let (header, stats, now) = (routine.header(), self.stats(), self.now.get());
-        stats.count_turn(header.source());
-        header.note_turn(self.index, now);
-        if let Some(workload) = header.workload() {
-            workload.turns.fetch_add(1, Relaxed);
-        }
-        stats.turn_started.store(now, Relaxed);
-        // Release pairs with the acquire load of the snapshot, as in `enter_routine`.
-        stats.routine.store(routine.as_ptr(), Release);
     }
 
     /// A stack for a fresh turn. `None` if there is none to be had: the routine is put among those

@@ -50,6 +50,49 @@ export class Canvas {
   }
 }
 
+/** A pattern made of a tile that `paint(c, size)` fills, which stays put while the picture scrolls. */
+const tiles = new Map();
+function pattern(context, key, step, ratio, paint) {
+  let tile = tiles.get(key);
+  if (!tile) {
+    const size = Math.max(3, Math.round(step * ratio));
+    tile = document.createElement('canvas');
+    tile.width = tile.height = size;
+    paint(tile.getContext('2d'), size);
+    tiles.set(key, tile);
+  }
+  const made = context.createPattern(tile, 'repeat');
+  made.setTransform(new DOMMatrix().scale(1 / ratio));
+  return made;
+}
+
+/** Dots of `ink` on `ground`. */
+export function dots(context, ground, ink, ratio, step = 5) {
+  return pattern(context, `dots|${ground}|${ink}|${ratio}|${step}`, step, ratio, (c, size) => {
+    c.fillStyle = ground;
+    c.fillRect(0, 0, size, size);
+    c.fillStyle = ink;
+    const dot = Math.max(1, Math.round(size / 2.6));
+    c.fillRect(Math.floor((size - dot) / 2), Math.floor((size - dot) / 2), dot, dot);
+  });
+}
+
+/** Lines of `ink` both ways on `ground`. */
+export function cross(context, ground, ink, ratio, step = 6) {
+  return pattern(context, `cross|${ground}|${ink}|${ratio}|${step}`, step, ratio, (c, size) => {
+    c.fillStyle = ground;
+    c.fillRect(0, 0, size, size);
+    c.strokeStyle = ink;
+    c.lineWidth = Math.max(1, size / 6);
+    c.beginPath();
+    c.moveTo(0, 0);
+    c.lineTo(size, size);
+    c.moveTo(size, 0);
+    c.lineTo(0, size);
+    c.stroke();
+  });
+}
+
 /** Diagonal hatch in a colour, as a pattern that stays put while the picture scrolls. */
 const hatches = new Map();
 export function hatch(context, ground, ink, ratio, step = 6) {

@@ -3,6 +3,8 @@
 // A cell is one turn (share 1) or, where turns are shorter than the server's raster, a merged stretch of which
 // `share` was busy. Cells arrive in chunks, one for each tick, and leave in chunks when they are too old.
 
+import { Absences } from './absences.js';
+
 /** What a turn may have come from, in the order of the wire's index, with the group it is drawn and counted in. */
 export const SOURCES = [
   { name: 'lifo', group: 'local' },
@@ -17,16 +19,37 @@ export const SOURCES = [
 
 export const GROUPS = ['local', 'injector', 'stolen', 'inbox', 'timer', 'wanting'];
 
+/** Why a turn may be over, in the order of the wire's index, and what that is called. */
+export const ENDS = [
+  { name: 'ended', says: 'the routine ended' },
+  { name: 'blocked', says: 'the routine waits for something' },
+  { name: 'yielded', says: 'the routine yielded' },
+  { name: 'gave way', says: 'its slice was over, and it gave way' },
+  { name: 'frozen', says: 'its slice was over, and it was stopped' },
+  { name: 'in kernel', says: 'asleep in the kernel; the worker was taken' },
+];
+export const GAVE_WAY = 3;
+export const FROZEN = 4;
+export const IN_KERNEL = 5;
+
 const GROUP_OF_SOURCE = SOURCES.map((source) => GROUPS.indexOf(source.group));
 
 export class Lanes {
   constructor() {
     this.lanes = [];
     this.steals = [];
+    this.absences = new Absences();
   }
 
-  /** Adds what one message brought: `lanes`, `sites` and `steals` as on the wire, times moved by `offset`. */
-  add({ lanes = [], sites = {}, steals = [] }, offset) {
+  /** Adds what one message brought: `lanes`, `sites`, `steals` and `absences` as on the wire, times moved by `offset`. */
+  add({ lanes, sites = {}, steals = [], absences }, offset) {
+    // A tick without lanes tells nothing of absences either.
+    if (lanes) this.absences.add(absences, sites, offset);
+    this.#turns(lanes ?? [], sites, offset);
+    for (const [at, thief, victim, moved] of steals) this.steals.push({ at: at + offset, thief, victim, moved });
+  }
+
+  #turns(lanes, sites, offset) {
     lanes.forEach((all, worker) => {
       const chunks = (this.lanes[worker] ??= []);
       // A turn that is not over (0 turns) comes again when it is; until then the worker's own line says so.
@@ -41,7 +64,6 @@ export class Lanes {
         sites,
       });
     });
-    for (const [at, thief, victim, moved] of steals) this.steals.push({ at: at + offset, thief, victim, moved });
   }
 
   /** Forgets everything that ended before `time`. */
@@ -54,11 +76,13 @@ export class Lanes {
     let gone = 0;
     while (gone < this.steals.length && this.steals[gone].at < time) gone += 1;
     if (gone > 0) this.steals.splice(0, gone);
+    this.absences.trim(time);
   }
 
   clear() {
     this.lanes = [];
     this.steals = [];
+    this.absences.clear();
   }
 
   /**
@@ -67,7 +91,8 @@ export class Lanes {
    */
   backfill(message, offset, until) {
     const fresh = new Lanes();
-    fresh.add(message, offset);
+    fresh.add({ ...message, absences: [] }, offset);
+    this.absences.backfill(message.absences, message.sites ?? {}, offset, until);
     const merge = (kept, filled, endOf, startOf) => {
       const later = kept.filter((item) => endOf(item) > until);
       const limit = later.length > 0 ? startOf(later[0]) : Infinity;
@@ -134,21 +159,28 @@ export function readCell(cell, start, chunk) {
     routine: cell[5],
     site: chunk.sites[cell[6]] ?? null,
     workload: cell[7],
+    end: ENDS[cell[8]] ?? null,
   };
 }
 
 /** How cells are told apart by colour: the key of a cell is an index into a list of classes. */
 export class Classes {
-  /** @param {'source'|'run'|'site'} mode  @param limit how many classes get a colour of their own */
+  /** @param {'source'|'end'|'run'|'site'} mode  @param limit how many classes get a colour of their own */
   constructor(mode, limit = 8) {
     this.mode = mode;
     this.limit = limit;
-    this.names = mode === 'source' ? [...GROUPS] : [];
+    this.names = mode === 'source' ? [...GROUPS] : mode === 'end' ? ENDS.map((end) => end.name) : [];
     this.index = new Map(this.names.map((name, i) => [name, i]));
+  }
+
+  /** How many there can be. */
+  get size() {
+    return this.mode === 'source' || this.mode === 'end' ? this.names.length : this.limit;
   }
 
   of(cell, chunk) {
     if (this.mode === 'source') return GROUP_OF_SOURCE[cell[2]] ?? 0;
+    if (this.mode === 'end') return cell[8] ?? 0;
     const name = this.mode === 'run' ? (cell[7] ?? '') : (chunk.sites[cell[6]] ?? '');
     let index = this.index.get(name);
     if (index === undefined) {

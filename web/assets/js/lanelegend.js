@@ -1,6 +1,6 @@
 // The legend of the lanes: a word and a count for each colour, press shows that one alone; and what is not drawn.
 
-import { GROUPS } from './cells.js';
+import { ENDS, GROUPS } from './cells.js';
 import { COLUMN, grownBetween, workerColumn } from './columns.js';
 import { $, el, text } from './dom.js';
 import { percent, short, UNKNOWN, visible } from './format.js';
@@ -60,11 +60,18 @@ export class LaneLegend {
       Math.max(1, worked * order.length);
     const busy = Math.min(1, shareOf('busy'));
     const searching = Math.min(1 - busy, shareOf('searching'));
-    const stolen = grownBetween(store.ring, COLUMN.stolen, from, to);
+    const grown = (name) => grownBetween(store.ring, COLUMN[name], from, to);
+    // In this mode they are colours of their own, counted above.
+    const cut = classes.mode === 'end' ? [] : [fact('gave-way', 'gave way', short(grown('honoured')))];
+    const missing = data.absences.missingBetween(from, to);
     this.facts.replaceChildren(
       fact('searching', 'searching', percent(searching)),
       fact('parked', 'parked', percent(Math.max(0, 1 - busy - searching))),
-      fact('arrow', 'moved by steals', short(stolen)),
+      fact('arrow', 'moved by steals', short(grown('stolen'))),
+      ...cut,
+      fact('frozen', 'frozen', short(grown('forced'))),
+      fact('kernel', 'in kernel', short(grown('retaken'))),
+      ...(missing > 0 ? [fact(null, 'more without a worker', short(missing))] : []),
       ...(losses.merged > 0 ? [fact(null, 'merged', short(losses.merged))] : []),
       ...(losses.omitted > 0 ? [fact(null, 'omitted', short(losses.omitted))] : []),
       ...(losses.lost > 0 ? [fact(null, 'no longer kept', short(losses.lost))] : []),
@@ -81,6 +88,7 @@ export class LaneLegend {
       });
     }
     return classes.names.flatMap((name, key) => {
+      if (classes.mode === 'end') return [{ key, swatch: `end-${key}`, word: ENDS[key].name, figure: short(turns.get(key) ?? 0) }];
       if (!turns.has(key)) return [];
       const shared = key === classes.limit - 1 && classes.index.size > classes.limit;
       return [{ key, swatch: `c${key}`, word: shared ? 'others' : this.#nameOf(name, classes.mode), figure: short(turns.get(key)) }];

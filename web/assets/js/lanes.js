@@ -3,6 +3,8 @@
 // The turns come as tiles (lanetiles.js); arrows, labels, the cursor and what is going on now lie over them. This file
 // lays them out, keeps what is drawn in step with the stream, and asks the server for single turns when frozen.
 
+import { describe } from './absences.js';
+import { AbsenceRows } from './absencerows.js';
 import { get } from './api.js';
 import { Canvas } from './canvas.js';
 import { bundle, Classes, GROUPS, Lanes } from './cells.js';
@@ -31,6 +33,7 @@ export class LanesChart {
     this.canvas = new Canvas(this.panel.canvas, () => this.dirty(true));
     this.tip = new LaneTip(store);
     this.tiles = new LaneTiles(store);
+    this.away = new AbsenceRows(this.canvas);
     this.legend = new LaneLegend(store, (key) => {
       this.only = this.only === key ? null : key;
       this.dirty();
@@ -84,9 +87,11 @@ export class LanesChart {
         this.tip.hide();
       },
       onPress: (x, y, time) => {
-        const found = this.#cellAt(y, time);
+        const span = this.away.at(y, time, this.pixel, this.#data().absences);
+        const found = span ? null : this.#cellAt(y, time);
         this.tip.hide();
-        if (found) this.openRoutine(found.cell.routine, found);
+        if (span) this.openRoutine(span.routine);
+        else if (found) this.openRoutine(found.cell.routine, found);
       },
     });
     this.keyLane = 0;
@@ -94,9 +99,11 @@ export class LanesChart {
     canvas.addEventListener('keydown', (event) => {
       if (event.key === 'ArrowUp' || event.key === 'ArrowDown') {
         event.preventDefault();
-        this.keyLane = Math.min(this.order.length - 1, Math.max(0, this.keyLane + (event.key === 'ArrowUp' ? -1 : 1)));
+        this.keyLane = Math.min(this.order.length + this.away.rows - 1, Math.max(0, this.keyLane + (event.key === 'ArrowUp' ? -1 : 1)));
         speak(this.#say(view.cursor ?? view.range()[1]));
       } else if (event.key === 'Enter' && view.cursor !== null) {
+        const span = this.#data().absences.find(this.keyLane - this.order.length, view.cursor);
+        if (span) this.openRoutine(span.routine);
         const found = this.#data().find(this.order[this.keyLane], view.cursor);
         if (found) this.openRoutine(found.cell.routine, found);
       }
@@ -162,7 +169,7 @@ export class LanesChart {
     const frame = (this.narrow.matches ? 44 : 50) * scale;
     const more = this.store.workers > MOST_LANES ? 18 * scale : 0;
     const least = n > SMALL_LANES ? 12 * scale : 26 * scale;
-    const height = Math.round(Math.max(room, frame + n * least + more));
+    const height = Math.round(Math.max(room, frame + n * least + more) + this.away.height);
     this.panel.canvas.style.height = `${height}px`;
   }
 
@@ -185,7 +192,8 @@ export class LanesChart {
     this.strip = { top: Math.round(4 * scale), bottom: Math.round(22 * scale) };
     this.top = Math.round(28 * scale);
     const more = this.store.workers > MOST_LANES ? 18 * scale : 0;
-    this.bottom = this.canvas.height - Math.round(20 * scale) - more;
+    this.foot = this.canvas.height - Math.round(20 * scale) - more;
+    this.bottom = this.foot - this.away.height;
     this.pitch = (this.bottom - this.top) / n;
     // Few lanes leave room between them for the arrows.
     const part = n <= 4 ? 0.6 : n <= 8 ? 0.68 : n <= SMALL_LANES ? 0.76 : 0.84;
@@ -235,7 +243,8 @@ export class LanesChart {
     }
     if (!this.view.frozen) this.#present(c, x, to);
     this.#arrows(c, x, from, to);
-    overlay(c, { canvas, store, view: this.view, x, left: this.left, right: this.right, top: 2, bottom: this.bottom, from, to, labelled: true });
+    this.away.draw(c, { x, from, to, top: this.bottom, left: this.left, right: this.right, absences: this.#data().absences });
+    overlay(c, { canvas, store, view: this.view, x, left: this.left, right: this.right, top: 2, bottom: this.foot, from, to, labelled: true });
     c.restore();
     this.#labels(c);
   }
@@ -254,13 +263,13 @@ export class LanesChart {
     c.strokeStyle = theme.line;
     c.lineWidth = 1 / canvas.ratio;
     const { step, ticks } = timeTicks(from, to, this.right - this.left, 110 * scale, store.timebase.wall(0));
-    const foot = this.bottom + Math.round(14 * scale);
+    const foot = this.foot + Math.round(14 * scale);
     for (const time of ticks) {
       const at = canvas.crisp(x(time));
       if (at < this.left || at > this.right) continue;
       c.beginPath();
       c.moveTo(at, this.strip.top);
-      c.lineTo(at, this.bottom);
+      c.lineTo(at, this.foot);
       c.stroke();
       const words = timeLabel(time, step, view.frozen ? store.latestTime : to, store);
       if (at > this.left + 24 && at < this.right - 50 * scale) {
@@ -434,7 +443,8 @@ export class LanesChart {
     c.font = theme.font(10);
     c.fillStyle = theme.muted;
     c.textBaseline = 'alphabetic';
-    if (!narrow) c.fillText('in queue', this.canvas.width - 4, this.bottom + Math.round(14 * scale));
+    this.away.label(c, { narrow, right: this.canvas.width - 4 });
+    if (!narrow) c.fillText('in queue', this.canvas.width - 4, this.foot + Math.round(14 * scale));
     if (workers > this.order.length) {
       c.textAlign = 'left';
       c.font = theme.font(11);
@@ -460,19 +470,27 @@ export class LanesChart {
   }
 
   #hover(x, y, time) {
-    const found = x >= this.left && x <= this.right ? this.#cellAt(y, time) : null;
-    this.panel.canvas.classList.toggle('pointing', Boolean(found));
-    if (found) this.tip.show(found, [x, y], [this.canvas.width, this.canvas.height]);
+    const inside = x >= this.left && x <= this.right;
+    const span = inside ? this.away.at(y, time, this.pixel, this.#data().absences) : null;
+    const found = inside && !span ? this.#cellAt(y, time) : null;
+    this.panel.canvas.classList.toggle('pointing', Boolean(found ?? span));
+    if (span) this.tip.showAbsence(span, [x, y], [this.canvas.width, this.canvas.height]);
+    else if (found) this.tip.show(found, [x, y], [this.canvas.width, this.canvas.height]);
     else this.tip.hide();
   }
 
   #say(time) {
+    const when = `${duration(this.store.latestTime - time)} ago`;
+    const row = this.keyLane - this.order.length;
+    if (row >= 0 && row < this.away.rows) {
+      const span = this.#data().absences.find(row, time);
+      return `row ${row + 1} of threads without a worker, ${when}: ${span ? describe(span, duration) : 'nothing'}`;
+    }
     const worker = this.order[this.keyLane] ?? 0;
     const found = this.#data().find(worker, time);
-    const when = `${duration(this.store.latestTime - time)} ago`;
     if (!found) return `worker ${worker}, ${when}: no turn`;
     const { cell } = found;
-    return `worker ${worker}, ${when}: routine ${cell.routine}, ${cell.source}, ${duration(cell.length)}`;
+    return `worker ${worker}, ${when}: routine ${cell.routine}, ${cell.source}, ${duration(cell.length)}${cell.turns === 1 && cell.end ? `; ${cell.end.says}` : ''}`;
   }
 
   // Frozen: the server knows every single turn.
@@ -532,6 +550,10 @@ export class LanesChart {
     const { store, view } = this;
     if (!store.latest) return;
     const [from, to] = view.range();
+    if (this.away.fit(this.#data().absences, from, to, this.narrow.matches)) {
+      this.#fit();
+      this.dirty(true);
+    }
     this.nothing.hidden = store.latest.runs.running > 0 || view.frozen || this.legend.turns(from, to) > 0;
   }
 
@@ -545,6 +567,12 @@ export class LanesChart {
         count(w.stolen), count(w.steals), count(w.steal_attempts), count(w.parks), count(w.keyed), duration(w.busy_ns),
       ];
     }));
+    const away = this.#data().absences.newest(20);
+    fillTable($('#absences-table'), away.map((span) => [
+      span.routine, span.why === 'frozen' ? 'frozen' : 'in the kernel', span.thread, `${duration(this.store.latestTime - span.start)} ago`,
+      duration(span.end - span.start), span.why === 'kernel' ? duration(span.wanting) : UNKNOWN, span.from, span.to ?? UNKNOWN, visible(span.site ?? UNKNOWN),
+    ]));
+    $('#absences-none').hidden = away.length > 0;
   }
 }
 

@@ -1,8 +1,8 @@
 // The turns of the lanes, drawn once into tiles that lie fixed on the time axis. A frame then only moves tiles, and a
 // tick redraws the one or two it reaches into.
 
-import { hatch } from './canvas.js';
-import { GROUPS, rasterise } from './cells.js';
+import { cross, dots, hatch } from './canvas.js';
+import { FROZEN, GAVE_WAY, GROUPS, IN_KERNEL, rasterise } from './cells.js';
 import { COLUMN, workerColumn } from './columns.js';
 import { theme } from './theme.js';
 
@@ -53,7 +53,8 @@ export class LaneTiles {
     const c = tile.getContext('2d');
     const colours = this.#colours(c);
     const from = index * span;
-    const keys = classes.mode === 'source' ? GROUPS.length : classes.limit;
+    const keys = classes.size;
+    const marks = this.#marks(c);
     const classify = (cell, chunk) => classes.of(cell, chunk);
     const alpha = (key) => (only === null || only === key ? 1 : 0.13);
     // In device pixels from here on: a column is one of them, and every edge is sharp.
@@ -78,7 +79,7 @@ export class LaneTiles {
       }
       for (const rect of rects) {
         c.globalAlpha = alpha(rect.key);
-        this.#rect(c, rect, top, bar, colours);
+        this.#rect(c, rect, top, bar, colours, marks);
       }
       c.globalAlpha = 1;
     });
@@ -86,7 +87,7 @@ export class LaneTiles {
     return tile;
   }
 
-  #rect(c, { x, width, share, key, turns, cell }, top, bar, colours) {
+  #rect(c, { x, width, share, key, turns, cell }, top, bar, colours, marks) {
     const { ratio, classes } = this.look;
     const height = Math.max(1, Math.round(share * bar));
     c.fillStyle = colours[key];
@@ -98,6 +99,7 @@ export class LaneTiles {
       c.globalAlpha *= Math.min(0.8, width / 14);
       c.fillRect(x, top + bar - height, Math.max(1, Math.round(ratio)), height);
     }
+    if (width >= 4 * ratio) this.#end(c, cell[8], x + width, top + bar - height, height, width, marks);
     const room = 7 * ratio * theme.scale * (cell[5].length + 1);
     if (width > room && bar > 16 * ratio) {
       c.globalAlpha = 1;
@@ -108,15 +110,50 @@ export class LaneTiles {
       c.lineJoin = 'round';
       c.strokeStyle = colours[key];
       // White is legible on the dark colours of the light theme only.
-      const white = !theme.dark && (classes.mode !== 'source' || GROUPS[key] === 'local');
+      const white = !theme.dark && (classes.mode === 'source' ? ['local', 'wanting'].includes(GROUPS[key]) : classes.mode !== 'end');
       c.fillStyle = white ? '#ffffff' : '#0d1013';
       c.strokeText(cell[5], x + 5 * ratio, top + bar - height + 5 * ratio);
       c.fillText(cell[5], x + 5 * ratio, top + bar - height + 5 * ratio);
     }
   }
 
+  /** What marks the end of a turn that was not its own doing: a notch, or a band. */
+  #end(c, end, right, top, height, width, { notch, frozen, kernel }) {
+    if (this.look.classes.mode === 'end') return;
+    const { ratio } = this.look;
+    const size = Math.min(6 * ratio, width / 2, height);
+    c.globalAlpha = Math.min(1, c.globalAlpha * 4);
+    if (end === GAVE_WAY) {
+      c.fillStyle = notch;
+      c.beginPath();
+      c.moveTo(right - size, top);
+      c.lineTo(right, top);
+      c.lineTo(right, top + size);
+      c.closePath();
+      c.fill();
+      c.fillRect(right - Math.max(1, ratio), top, Math.max(1, ratio), height);
+    } else if (end === FROZEN || end === IN_KERNEL) {
+      c.fillStyle = end === FROZEN ? frozen : kernel;
+      c.fillRect(right - size, top, size, height);
+    }
+  }
+
+  #marks(c) {
+    const { ratio } = this.look;
+    return {
+      notch: theme.gaveWay,
+      frozen: cross(c, theme.frozen, theme.frozenInk, 1, 5 * ratio),
+      kernel: dots(c, theme.kernel, theme.kernelInk, 1, 4 * ratio),
+    };
+  }
+
   #colours(c) {
     const { classes, bar, ratio } = this.look;
+    if (classes.mode === 'end') {
+      const { frozen, kernel } = this.#marks(c);
+      const gaveWay = hatch(c, theme.gaveWay, theme.gaveWayInk, 1, (bar > 20 ? 7 : 4) * ratio);
+      return [theme.injector, theme.inbox, theme.local, gaveWay, frozen, kernel];
+    }
     if (classes.mode !== 'source') return theme.classes;
     const stolen = hatch(c, theme.stolen, theme.stolenInk, 1, (bar > 20 ? 7 : 4) * ratio);
     return GROUPS.map((group) => (group === 'stolen' ? stolen : theme[group]));

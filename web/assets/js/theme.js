@@ -2,7 +2,7 @@
 
 const NAMES = [
   'ground', 'surface', 'raised', 'line', 'line-strong', 'ink', 'muted', 'accent', 'good', 'warn', 'bad', 'halo',
-  'local', 'injector', 'stolen', 'stolen-ink', 'inbox', 'timer', 'searching', 'kernel', 'frozen',
+  'local', 'injector', 'stolen', 'stolen-ink', 'inbox', 'timer', 'wanting', 'searching', 'kernel', 'kernel-ink', 'frozen', 'frozen-ink', 'gave-way', 'gave-way-ink',
   'new', 'runnable', 'running', 'blocked',
 ];
 export const WORKER_COLOURS = 8;

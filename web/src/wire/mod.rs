@@ -17,7 +17,7 @@ pub use bench::{BenchMachine, BenchResult, bench_json};
 pub use block::{BlockEvent, BlockWire};
 pub use config::{ConfigChanged, ConfigWire, SettingChange, differences};
 pub use extra::extra;
-pub use lanes::{CellWire, Lanes, Sites, StealWire};
+pub use lanes::{AbsenceWire, CellWire, Lanes, Sites, StealWire};
 pub use outside::{BlockingPool, Io, Timers};
 pub use threads::{ByHandOff, HostageDeadlockWire, LatencyWire, Monitor, ThreadsNow};
 pub use tick::{

@@ -90,12 +90,6 @@ impl fmt::Display for Remaining {
 
 impl std::error::Error for Remaining {}
 
-/// One worker's thread, for profilers.
-pub(crate) struct WorkerThread {
-    pub(crate) worker: WorkerId,
-    pub(crate) tid: i32,
-}
-
 impl Runtime {
     /// Starts to configure a runtime.
     ///
@@ -697,14 +691,12 @@ impl Handle {
         self.shared.trim_parked(parked_for, max_routines)
     }
 
-    /// The threads of all workers.
-    pub(crate) fn worker_threads(&self) -> Vec<WorkerThread> {
-        let threads = self.shared.workers.iter().enumerate();
-        threads
-            .map(|(index, worker)| WorkerThread {
-                worker: WorkerId::new(index as u32),
-                tid: worker.stats.thread_id.load(Relaxed),
-            })
+    /// The kernel's numbers of all threads that may hold workers.
+    pub(crate) fn thread_ids(&self) -> Vec<i32> {
+        let slots = self.shared.threads.slots().iter();
+        slots
+            .map(|slot| slot.leash.tid.load(Relaxed))
+            .filter(|tid| *tid != 0)
             .collect()
     }
 

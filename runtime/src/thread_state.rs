@@ -103,6 +103,13 @@ impl ThreadState {
             .map_or(std::ptr::null_mut(), |slot| slot.routine.load(Relaxed))
     }
 
+    /// Number of the worker that the thread holds, for bystanders on it. Async-signal-safe.
+    pub(crate) fn worker(&self) -> Option<u32> {
+        let core = self.slot()?.grip.peek();
+        // SAFETY: workers live as long as threads of their runtime, and this is one; its number never changes.
+        unsafe { core.as_ref() }.map(|core| core.index)
+    }
+
     /// The running routine's stacks; `None` in scheduler context and on foreign threads.
     /// Async-signal-safe.
     pub(crate) fn routine_stack(&self) -> Option<Extent> {

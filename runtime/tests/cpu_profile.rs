@@ -5,9 +5,10 @@
 #![cfg(not(portable))]
 
 use std::hint::black_box;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openwork::profile::cpu::{self, Profile, StartError};
 use openwork::{Builder, Runtime, Workload};
@@ -197,6 +198,60 @@ fn a_session_outlives_its_runtime() {
     let profile = session.stop();
     check_sums(&profile);
     assert!(profile.taken > 0);
+}
+
+/// A thread that is started after the session was begun, and is given a worker, is sampled, and its samples name
+/// the worker.
+#[test]
+fn threads_that_come_later_are_sampled() {
+    let _alone = alone();
+    let runtime = Runtime::builder()
+        .workers(1)
+        .hand_off(true)
+        .build()
+        .unwrap();
+    if !runtime.handle().config().hand_off {
+        eprintln!("skipped: no hand-off here");
+        return;
+    }
+    let mut session = cpu::start(&runtime.handle(), 250).unwrap();
+    // The only worker leaves threads that sleep in the kernel, more than there are now.
+    let asleep = runtime.snapshot().threads.total + 2;
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let sleepers: Vec<_> = (0..asleep)
+        .map(|_| {
+            let mut reader = reader.try_clone().unwrap();
+            runtime.spawn(move || reader.read_exact(&mut [0]).unwrap())
+        })
+        .collect();
+    let patience = Instant::now() + Duration::from_secs(120);
+    while runtime.snapshot().threads.away < asleep {
+        assert!(
+            Instant::now() < patience,
+            "{:?}",
+            runtime.snapshot().threads
+        );
+        std::thread::yield_now();
+    }
+    let burns = runtime.spawn(|| marked_computation(Duration::from_millis(500)));
+    let id = burns.id();
+    while !burns.is_finished() {
+        session.drain();
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    burns.join().unwrap();
+    writer.write_all(&vec![1; asleep as usize]).unwrap();
+    sleepers.into_iter().for_each(|one| one.join().unwrap());
+    let profile = session.stop();
+    check_sums(&profile);
+    assert_eq!(profile.unwatched, 0);
+    let of_it = profile.samples.iter().filter(|s| s.routine == Some(id));
+    let workers: Vec<_> = of_it.map(|sample| sample.worker).collect();
+    assert!(workers.len() >= 20, "{} samples", workers.len());
+    assert!(workers.iter().all(|worker| worker.is_some()), "{workers:?}");
+    let sampled: u64 = profile.samples.iter().map(|sample| sample.cpu_ns).sum();
+    let room = (asleep as u128 + 2) * 4_000_000;
+    assert!(sampled as u128 <= profile.cpu.as_nanos() + room);
 }
 
 /// Sessions begun and dropped while signals are in flight, by a routine that is sampled itself.

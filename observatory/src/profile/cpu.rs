@@ -23,7 +23,7 @@ pub const VALUES: &[ValueKind] = &[
 /// The report of a profile that has just been stopped. Looks up addresses, to cut what starts a
 /// routine or a thread off each stack.
 ///
-/// Labels: `worker`; `routine`, its name or its number; `workload`, likewise. Samples without
+/// Labels: `worker`, absent where the thread had none; `routine`, its name or its number; `workload`, likewise. Samples without
 /// `routine` were taken in the scheduler.
 pub fn report(profile: &Profile, symbols: &Symbols) -> Report {
     let samples = profile.samples.iter().map(|sample| Taken {
@@ -43,6 +43,7 @@ pub fn report(profile: &Profile, symbols: &Symbols) -> Report {
         achieved_hz: profile.achieved_hz,
         skipped_in_switch: profile.skipped_in_switch,
         lost: profile.lost,
+        unwatched: profile.unwatched,
         cpu: profile.cpu,
         duration: profile.duration,
     };
@@ -52,7 +53,7 @@ pub fn report(profile: &Profile, symbols: &Symbols) -> Report {
 /// One sample.
 pub(super) struct Taken<'a> {
     pub(super) frames: &'a [usize],
-    pub(super) worker: WorkerId,
+    pub(super) worker: Option<WorkerId>,
     pub(super) routine: Option<String>,
     pub(super) workload: Option<String>,
     pub(super) cpu_ns: u64,
@@ -64,6 +65,7 @@ pub(super) struct Account {
     pub(super) achieved_hz: Option<f64>,
     pub(super) skipped_in_switch: u64,
     pub(super) lost: u64,
+    pub(super) unwatched: u64,
     pub(super) cpu: Duration,
     pub(super) duration: Duration,
 }
@@ -76,7 +78,11 @@ pub(super) fn fold<'a>(
     let mut fold = Fold::default();
     for sample in samples {
         let frames = cut_at_root(sample.frames, symbols);
-        let mut labels = vec![Label::new("worker", sample.worker.to_string())];
+        let worker = sample.worker.map(|worker| worker.to_string());
+        let mut labels: Vec<_> = worker
+            .map(|id| Label::new("worker", id))
+            .into_iter()
+            .collect();
         labels.extend(sample.routine.map(|routine| Label::new("routine", routine)));
         labels.extend(
             sample
@@ -111,7 +117,7 @@ impl Account {
                 None => format!("{asked}; too little ran to tell the true rate."),
             },
             format!(
-                "The workers used {:.2} s of processor time in {:.2} s.",
+                "The runtime's threads used {:.2} s of processor time in {:.2} s.",
                 self.cpu.as_secs_f64(),
                 self.duration.as_secs_f64()
             ),
@@ -124,6 +130,12 @@ impl Account {
         }
         if self.lost > 0 {
             remarks.push(format!("{} samples were lost for want of room.", self.lost));
+        }
+        if self.unwatched > 0 {
+            remarks.push(format!(
+                "{} threads that were started meanwhile could not be sampled.",
+                self.unwatched
+            ));
         }
         remarks
     }

@@ -332,7 +332,7 @@ mod tests {
             .expect("no panic");
         let sample = |worker, routine: Option<&str>| Taken {
             frames: &frames,
-            worker: WorkerId::new(worker),
+            worker: Some(WorkerId::new(worker)),
             routine: routine.map(str::to_owned),
             workload: routine.map(|_| "run 3".to_owned()),
             cpu_ns: 4_000_000,
@@ -348,6 +348,7 @@ mod tests {
             achieved_hz: Some(250.0),
             skipped_in_switch: 12,
             lost: 3,
+            unwatched: 0,
             cpu: Duration::from_millis(124),
             duration: Duration::from_secs(5),
         };

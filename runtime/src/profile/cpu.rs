@@ -1,7 +1,8 @@
 //! A CPU profile: where the workers spend their time, and on whose behalf.
 //!
-//! Each worker thread has a timer that counts its own CPU time, so an idle worker is not sampled and
-//! a busy one in proportion. Kernels whose CPU timers are driven by the clock tick deliver at most
+//! Each thread of the runtime has a timer that counts its own CPU time, so an idle one is not sampled and
+//! a busy one in proportion: spare threads too, since workers change threads. Threads that are started later are
+//! found at [`Session::drain`]. Kernels whose CPU timers are driven by the clock tick deliver at most
 //! one signal a tick (250 or 1,000 a second); the periods missed in between are counted in the
 //! sample that comes ([`Sample::cpu_ns`]), and [`Profile::achieved_hz`] says what the rate really
 //! was.
@@ -61,11 +62,11 @@ pub enum StartError {
     /// The registers of this machine are not known here.
     #[error("CPU profiles need Linux on x86-64 or AArch64")]
     Unsupported,
-    /// The program has more workers than can be sampled at once.
-    #[error("{workers} workers; a CPU profile can watch {}", signal::STATIONS)]
-    TooManyWorkers {
-        /// Workers there are.
-        workers: usize,
+    /// The runtime has more threads than can be sampled at once.
+    #[error("{threads} threads; a CPU profile can watch {}", signal::STATIONS)]
+    TooManyThreads {
+        /// Threads there are.
+        threads: usize,
     },
     /// Other code has put its own handler for `SIGPROF` over ours.
     #[error("another profiler has taken SIGPROF over")]
@@ -90,11 +91,11 @@ pub enum StartError {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Profile {
-    /// In order of time for each worker, worker by worker.
+    /// In order of time for each thread, thread by thread as they were taken out.
     pub samples: Vec<Sample>,
     /// Samples a second of CPU time that were asked for.
     pub asked_hz: u32,
-    /// Samples taken for each second of CPU time that the workers used; `None` if they used too
+    /// Samples taken for each second of CPU time that the threads used; `None` if they used too
     /// little to tell, less than one period.
     pub achieved_hz: Option<f64>,
     /// Signals that came. Each is among the samples, skipped, or lost.
@@ -103,14 +104,17 @@ pub struct Profile {
     pub skipped_in_switch: u64,
     /// Samples that found no room.
     pub lost: u64,
-    /// CPU time of all workers while the profile was taken; of a worker that ended before the
+    /// Threads that were started meanwhile and could not be sampled, because there were too many or the system
+    /// refused.
+    pub unwatched: u64,
+    /// CPU time of all threads while the profile was taken; of a thread that ended before the
     /// profile did, nothing.
     pub cpu: Duration,
     /// From start to stop.
     pub duration: Duration,
 }
 
-/// One look at a worker.
+/// One look at a thread.
 ///
 /// ```
 /// use openwork::profile::cpu;
@@ -129,8 +133,9 @@ pub struct Sample {
     /// Addresses in the functions that were executing, innermost first: the interrupted instruction,
     /// then one within each call instruction. At most 128. A routine's end at its root.
     pub frames: Vec<usize>,
-    /// The worker whose thread was interrupted.
-    pub worker: WorkerId,
+    /// The worker that the interrupted thread held; `None` for one that had none, as in a call that had lost its
+    /// worker or on the way to one.
+    pub worker: Option<WorkerId>,
     /// The routine that was running, `None` for the scheduler itself.
     pub routine: Option<RoutineId>,
     /// That routine's name.
@@ -177,13 +182,28 @@ impl Drop for OnlyOne {
     }
 }
 
-/// A worker that is being sampled.
+/// A thread that is being sampled.
 #[derive(Debug)]
 struct Watched {
-    worker: WorkerId,
     tid: i32,
     cpu_before: Option<Duration>,
     timer: Timer,
+}
+
+/// Counts of those whose threads have ended.
+#[derive(Debug, Default)]
+struct Counts {
+    taken: u64,
+    skipped: u64,
+    lost: u64,
+}
+
+impl Counts {
+    fn add(&mut self, ring: &SampleRing) {
+        self.taken += ring.taken();
+        self.skipped += ring.skipped();
+        self.lost += ring.lost();
+    }
 }
 
 /// A profile being taken. Dropping it ends the sampling and throws the samples away.
@@ -201,14 +221,19 @@ struct Watched {
 pub struct Session {
     // Before `only_one`: the timers are gone when the next session may begin.
     watched: Vec<Watched>,
+    /// Threads that could not be sampled, until they have ended, and how many that were so far.
+    unwatched: Vec<i32>,
+    refused: u64,
+    ended: Counts,
     samples: Vec<Sample>,
+    handle: Handle,
     hz: u32,
     period: Duration,
     began: Instant,
     _only_one: OnlyOne,
 }
 
-/// Begins to sample the workers of `handle`'s runtime, `hz` times a second of each one's CPU time.
+/// Begins to sample the threads of `handle`'s runtime, `hz` times a second of each one's CPU time.
 ///
 /// ```
 /// use openwork::profile::cpu;
@@ -233,38 +258,82 @@ pub fn start(handle: &Handle, hz: u32) -> Result<Session, StartError> {
         InstallError::Replaced => StartError::SignalTaken,
         InstallError::Os(error) => StartError::Os(error),
     })?;
-    let threads = handle.worker_threads();
+    let threads = handle.thread_ids();
     if threads.len() > signal::STATIONS {
-        return Err(StartError::TooManyWorkers {
-            workers: threads.len(),
+        return Err(StartError::TooManyThreads {
+            threads: threads.len(),
         });
     }
     let period = Duration::from_secs(1) / hz;
-    let words = (u64::from(hz) * ROOM.as_secs() * WORDS_PER_SAMPLE).min(MOST_WORDS);
     let mut session = Session {
         watched: Vec::with_capacity(threads.len()),
+        unwatched: Vec::new(),
+        refused: 0,
+        ended: Counts::default(),
         samples: Vec::new(),
+        handle: handle.clone(),
         hz,
         period,
         began: Instant::now(),
         _only_one: only_one,
     };
-    for (station, thread) in threads.into_iter().enumerate() {
-        let ring = SampleRing::new(words as usize)?;
-        let cpu_before = signal::cpu_time(thread.tid);
-        session.watched.push(Watched {
-            worker: thread.worker,
-            tid: thread.tid,
-            cpu_before,
-            timer: Timer::start(thread.tid, period, station, ring)?,
-        });
+    for tid in threads {
+        let cpu_before = signal::cpu_time(tid);
+        match session.watch(tid, cpu_before) {
+            // It has ended since it was listed.
+            Err(_) if signal::cpu_time(tid).is_none() => {}
+            done => done?,
+        }
     }
     Ok(session)
 }
 
 impl Session {
-    /// Makes room for further samples by taking those that are there into the profile. Needed only
-    /// for profiles of more than a minute.
+    /// Samples this thread from now on.
+    fn watch(&mut self, tid: i32, cpu_before: Option<Duration>) -> io::Result<()> {
+        let words = (u64::from(self.hz) * ROOM.as_secs() * WORDS_PER_SAMPLE).min(MOST_WORDS);
+        let is_free = |station: &usize| {
+            let mut stations = self.watched.iter().map(|watched| watched.timer.station());
+            !stations.any(|taken| taken == *station)
+        };
+        let station = (0..signal::STATIONS).find(is_free);
+        let station = station.ok_or(io::ErrorKind::QuotaExceeded)?;
+        let ring = SampleRing::new(words as usize)?;
+        let timer = Timer::start(tid, self.period, station, ring)?;
+        self.watched.push(Watched {
+            tid,
+            cpu_before,
+            timer,
+        });
+        Ok(())
+    }
+
+    /// Finds out which threads have come and gone.
+    fn follow(&mut self) {
+        let threads = self.handle.thread_ids();
+        let has_ended = |watched: &mut Watched| !threads.contains(&watched.tid);
+        for mut gone in self.watched.extract_if(.., has_ended) {
+            gone.timer.disarm();
+            take_out(&gone, self.period, &mut self.samples);
+            self.ended.add(gone.timer.ring());
+        }
+        self.unwatched.retain(|tid| threads.contains(tid));
+        for tid in threads {
+            let is_known = self.watched.iter().any(|watched| watched.tid == tid);
+            if is_known || self.unwatched.contains(&tid) {
+                continue;
+            }
+            // All its time is of this profile.
+            if self.watch(tid, Some(Duration::ZERO)).is_err() && signal::cpu_time(tid).is_some() {
+                self.unwatched.push(tid);
+                self.refused += 1;
+            }
+        }
+    }
+
+    /// Makes room for further samples by taking those that are there into the profile, which is needed for
+    /// profiles of more than a minute; and begins to sample threads that were started since the last call. What such a thread
+    /// does before is not sampled, so that whoever lets a profile run calls this ten times a second.
     ///
     /// ```
     /// use openwork::profile::cpu;
@@ -279,18 +348,13 @@ impl Session {
     /// # Ok::<(), cpu::StartError>(())
     /// ```
     pub fn drain(&mut self) {
+        self.follow();
+        self.take_all_out();
+    }
+
+    fn take_all_out(&mut self) {
         for watched in &self.watched {
-            while let Some((head, frames)) = watched.timer.ring().pop() {
-                self.samples.push(Sample {
-                    frames,
-                    worker: watched.worker,
-                    routine: (head.routine != 0).then(|| RoutineId::new(head.routine)),
-                    name: ring::text(head.name),
-                    workload: ring::text(head.workload_name),
-                    workload_id: (head.workload != 0).then(|| WorkloadId::new(head.workload)),
-                    cpu_ns: self.period.as_nanos() as u64 * u64::from(head.periods),
-                });
-            }
+            take_out(watched, self.period, &mut self.samples);
         }
     }
 
@@ -315,23 +379,41 @@ impl Session {
             }
         }
         let duration = self.began.elapsed();
-        self.drain();
-        let sum = |count: fn(&SampleRing) -> u64| -> u64 {
-            self.watched
-                .iter()
-                .map(|watched| count(watched.timer.ring()))
-                .sum()
-        };
-        let taken = sum(SampleRing::taken);
+        self.take_all_out();
+        let mut counts = std::mem::take(&mut self.ended);
+        for watched in &self.watched {
+            counts.add(watched.timer.ring());
+        }
+        let Counts {
+            taken,
+            skipped,
+            lost,
+        } = counts;
         Profile {
             asked_hz: self.hz,
             achieved_hz: (cpu >= self.period).then(|| taken as f64 / cpu.as_secs_f64()),
             taken,
-            skipped_in_switch: sum(SampleRing::skipped),
-            lost: sum(SampleRing::lost),
+            skipped_in_switch: skipped,
+            lost,
+            unwatched: self.refused,
             cpu,
             duration,
             samples: std::mem::take(&mut self.samples),
         }
+    }
+}
+
+/// Moves what the thread's ring holds into the profile.
+fn take_out(watched: &Watched, period: Duration, samples: &mut Vec<Sample>) {
+    while let Some((head, frames)) = watched.timer.ring().pop() {
+        samples.push(Sample {
+            frames,
+            worker: head.worker.map(WorkerId::new),
+            routine: (head.routine != 0).then(|| RoutineId::new(head.routine)),
+            name: ring::text(head.name),
+            workload: ring::text(head.workload_name),
+            workload_id: (head.workload != 0).then(|| WorkloadId::new(head.workload)),
+            cpu_ns: period.as_nanos() as u64 * u64::from(head.periods),
+        });
     }
 }

@@ -26,6 +26,10 @@ impl Timer {
         match *self {}
     }
 
+    pub(super) fn station(&self) -> usize {
+        match *self {}
+    }
+
     pub(super) fn disarm(&mut self) {
         match *self {}
     }

@@ -15,6 +15,9 @@ use super::frames::MAX_FRAMES;
 /// Words of a sample before its frames.
 const HEAD_WORDS: usize = 11;
 
+// The first word has a byte for it.
+const _: () = assert!(MAX_FRAMES <= 255);
+
 /// Words of the longest sample.
 const SAMPLE_WORDS: usize = HEAD_WORDS + MAX_FRAMES;
 
@@ -26,6 +29,8 @@ pub(super) type Label = [u64; 4];
 pub(super) struct Head {
     /// Periods of the timer that this sample stands for: 1, and those that passed unseen.
     pub(super) periods: u32,
+    /// The worker that the thread held.
+    pub(super) worker: Option<u32>,
     /// 0 for none.
     pub(super) routine: u64,
     pub(super) name: Label,
@@ -110,7 +115,11 @@ impl SampleRing {
             depth < MAX_FRAMES
         });
         let put = |at: usize, value: u64| self.word(head + at).store(value, Relaxed);
-        put(0, depth as u64 | u64::from(sample.periods) << 32);
+        let worker = sample.worker.map_or(0, |worker| u64::from(worker) + 1);
+        put(
+            0,
+            depth as u64 | (worker & 0xff_ffff) << 8 | u64::from(sample.periods) << 32,
+        );
         put(1, sample.routine);
         put(2, sample.workload);
         for i in 0..4 {
@@ -127,9 +136,10 @@ impl SampleRing {
             return None;
         }
         let get = |at: usize| self.word(tail + at).load(Relaxed);
-        let depth = get(0) as u32 as usize;
+        let depth = get(0) as u8 as usize;
         let sample = Head {
             periods: (get(0) >> 32) as u32,
+            worker: (get(0) as u32 >> 8).checked_sub(1),
             routine: get(1),
             workload: get(2),
             name: std::array::from_fn(|i| get(3 + i)),
@@ -268,6 +278,7 @@ mod tests {
         let ring = SampleRing::new(0).unwrap();
         let head = Head {
             periods: 3,
+            worker: Some(5),
             routine: 17,
             name: label("miner"),
             workload: 4,

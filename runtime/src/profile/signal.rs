@@ -123,6 +123,11 @@ impl Timer {
         &self.ring
     }
 
+    /// Which one it uses.
+    pub(super) fn station(&self) -> usize {
+        self.station
+    }
+
     /// Ends the sampling. A handler that is running now is waited for; one that comes later finds
     /// nothing to do.
     pub(super) fn disarm(&mut self) {
@@ -385,6 +390,7 @@ unsafe fn caller_without_frame(_: &Registers, _: Bounds) -> Option<usize> {
 fn head(thread: &ThreadState, missed: u32) -> Head {
     let mut head = Head {
         periods: 1 + missed,
+        worker: thread.worker(),
         ..Head::default()
     };
     // SAFETY: the scheduler sets both pointers for the length of a turn, in which routine and

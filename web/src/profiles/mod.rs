@@ -184,9 +184,9 @@ impl Profiles {
     ) -> Result<Taken, ApiError> {
         let observatory = observatory.clone();
         for_a_while(time, claim, move |wait| {
-            let session = cpu::start(observatory.handle(), CPU_HZ).map_err(not_started)?;
+            let mut session = cpu::start(observatory.handle(), CPU_HZ).map_err(not_started)?;
             let began = Instant::now();
-            wait()?;
+            wait(&mut || session.drain())?;
             let profile = session.stop();
             let facts = CpuFacts {
                 asked_hz: profile.asked_hz,
@@ -329,7 +329,7 @@ fn not_started(error: cpu::StartError) -> ApiError {
     match error {
         cpu::StartError::AlreadyRunning => ApiError::new(Code::ProfileRunning, error.to_string()),
         cpu::StartError::Unsupported
-        | cpu::StartError::TooManyWorkers { .. }
+        | cpu::StartError::TooManyThreads { .. }
         | cpu::StartError::SignalTaken => ApiError::new(Code::NotSupported, error.to_string()),
         error => ApiError::internal(error),
     }
@@ -339,22 +339,37 @@ fn refused(error: io::Error) -> ApiError {
     ApiError::storage(format!("the profile could not be kept: {error}"))
 }
 
+/// How often something is done while a profile is taken.
+const STEP: Duration = Duration::from_millis(100);
+
+/// Waits until a profile's time is over, and now and then does what it is given.
+type Wait<'a> = &'a dyn Fn(&mut dyn FnMut()) -> Result<(), ApiError>;
+
 /// Runs `take` on a blocking thread; `take` gets a function that waits for `time`, and fails at once when nobody waits
 /// for the result any more.
 async fn for_a_while<T: Send + 'static>(
     time: Duration,
     claim: Claim,
-    take: impl FnOnce(&dyn Fn() -> Result<(), ApiError>) -> Result<T, ApiError> + Send + 'static,
+    take: impl FnOnce(Wait<'_>) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let (waiting, gone) = mpsc::channel::<()>();
     let taken = off_thread(move || {
         let _claim = claim;
-        take(&|| match gone.recv_timeout(time) {
-            Err(RecvTimeoutError::Timeout) => Ok(()),
-            _ => Err(ApiError::new(
-                Code::Cancelled,
-                "nobody waits for this profile any more",
-            )),
+        take(&|meanwhile| {
+            let over = Instant::now() + time;
+            loop {
+                let left = over.saturating_duration_since(Instant::now());
+                match gone.recv_timeout(left.min(STEP)) {
+                    Err(RecvTimeoutError::Timeout) if left <= STEP => return Ok(()),
+                    Err(RecvTimeoutError::Timeout) => meanwhile(),
+                    _ => {
+                        return Err(ApiError::new(
+                            Code::Cancelled,
+                            "nobody waits for this profile any more",
+                        ));
+                    }
+                }
+            }
         })
     })
     .await;

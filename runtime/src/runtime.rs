@@ -11,6 +11,7 @@ use crate::builder::RuntimeBuilder;
 use crate::cancel;
 use crate::id::{RoutineId, WorkerId, WorkloadId};
 use crate::join::{JoinError, JoinHandle};
+use crate::monitor::leash::FROZEN_FRAMES;
 use crate::profile::NoStack;
 use crate::routine::Header;
 use crate::scheduler::block::{self, Context};
@@ -698,6 +699,18 @@ impl Handle {
             .map(|slot| slot.leash.tid.load(Relaxed))
             .filter(|tid| *tid != 0)
             .collect()
+    }
+
+    /// Where this routine stands, if the thread that runs it is frozen.
+    pub(crate) fn frozen_frames(&self, header: &Header) -> Option<Vec<usize>> {
+        self.shared.threads.slots().iter().find_map(|slot| {
+            let mut frames = [0; FROZEN_FRAMES];
+            let depth = slot.leash.while_frozen(|| {
+                let runs = std::ptr::eq(slot.routine.load(Relaxed), header);
+                runs.then(|| slot.leash.frozen_frames(&mut frames))
+            });
+            Some(frames[..depth??].to_vec())
+        })
     }
 
     /// Calls `visit` with the block of each routine, ended ones included.

@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openwork::config::{ConfigChange, Preemption};
-use openwork::{JoinHandle, Runtime, Turn, channel, scope, spawn, sync, time};
+use openwork::snapshot::RoutineState;
+use openwork::{JoinHandle, Runtime, Turn, channel, profile, scope, spawn, sync, time};
 use support::{Random, Watchdog, blocked_signals, quiet_panics, until};
 
 const SLICE: Duration = Duration::from_millis(1);
@@ -351,6 +352,48 @@ fn a_deadline_goes_before_a_loop_that_wants_the_worker() {
     assert!(freezes < TICKS * 3 / 2, "{freezes} freezes, {TICKS} ticks");
     stop.store(true, Relaxed);
     loops.into_iter().for_each(|one| one.join().unwrap());
+    rt.shutdown(Duration::from_secs(60)).unwrap();
+}
+
+/// A dump of stacks tells of frozen code where it stands, down to its first function.
+#[test]
+fn a_dump_shows_where_frozen_code_stands() {
+    #[inline(never)]
+    fn spins(stop: &AtomicBool) {
+        while !stop.load(Relaxed) {
+            std::hint::spin_loop();
+        }
+    }
+    let watchdog = Watchdog::new("dump");
+    let rt = runtime(1);
+    watchdog.watch("dump", &rt.handle());
+    let stop = Arc::new(AtomicBool::new(false));
+    let hogs: Vec<_> = (0..4)
+        .map(|_| {
+            let stop = stop.clone();
+            rt.spawn(move || spins(&stop))
+        })
+        .collect();
+    let handle = rt.handle();
+    let mut frozen = None;
+    until("a frozen one is seen", || {
+        let seen = profile::stacks(&handle)
+            .into_iter()
+            .filter(|seen| seen.view.state == RoutineState::Running);
+        frozen = seen.filter_map(|seen| seen.frames.ok()).next();
+        frozen.is_some()
+    });
+    let frames = frozen.unwrap();
+    let start = spins as fn(&AtomicBool) as usize;
+    // In a debug build `load` and `spin_loop` are functions.
+    let spinning = frames
+        .iter()
+        .take(6)
+        .any(|at| (start..start + 512).contains(at));
+    assert!(spinning, "{start:#x} is not in {frames:#x?}");
+    assert!(frames.len() > 3, "and its callers: {frames:#x?}");
+    stop.store(true, Relaxed);
+    hogs.into_iter().for_each(|one| one.join().unwrap());
     rt.shutdown(Duration::from_secs(60)).unwrap();
 }
 

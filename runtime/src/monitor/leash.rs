@@ -19,7 +19,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, fence};
 
 use super::counters::Watch;
 use crate::primitives::Futex;
@@ -51,10 +51,48 @@ pub(crate) struct Leash {
     requested_at: AtomicU64,
     frozen_at: AtomicU64,
     thawed_at: AtomicU64,
+    /// Where the frozen code stands.
+    frames: FrozenFrames,
     /// Since when it sleeps in the kernel, and in which turn; as the monitor has seen it.
     asleep_since: AtomicU64,
     asleep_turn: AtomicU64,
     watch: Arc<Watch>,
+}
+
+/// Most frames that are kept of frozen code, nearest first.
+pub(crate) const FROZEN_FRAMES: usize = 64;
+
+/// Written by the handler before it says that the thread is frozen.
+#[derive(Debug)]
+struct FrozenFrames {
+    depth: AtomicUsize,
+    addresses: [AtomicUsize; FROZEN_FRAMES],
+}
+
+impl FrozenFrames {
+    fn new() -> FrozenFrames {
+        FrozenFrames {
+            depth: AtomicUsize::new(0),
+            addresses: [const { AtomicUsize::new(0) }; FROZEN_FRAMES],
+        }
+    }
+
+    fn write(&self, walk: impl FnOnce(&mut dyn FnMut(usize) -> bool)) {
+        let mut depth = 0;
+        walk(&mut |address| {
+            self.addresses[depth].store(address, Relaxed);
+            depth += 1;
+            depth < FROZEN_FRAMES
+        });
+        self.depth.store(depth, Relaxed);
+    }
+
+    fn read(&self, frames: &mut [usize; FROZEN_FRAMES]) -> usize {
+        for (frame, address) in frames.iter_mut().zip(&self.addresses) {
+            *frame = address.load(Relaxed);
+        }
+        self.depth.load(Relaxed).min(FROZEN_FRAMES)
+    }
 }
 
 /// What became of a request when its signal came.
@@ -80,6 +118,7 @@ impl Leash {
             word: Futex::new(RUNNING),
             requested_at: AtomicU64::new(0),
             frozen_at: AtomicU64::new(0),
+            frames: FrozenFrames::new(),
             thawed_at: AtomicU64::new(0),
             asleep_since: AtomicU64::new(0),
             asleep_turn: AtomicU64::new(0),
@@ -157,8 +196,9 @@ impl Leash {
         sent
     }
 
-    /// What the handler does, on the thread itself: async-signal-safe. See the module's text.
-    pub(super) fn obey(&self) -> Obeyed {
+    /// What the handler does, on the thread itself: async-signal-safe. See the module's text. `walk` tells the
+    /// addresses of the interrupted code and its callers, until it is told that it is enough.
+    pub(super) fn obey(&self, walk: impl FnOnce(&mut dyn FnMut(usize) -> bool)) -> Obeyed {
         let request = self.request.swap(0, Relaxed);
         let counters = &self.watch.counters;
         if request == 0 {
@@ -180,6 +220,7 @@ impl Leash {
         let took = now.saturating_sub(self.requested_at.load(Relaxed));
         self.watch.signal_to_frozen.note(took);
         counters.forced.fetch_add(1, Relaxed);
+        self.frames.write(walk);
         // Release pairs with the acquire in `is_frozen` and `thaw`: what the routine did comes before.
         self.word.0.store(FROZEN, Release);
         self.watch.ring();
@@ -201,6 +242,22 @@ impl Leash {
     /// Since when it is frozen, if it is.
     pub(crate) fn frozen_since(&self) -> Option<u64> {
         self.is_frozen().then(|| self.frozen_at.load(Relaxed))
+    }
+
+    /// Where the code of a thread stands that is frozen, into `frames`: the interrupted address and its callers',
+    /// nearest first. Returns how many that are. Only in [`while_frozen`](Self::while_frozen).
+    pub(crate) fn frozen_frames(&self, frames: &mut [usize; FROZEN_FRAMES]) -> usize {
+        self.frames.read(frames)
+    }
+
+    /// Calls `look` if the thread is frozen. `None` if it is not, or went on meanwhile.
+    pub(crate) fn while_frozen<R>(&self, look: impl FnOnce() -> R) -> Option<R> {
+        let since = self.frozen_since()?;
+        let seen = look();
+        // What was seen comes before the second look. Who freezes again stores another time first.
+        fence(Acquire);
+        let same = self.frozen_at.load(Relaxed) == since && self.word.0.load(Relaxed) == FROZEN;
+        same.then_some(seen)
     }
 
     /// Notes since when the thread sleeps in the kernel in this turn. By the monitor.
@@ -249,14 +306,14 @@ mod tests {
     #[test]
     fn a_request_for_another_turn_is_stale_and_one_in_a_section_is_deferred() {
         let leash = Leash::apart();
-        assert_eq!(leash.obey(), Obeyed::None);
+        assert_eq!(leash.obey(|_| {}), Obeyed::None);
         leash.request.store(7, Relaxed);
-        assert_eq!(leash.obey(), Obeyed::Stale);
-        assert_eq!(leash.obey(), Obeyed::None, "a request is obeyed once");
+        assert_eq!(leash.obey(|_| {}), Obeyed::Stale);
+        assert_eq!(leash.obey(|_| {}), Obeyed::None, "a request is obeyed once");
         leash.turn.store(7, Relaxed);
         leash.section.store(1, Relaxed);
         leash.request.store(7, Relaxed);
-        assert_eq!(leash.obey(), Obeyed::Deferred);
+        assert_eq!(leash.obey(|_| {}), Obeyed::Deferred);
         let counters = &leash.watch.counters;
         assert_eq!(counters.stale.load(Relaxed), 1);
         assert_eq!(counters.deferred.load(Relaxed), 1);

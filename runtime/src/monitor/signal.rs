@@ -11,8 +11,10 @@
 //! may at any time. The monitor sends it to threads that use a processor, so that this is rare.
 
 use super::leash::Obeyed;
+use crate::profile::interrupted::{Interrupted, registers};
 use crate::signals::{Handler, InstallError};
 use crate::stack::altstack;
+use crate::thread_state;
 
 static HANDLER: Handler = Handler::new(libc::SIGURG, on_signal, false);
 
@@ -35,7 +37,8 @@ extern "C" fn on_signal(_: libc::c_int, info: *mut libc::siginfo_t, context: *mu
     // SAFETY: the owner of the stack that this runs on: see `owner_of`.
     let leash = unsafe { altstack::owner_of(here).as_ref() };
     let obeyed = match leash {
-        Some(leash) if by_us => leash.obey(),
+        // SAFETY: what the kernel passed.
+        Some(leash) if by_us => leash.obey(|visit| unsafe { walk(context, visit) }),
         _ => Obeyed::None,
     };
     if obeyed == Obeyed::None {
@@ -45,6 +48,18 @@ extern "C" fn on_signal(_: libc::c_int, info: *mut libc::siginfo_t, context: *mu
     // SAFETY: as above. A home that travels is mounted by this thread as long as it is frozen, so that
     // the address is still that of the interrupted code.
     unsafe { *errno = saved };
+}
+
+/// Calls `visit` with where the interrupted code stands and its callers.
+///
+/// # Safety
+/// 1. Alive: `context` is what the kernel passed to a handler that is still running.
+unsafe fn walk(context: *mut libc::c_void, visit: &mut dyn FnMut(usize) -> bool) {
+    // SAFETY: 1 by the caller.
+    let at = unsafe { registers(context) };
+    if let Some(interrupted) = thread_state::with(|thread| Interrupted::find(thread, at)) {
+        interrupted.visit(visit);
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 
 pub mod cpu;
 pub(crate) mod frames;
+#[cfg(not(portable))]
+pub(crate) mod interrupted;
 #[cfg_attr(portable, allow(dead_code, reason = "nothing is sampled"))]
 mod ring;
 #[cfg(not(portable))]

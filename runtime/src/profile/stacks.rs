@@ -2,7 +2,8 @@
 //!
 //! A blocked routine is claimed for the moment of the walk, so that nobody resumes it on the stack
 //! that is being read; a wake that comes meanwhile is carried out when the claim ends. Routines that
-//! are not blocked are not waited for: the answer for them is the reason why there is none.
+//! are not blocked are not waited for: the answer for them is the reason why there is none. Of one that was frozen in
+//! the middle of its turn the handler that froze it has noted where it stands.
 
 use std::fmt;
 
@@ -45,7 +46,8 @@ pub struct RoutineStack {
 pub enum NoStack {
     /// It has never run.
     NotStarted,
-    /// It is running now, on another thread or as the caller.
+    /// It is running now, on another thread or as the caller, and was not frozen by the monitor: where frozen code
+    /// stands is known, up to 64 frames.
     Running,
     /// It can run and waits for its worker, to whom its stack belongs.
     Runnable,
@@ -86,20 +88,24 @@ impl fmt::Display for NoStack {
 /// ```
 pub fn stacks(handle: &Handle) -> Vec<RoutineStack> {
     let mut found = Vec::new();
-    handle.for_each_header(&mut |header| found.extend(look_at(header)));
+    handle.for_each_header(&mut |header| found.extend(look_at(handle, header)));
     found
 }
 
-fn look_at(header: &Header) -> Option<RoutineStack> {
+fn look_at(handle: &Handle, header: &Header) -> Option<RoutineStack> {
     let mut walked = [0; MAX_FRAMES];
     let mut depth = 0;
     // Nothing is allocated while the claim is held: it should be short.
     let Some(claim) = InspectGuard::take(header) else {
         let view = header.view()?;
         let why = unclaimed(&view)?;
+        let frozen = match why {
+            NoStack::Running => handle.frozen_frames(header),
+            _ => None,
+        };
         return Some(RoutineStack {
             view,
-            frames: Err(why),
+            frames: frozen.ok_or(why),
         });
     };
     let Some(stack) = claim.facts else {

@@ -384,8 +384,9 @@ fn clocks_send() {
         let try_clocks = || {
             let wait = Duration::from_millis(2);
             let began = Instant::now();
+            let late = channel::after(LIMIT);
+            assert_eq!((late.try_recv(), late.len()), (Err(TryRecvError::Empty), 0));
             let once = channel::after(wait);
-            assert_eq!((once.try_recv(), once.len()), (Err(TryRecvError::Empty), 0));
             let due = once.recv().unwrap();
             assert!(due >= began + wait && began.elapsed() >= wait);
             assert_eq!(once.recv_timeout(wait), Err(RecvTimeoutError::Timeout));

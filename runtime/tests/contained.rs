@@ -1,11 +1,13 @@
 //! What `contain_overflow` promises: one routine ends, all others go on, and where that cannot be had the
 //! process ends with a report that says why.
 
-#![cfg(not(feature = "portable"))]
+#![cfg(not(portable))]
+
+mod support;
 
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use openwork::{
     Builder, JoinError, Runtime, SpawnError, Workload, hold_thread, routine_local, scope, spawn,
     time, with_segment, yield_now,
 };
+use support::this_binary;
 
 const TOO_DEEP: u64 = 1 << 40;
 
@@ -219,7 +222,7 @@ fn child(test: &str) -> Option<(Output, String)> {
     if std::env::var_os(MARK).is_some() {
         return None;
     }
-    let mut child = Command::new(std::env::current_exe().unwrap());
+    let mut child = this_binary();
     let child = child.args(["--exact", test, "--nocapture"]).env(MARK, "1");
     let output = child.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,7 +1,8 @@
 //! Deterministic runs: the same seed makes the same run, in this process and in another; what goes
 //! wrong is reported with everything needed to see it again.
 
-use std::process::Command;
+mod support;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use openwork::{Builder, JoinError, Runtime, blocking, current, fs, net, spawn_bl
 use openwork::{
     channel, checkpoint, scope, select, spawn, spawn_future, spawn_turns, time, yield_now,
 };
+use support::this_binary;
 
 /// Some of everything; returns what happened, in order.
 fn program() -> Vec<String> {
@@ -120,7 +122,7 @@ fn another_process_makes_the_same_run() {
         return;
     }
     let path = std::env::temp_dir().join(format!("openwork-runs-{}", std::process::id()));
-    let status = Command::new(std::env::current_exe().unwrap())
+    let status = this_binary()
         .args(["--exact", "another_process_makes_the_same_run"])
         .env(TELL, &path)
         .output()

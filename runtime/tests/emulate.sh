@@ -4,7 +4,8 @@
 #   runtime/tests/emulate.sh aarch64|riscv64 [test ...]     (`lib` stands for the tests in src/)
 #
 # Without names: what depends on the machine, and a round through everything else: switches, walks, registers
-# in signal handlers, stacks and their guards, spawning, joining, scopes, channels, locks, deterministic runs.
+# in signal handlers, stacks and their guards, spawning, joining, scopes, channels, locks, deterministic runs,
+# travelling homes.
 #
 # What the emulator cannot do is left out by name below, with the reason. What it does not have and an older
 # kernel does not have either (light guards, io_uring) is no reason: there the runtime falls back by itself.
@@ -39,12 +40,16 @@ declare -A left_out=(
   [stack::arena::tests::little_address_space]='a limit on address space would be the emulator'"'"'s'
   [stack::arena::tests::mappings_go]='/proc/self/maps shows the emulator'"'"'s mappings among ours'
   [stack::pool::tests::a_burst_of_100_000]='mprotect guards are counted in the emulator'"'"'s mappings'
-  [homes::]='homes write the thread base, on which the emulator'"'"'s own translation relies'
+  [signals::a_donor_blocks_every_signal]='/proc names signals by the emulator'"'"'s numbers'
+  [signals::a_donor_does_not_end_when_its]='/proc names signals by the emulator'"'"'s numbers'
+  [signals::a_signal_to_the_process]='the kernel cannot start this program once more, by exec'
+  [starved::a_system_that_refuses]='a thread of the emulator'"'"'s keeps its user, and its place'
   [monitor::]='reads /proc/self/task/*/syscall, where the emulator'"'"'s system calls stand'
   [the_profile_of_a]='the emulator gives timers of threads no clock of their own'
 )
 if [ $# -eq 0 ]; then
-  set -- lib basics block_on stacks overflow scopes channel_ends deterministic_runs deterministic_sync sync_locks
+  set -- lib basics block_on stacks overflow scopes channel_ends deterministic_runs deterministic_sync sync_locks \
+    homes homes_hazards
 fi
 
 arguments=()
@@ -64,4 +69,4 @@ name=${name//-/_}
 export "CARGO_TARGET_${name}_LINKER=$cross-gcc" "CARGO_TARGET_${name}_RUNNER=$runner"
 export OPENWORK_TEST_RUNNER=$runner
 # One at a time: an emulated thread costs several, and some tests bound what they wait for.
-exec cargo test --locked -p openwork --target "$target" "${arguments[@]}" -- --test-threads 1 "${skips[@]}"
+exec cargo test --locked --no-fail-fast -p openwork --target "$target" "${arguments[@]}" -- --test-threads 1 "${skips[@]}"

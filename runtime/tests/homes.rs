@@ -4,7 +4,6 @@
 mod support;
 
 use std::cell::{Cell, RefCell};
-use std::process::Command;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -15,7 +14,7 @@ use openwork::{
     BuildError, DEFAULT_HOMES, JoinError, Runtime, channel, current, current_worker, hold_thread,
     spawn, time, yield_now,
 };
-use support::{travelling, until};
+use support::{this_binary, travelling, until};
 
 const LONG: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(1);
@@ -359,7 +358,7 @@ fn in_child(test: &str) -> Option<std::process::Output> {
     if std::env::var_os(MARK).is_some() {
         return None;
     }
-    let child = Command::new(std::env::current_exe().unwrap())
+    let child = this_binary()
         .args(["--exact", test, "--nocapture"])
         .env(MARK, "1")
         .output();

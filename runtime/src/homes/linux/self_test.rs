@@ -85,7 +85,9 @@ fn try_one() -> Result<(), NoHomes> {
         ));
     }
     let donor = Donor::start().map_err(NoHomes::Donor)?;
-    if donor.signal_mask() | KILL_AND_STOP != arch::ALL_BUT_SETXID {
+    if donor.signal_mask() != kept_of(arch::ALL_BUT_SETXID)
+        || donor.signal_mask() & MUST_BLOCK != MUST_BLOCK
+    {
         return Err(NoHomes::Failed("a donor's signal mask is not as asked"));
     }
     let carrier = Carrier::enter();
@@ -154,6 +156,19 @@ fn allocate() -> i64 {
 
 /// The two that nobody can block; the kernel leaves them out of a mask.
 const KILL_AND_STOP: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
+
+/// What a donor must block whatever the system: the signals that have names, and the one by which the C
+/// library cancels threads.
+const MUST_BLOCK: u64 = ((1 << 32) - 1) & !KILL_AND_STOP;
+
+/// What the system keeps of a mask that is asked for. An emulator may have fewer signals than the kernel:
+/// those that it has not are sent to nobody.
+fn kept_of(mask: u64) -> u64 {
+    let before = arch::set_signal_mask(mask);
+    let kept = arch::signal_mask();
+    arch::set_signal_mask(before);
+    kept
+}
 
 fn raise_stays_here(under: &impl Fn(fn() -> i64) -> i64) -> bool {
     let mask = arch::set_signal_mask(1 << (SIGNAL - 1));

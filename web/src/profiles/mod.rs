@@ -257,7 +257,7 @@ impl Profiles {
             let file = store.scratch(&id);
             let session = DhatSession::start(&file);
             let began = Instant::now();
-            let waited = wait();
+            let waited = wait(&mut || {});
             drop(session);
             if let Err(gone) = waited {
                 let _ = std::fs::remove_file(&file);

@@ -618,6 +618,9 @@ pub struct WorkerSnapshot {
     pub inbox: u64,
     /// Turns run, by [`Source`].
     pub turns_by_source: [u64; Source::COUNT],
+    /// How long turns lasted, of those that ended while turns were recorded. A turn in the middle of which its worker
+    /// was taken counts once for each worker that it held.
+    pub turn_lengths: Latencies,
     /// Looks into one victim's deque.
     pub steal_attempts: u64,
     /// Looks that took at least one routine.

@@ -47,6 +47,32 @@ fn recording() -> openwork::RuntimeBuilder {
     Runtime::builder().workers(1).record_turns(true)
 }
 
+/// What is counted of turns' lengths is what the records say.
+#[test]
+fn lengths_are_those_of_the_records() {
+    let rt = recording().build().unwrap();
+    for n in 0..20u64 {
+        rt.spawn(move || {
+            let sum: u64 = (0..n * 1000).map(std::hint::black_box).sum();
+            yield_now();
+            sum
+        })
+        .join()
+        .unwrap();
+    }
+    let (mut records, mut counted) = (Vec::new(), None);
+    until("the last one is counted", || {
+        records = turns(&rt.handle(), 0);
+        let lengths = rt.snapshot().workers[0].turn_lengths;
+        counted = Some(lengths);
+        lengths.count == records.len() as u64 && records.len() >= 40
+    });
+    let counted = counted.unwrap();
+    let lengths = records.iter().map(|record| record.length_ns);
+    assert_eq!(counted.sum_ns, lengths.clone().sum());
+    assert_eq!(counted.max_ns, lengths.max().unwrap());
+}
+
 #[test]
 fn each_turn_says_why_it_was_over() {
     use TurnEnd::{Blocked, Ended, Yielded};

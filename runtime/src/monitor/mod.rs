@@ -39,6 +39,7 @@ use std::thread::JoinHandle;
 
 pub(crate) use counters::Watch;
 use deadlock::Deadlocks;
+pub(crate) use latencies::LatencyCounts;
 
 use crate::scheduler::Shared;
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64};
 
+use crate::monitor::LatencyCounts;
 use crate::routine::Header;
 use crate::routine::context::Deeper;
 use crate::scheduler::strategy::choose::Appetite;
@@ -24,6 +25,8 @@ pub(crate) struct WorkerStats {
     pub(crate) routine: AtomicPtr<Header>,
     pub(crate) turn_started: AtomicU64,
     pub(crate) turns: [AtomicU64; Source::COUNT],
+    /// Of turns that were recorded.
+    pub(crate) turn_lengths: LatencyCounts,
     pub(crate) steal_attempts: AtomicU64,
     pub(crate) steals: AtomicU64,
     pub(crate) stolen_from: Box<[AtomicU64]>,
@@ -80,6 +83,7 @@ impl WorkerStats {
             routine: AtomicPtr::new(std::ptr::null_mut()),
             turn_started: AtomicU64::new(0),
             turns: Default::default(),
+            turn_lengths: LatencyCounts::new(),
             steal_attempts: AtomicU64::new(0),
             steals: AtomicU64::new(0),
             stolen_from: (0..workers).map(|_| AtomicU64::new(0)).collect(),

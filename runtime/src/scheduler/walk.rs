@@ -117,6 +117,7 @@ impl Shared {
             local: worker.stealable(),
             inbox: home.queued() + worker.assigned.keyed_len() + worker.own.len(),
             turns_by_source: Source::ALL.map(|source| s.turns[source as usize].load(Relaxed)),
+            turn_lengths: s.turn_lengths.read(),
             steal_attempts: s.steal_attempts.load(Relaxed),
             steals: s.steals.load(Relaxed),
             // The sum, and no counter of its own, so that the two cannot differ.

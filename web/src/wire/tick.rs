@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::lanes::Lanes;
 use super::outside::{BlockingPool, Io, Timers};
-use super::threads::{Monitor, ThreadsNow};
+use super::threads::{LatencyWire, Monitor, ThreadsNow};
 use super::words::{rfc3339, site};
 
 /// A whole sample: the `data` of an SSE `tick`, and an element of `/api/v1/history`.
@@ -92,6 +92,8 @@ pub struct Worker {
     /// Turns by where the routine came from.
     #[schema(value_type = HashMap<String, u64>)]
     pub turns_by_source: BySource,
+    /// How long turns lasted that were recorded since the start.
+    pub turn_lengths: LatencyWire,
     /// Looks into one victim's deque.
     pub steal_attempts: u64,
     /// Attempts that took at least one routine.
@@ -366,6 +368,7 @@ impl Worker {
             inbox: worker.inbox,
             turns: worker.turns(),
             turns_by_source: BySource(worker.turns_by_source),
+            turn_lengths: LatencyWire::from(&worker.turn_lengths),
             steal_attempts: worker.steal_attempts,
             steals: worker.steals,
             stolen: worker.stolen,

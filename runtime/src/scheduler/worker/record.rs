@@ -58,9 +58,11 @@ impl WorkerCore {
         }
         let header = routine.header();
         let began = self.stats().turn_started.load(Relaxed);
+        let length_ns = self.now.get() - began;
+        self.stats().turn_lengths.note_alone(length_ns);
         self.mine().recorder.turn(&TurnRecord {
             start_ns: began,
-            length_ns: self.now.get() - began,
+            length_ns,
             routine: header.routine_id(),
             site: header.site(),
             source: header.source(),

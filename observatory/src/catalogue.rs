@@ -161,8 +161,20 @@ metrics! {
         "Number of the sample that all figures here come from.",
         |s, p| p.count(&[], s.n);
     "openwork_workers" Count Gauge &[],
-        "Workers of the scheduler.",
-        |s, p| p.count(&[], s.snapshot.workers.len() as u64);
+        "Workers that are meant to be in service.",
+        |s, p| p.count(&[], s.snapshot.resizing.active);
+    "openwork_workers_max" Count Gauge &[],
+        "Most workers that there may be.",
+        |s, p| p.count(&[], s.snapshot.resizing.max);
+    "openwork_workers_leaving" Count Gauge &[],
+        "Workers that are to go out of service when their turn is over.",
+        |s, p| p.count(&[], s.snapshot.resizing.leaving);
+    "openwork_worker_resizes_total" Count Counter &[],
+        "Times that the number of workers was changed.",
+        |s, p| p.count(&[], s.snapshot.resizing.resizes);
+    "openwork_worker_handed_on_total" Count Counter &[],
+        "Routines that waited with a worker that went out of service, and were handed on.",
+        |s, p| p.count(&[], s.snapshot.resizing.moved);
     "openwork_worker_queue_depth" Count Gauge WORKER,
         "Routines ready to run on a worker: LIFO slot, deque and inbox, without the one that runs.",
         |s, p| p.by_worker(s.snapshot.workers.iter().map(|w| w.queue_depth()));

@@ -138,6 +138,7 @@ mod tests {
                 io: None,
                 rings_on: true,
                 config: Default::default(),
+                resizing: Default::default(),
                 strategy_panics: 0,
                 topology: None,
             },

@@ -66,7 +66,7 @@ impl<'a> Sampler<'a> {
             at_ns: 0,
             process: Process::open(),
             clock: ThreadClock::open(),
-            rings: Rings::new(handle.workers()),
+            rings: Rings::new(handle.max_workers()),
             walk: Walk::new(),
             events_lost: EventsLost::default(),
             hostage_deadlocks: HostageDeadlocks::default(),

@@ -38,10 +38,10 @@ pub struct Timeline {
 }
 
 pub(crate) fn timeline(handle: &Handle, from_ns: u64, to_ns: u64, px: u32) -> Timeline {
-    let workers = handle.workers();
+    let snapshot = handle.snapshot();
+    let workers = snapshot.workers.len();
     let mut timeline = Timeline::empty(from_ns, to_ns, workers);
     let columns = u64::from(px).clamp(1, (CELLS_MAX / workers.max(1) as u64).max(1));
-    let snapshot = handle.snapshot();
     let mut turns = Vec::new();
     let mut steals = Vec::new();
     let mut away = Vec::new();

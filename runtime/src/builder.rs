@@ -23,6 +23,7 @@ use crate::scheduler::idle::{Idle, WORKERS_MAX};
 use crate::scheduler::levels::Levels;
 use crate::scheduler::lists::SharedLists;
 use crate::scheduler::parker::Parker;
+use crate::scheduler::roster::Roster;
 use crate::scheduler::shutdown::End;
 use crate::scheduler::stack_waiters::StackWaiters;
 use crate::scheduler::stats::{ForeignStats, WorkerStats};
@@ -31,7 +32,7 @@ use crate::scheduler::strategy::{Balance, Custom};
 use crate::scheduler::threads::Threads;
 use crate::scheduler::timers::Timers;
 use crate::scheduler::worker::deque::Deque;
-use crate::scheduler::{PanicLog, Shared, WorkerShared, worker};
+use crate::scheduler::{NO_HOME, PanicLog, Shared, WorkerShared, worker};
 use crate::snapshot::{GuardMode, IoBackend};
 use crate::stack::{StackArena, StackClass, StackConfig};
 use crate::sync::holder;
@@ -54,6 +55,9 @@ const HOMES: usize = if cfg!(openwork_travelling_homes) {
     0
 };
 
+/// Workers that there is room for in any case, unless said otherwise.
+const ROOM_FOR_WORKERS: usize = 4;
+
 /// Size of a stack slot unless said otherwise, in bytes.
 const STACK_BYTES: usize = 64 << 10;
 
@@ -71,6 +75,7 @@ const STACK_BYTES: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub struct RuntimeBuilder {
     workers: Option<usize>,
+    max_workers: Option<usize>,
     stack_bytes: usize,
     guard: GuardMode,
     max_stacks: Option<u64>,
@@ -96,6 +101,16 @@ pub enum BuildError {
     Workers {
         /// Workers asked for.
         asked: usize,
+        /// Most workers possible.
+        max: usize,
+    },
+    /// The most workers that there may be is out of range.
+    #[error("max_workers: {asked} is out of range, from {min} to {max} are possible")]
+    MaxWorkers {
+        /// Workers asked for.
+        asked: usize,
+        /// As many as there are at the start.
+        min: usize,
         /// Most workers possible.
         max: usize,
     },
@@ -133,6 +148,7 @@ impl RuntimeBuilder {
     pub(crate) fn new() -> RuntimeBuilder {
         RuntimeBuilder {
             workers: None,
+            max_workers: None,
             stack_bytes: STACK_BYTES,
             guard: GuardMode::Auto,
             max_stacks: None,
@@ -149,8 +165,10 @@ impl RuntimeBuilder {
         }
     }
 
-    /// Number of workers, 1 to 256. Default: what
-    /// [`available_parallelism`](thread::available_parallelism) says.
+    /// Number of workers at the start, 1 to 256. Default: what
+    /// [`available_parallelism`](thread::available_parallelism) says, which on Linux heeds the processors that
+    /// the process may use and the quota of its control groups. See
+    /// [`Handle::set_workers`](crate::Handle::set_workers) for later.
     ///
     /// ```
     /// let rt = openwork::Runtime::builder().workers(1).build().unwrap();
@@ -158,6 +176,23 @@ impl RuntimeBuilder {
     /// ```
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
+        self
+    }
+
+    /// Most workers that there may be while the runtime runs, from as many as there are at the start to 256; see
+    /// [`Handle::set_workers`](crate::Handle::set_workers). Default: 4, or as many as there are processors for
+    /// this process or workers at the start, if those are more. With
+    /// [travelling homes](Self::travelling_homes) there are no more than homes.
+    ///
+    /// Room for a worker that was never active takes about 30 KiB of memory, and no time of others.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).max_workers(8).build().unwrap();
+    /// assert_eq!((rt.handle().workers(), rt.handle().max_workers()), (1, 8));
+    /// rt.handle().set_workers(2).unwrap();
+    /// ```
+    pub fn max_workers(mut self, max: usize) -> Self {
+        self.max_workers = Some(max);
         self
     }
 
@@ -475,15 +510,26 @@ impl RuntimeBuilder {
     /// Everything but the threads: the common part, and a deque for each worker.
     pub(crate) fn prepare(self, purpose: Purpose) -> Result<(Arc<Shared>, Vec<Deque>), BuildError> {
         time::now_ns();
-        let count = match self.workers {
-            Some(count) => count,
-            None => thread::available_parallelism()
-                .map_or(1, usize::from)
-                .min(WORKERS_MAX),
-        };
+        let processors = thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(WORKERS_MAX);
+        let count = self.workers.unwrap_or(processors);
         if !(1..=WORKERS_MAX).contains(&count) {
             return Err(BuildError::Workers {
                 asked: count,
+                max: WORKERS_MAX,
+            });
+        }
+        let max_workers = match (&purpose, self.max_workers) {
+            // Its one worker has no thread of its own.
+            (Purpose::Exploration(_), _) => count,
+            (Purpose::Threads, Some(max)) => max,
+            (Purpose::Threads, None) => count.max(processors).max(ROOM_FOR_WORKERS),
+        };
+        if !(count..=WORKERS_MAX).contains(&max_workers) {
+            return Err(BuildError::MaxWorkers {
+                asked: max_workers,
+                min: count,
                 max: WORKERS_MAX,
             });
         }
@@ -498,7 +544,7 @@ impl RuntimeBuilder {
         let purpose_has_threads = purpose.has_threads();
         let start = RuntimeConfig {
             workers: count,
-            max_workers: count,
+            max_workers,
             hand_off: purpose_has_threads && monitor::prepare_hand_off().is_ok(),
             ..RuntimeConfig::default()
         };
@@ -533,35 +579,41 @@ impl RuntimeBuilder {
             true => config.max_threads.max(count),
             false => 1,
         };
-        let queues: Vec<_> = (0..count).map(|_| Deque::new()).collect();
         let number = holder::number_runtime();
         let homes = match purpose_homes {
             Err(why) => Err(why),
             Ok(()) if self.homes == 0 => Err(NoHomes::NotAsked),
             Ok(()) => Homes::new(self.homes as u32, count as u32),
         };
+        // A worker beyond them would find none to run anybody under.
+        let max_workers = match &homes {
+            Ok(homes) => max_workers.min(homes.limit() as usize),
+            Err(_) => max_workers,
+        };
+        let queues: Vec<_> = (0..max_workers).map(|_| Deque::new()).collect();
         let watch = Arc::new(Watch::new());
         let shared = Arc::new(Shared {
             threads: Threads::new(places, number, &watch),
             monitor: Monitor::new(watch),
             homes,
-            cores: (0..count).map(|_| AtomicPtr::default()).collect(),
+            cores: queues.iter().map(|_| AtomicPtr::default()).collect(),
+            roster: Roster::new(count, max_workers),
             workers: queues
                 .iter()
                 .map(|queue| WorkerShared {
                     stealer: queue.stealers(),
                     assigned: Assigned::new(),
                     own: SharedLists::new(),
-                    home: AtomicU32::new(0),
+                    home: AtomicU32::new(NO_HOME),
                     timers: Arc::new(Timers::new()),
                     parker: Parker::new(),
-                    stats: WorkerStats::new(count),
+                    stats: WorkerStats::new(max_workers),
                     recorder: recorder(),
                 })
                 .collect(),
             injector: Injector::new(),
             levels: Levels::new(),
-            idle: Idle::new(count),
+            idle: Idle::new(),
             slabs: Slabs::new(),
             arena,
             default_class,
@@ -598,7 +650,7 @@ pub(crate) enum Purpose {
 }
 
 fn start_threads(shared: Arc<Shared>, queues: Vec<Deque>) -> Result<Runtime, BuildError> {
-    let count = queues.len();
+    let count = shared.roster.active();
     for (index, queue) in queues.into_iter().enumerate() {
         shared.add_worker(index as u32, queue);
     }
@@ -606,18 +658,18 @@ fn start_threads(shared: Arc<Shared>, queues: Vec<Deque>) -> Result<Runtime, Bui
     for index in 0..count {
         let claimed = shared.threads.desk.claim();
         debug_assert_eq!(claimed, Some(index as u32), "places are given out in order");
+        // What is asked for at the start there must be, whatever the limit.
+        shared.threads.admit(usize::MAX);
         let of_thread = shared.clone();
         let spawned = thread::Builder::new()
             .name(format!("openwork-{index}"))
             // SAFETY: 1: the worker was just made, `Runtime` joins the thread before it drops workers,
             // and no other thread is given this one; 2: nor this slot.
-            .spawn(move || unsafe { worker::main(&of_thread, index as u32) });
+            .spawn(move || unsafe { worker::main(&of_thread, index as u32, index as u32) });
         match spawned {
-            Ok(thread) => {
-                shared.threads.note_thread();
-                threads.push(thread);
-            }
+            Ok(thread) => threads.push(thread),
             Err(why) => {
+                shared.threads.note_end();
                 // Ends those that run.
                 drop(Runtime::new(shared, threads));
                 return Err(BuildError::Thread(why));

@@ -273,17 +273,23 @@ impl Runtime {
         if !shared.wait_drained(deadline) {
             shared.cancel_all();
             if !shared.wait_cancelled() {
+                let going_on = threads.iter().filter(|thread| !thread.is_finished());
+                let going_on = going_on.count();
                 let mut routines = Vec::new();
                 shared.for_each_live(&mut |view| routines.push(view.clone()));
                 return Err(Remaining {
                     routines,
-                    threads: threads.len() + shared.kept_threads(),
+                    threads: going_on + shared.kept_threads(),
                     blocking_threads: shared.pool.figures().running as usize,
                 });
             }
         }
         let blocking_threads = shared.close_pool(deadline.saturating_sub(began.elapsed()));
-        shared.stop();
+        {
+            // Whoever starts threads looks under this lock whether it is over.
+            let _nothing_changes = shared.tunables.lock();
+            shared.stop();
+        }
         shared.end_threads();
         for thread in threads {
             // A worker that panicked has aborted the process; there is no other error.
@@ -396,14 +402,25 @@ impl Handle {
             .unwrap_or_else(|e| panic!("{e}"))
     }
 
-    /// Number of workers.
+    /// Number of active workers. They have the numbers below it. It may change: see
+    /// [`set_workers`](Self::set_workers).
     ///
     /// ```
     /// let rt = openwork::Runtime::builder().workers(2).build().unwrap();
     /// assert_eq!(rt.handle().workers(), 2);
     /// ```
     pub fn workers(&self) -> usize {
-        self.shared.workers.len()
+        self.shared.roster.active()
+    }
+
+    /// Most workers that there may be while the runtime runs: all workers' numbers are below it.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).max_workers(3).build().unwrap();
+    /// assert_eq!(rt.handle().max_workers(), 3);
+    /// ```
+    pub fn max_workers(&self) -> usize {
+        self.shared.roster.max()
     }
 
     /// All figures of this moment.
@@ -512,7 +529,7 @@ impl Handle {
     /// ```
     ///
     /// # Panics
-    /// If there is no such worker.
+    /// If there can be no such worker.
     pub fn turns(&self, worker: WorkerId, from: u64, into: &mut Vec<TurnRecord>) -> RingRead {
         self.shared.workers[worker.index()]
             .recorder
@@ -531,7 +548,7 @@ impl Handle {
     /// ```
     ///
     /// # Panics
-    /// If there is no such worker.
+    /// If there can be no such worker.
     pub fn steals(&self, worker: WorkerId, from: u64, into: &mut Vec<StealRecord>) -> RingRead {
         self.shared.workers[worker.index()]
             .recorder

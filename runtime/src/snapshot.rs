@@ -428,6 +428,9 @@ pub enum WorkerState {
     Searching,
     /// Asleep until woken or until its next deadline.
     Parked,
+    /// Out of service: no thread holds it, and it has nothing. See
+    /// [`Handle::set_workers`](crate::Handle::set_workers).
+    Inactive,
 }
 
 impl WorkerState {
@@ -441,8 +444,34 @@ impl WorkerState {
             WorkerState::Running => "running",
             WorkerState::Searching => "searching",
             WorkerState::Parked => "parked",
+            WorkerState::Inactive => "inactive",
         }
     }
+}
+
+/// How many workers are in service, and how that changed; see [`Handle::set_workers`](crate::Handle::set_workers).
+///
+/// ```
+/// let rt = openwork::Runtime::builder().workers(2).max_workers(2).build().unwrap();
+/// rt.handle().set_workers(1).unwrap();
+/// while rt.snapshot().resizing.leaving > 0 {
+///     std::thread::yield_now(); // until its turn is over
+/// }
+/// let now = rt.snapshot().resizing;
+/// assert_eq!((now.active, now.max, now.resizes), (1, 2, 1));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResizeFigures {
+    /// Workers that are meant to be in service: those with smaller numbers.
+    pub active: u64,
+    /// Workers that are to go out of service and still run a turn.
+    pub leaving: u64,
+    /// Most workers that there may be.
+    pub max: u64,
+    /// Times that the number was changed.
+    pub resizes: u64,
+    /// Routines that waited with a worker that left, and were handed on.
+    pub moved: u64,
 }
 
 /// A whole runtime at one moment.
@@ -459,8 +488,10 @@ impl WorkerState {
 pub struct Snapshot {
     /// When, in nanoseconds since process start.
     pub at_ns: u64,
-    /// One entry per worker, by number.
+    /// One entry for each worker that is or was active, by number.
     pub workers: Vec<WorkerSnapshot>,
+    /// How many workers are active, and how often that was changed.
+    pub resizing: ResizeFigures,
     /// The threads behind them.
     pub threads: ThreadFigures,
     /// Those of them that have no worker in the middle of a turn, by number.
@@ -667,7 +698,7 @@ pub struct WorkerSnapshot {
     pub spawned: u64,
     /// Routines ended here.
     pub ended: u64,
-    /// The kernel's number of the thread that holds the worker.
+    /// The kernel's number of the thread that holds the worker; 0 if none does.
     pub thread_id: i32,
     /// Its deadlines.
     pub timers: TimerFigures,

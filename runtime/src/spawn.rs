@@ -725,7 +725,9 @@ fn enter_from_outside(shared: &Shared, routine: RoutineRef, start: Start) -> boo
         }
         Start::Keyed(worker) => {
             shared.workers[worker].assigned.push_keyed(routine);
-            shared.wake_worker(worker);
+            fence(SeqCst);
+            shared.check_assigned(worker);
+            shared.wake_worker_after_fence(worker);
         }
     }
     true

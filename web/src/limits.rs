@@ -249,7 +249,7 @@ table! {
     /// Milliseconds of all routines of a lab together.
     LAB_TOTAL_MS = product("POST /api/v1/labs", "total_ms", labs::MAX_TOTAL_MS, "ms");
     /// Workers in use. The most that this process may have is in `GET /api/v1/config`.
-    CONFIG_WORKERS = optional(new("PATCH /api/v1/config", "workers", 1, 1_024, 0, "workers"));
+    CONFIG_WORKERS = optional(new("PATCH /api/v1/config", "workers", 1, 256, 0, "workers"));
     /// How long a routine may run while others wait.
     CONFIG_SLICE_MS = optional(new("PATCH /api/v1/config", "slice_ms", 1, 100, 0, "ms"));
     /// How often it is looked at whether work is spread unevenly.

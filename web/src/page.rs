@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::get;
+use openwork::snapshot::WorkerState;
 
 use crate::error::ApiError;
 use crate::routes::runtime::{COMMIT, VERSION};
@@ -58,7 +59,7 @@ fn render(tick: &Tick, config: &ConfigWire, workers_source: &str) -> Result<Stri
         launchers: view::launchers(),
         benches: view::benches(),
         bench_rounds: view::bench_rounds(),
-        workers: tick.workers.len(),
+        workers: in_service(tick),
         workers_source: format!("from {workers_source}"),
         sentence: sentence(tick),
         worker_rows: tick.workers.iter().map(worker_row).collect(),
@@ -120,6 +121,12 @@ fn row(name: impl Into<String>, now: impl Into<String>) -> Row {
     }
 }
 
+/// Workers that somebody holds.
+fn in_service(tick: &Tick) -> usize {
+    let serves = |worker: &&Worker| worker.state != WorkerState::Inactive.name();
+    tick.workers.iter().filter(serves).count()
+}
+
 /// The state of the whole in one sentence. The page's script says the same, from the ticks that follow.
 fn sentence(tick: &Tick) -> String {
     let busy = tick.workers.iter().filter(|w| w.state == "running").count();
@@ -127,7 +134,7 @@ fn sentence(tick: &Tick) -> String {
     let stolen: u64 = tick.workers.iter().map(|worker| worker.stolen).sum();
     format!(
         "{busy} of {} workers busy. {} routines: {} running, {} waiting for a worker, {} blocked. {} stolen since the start. Block {}.",
-        tick.workers.len(),
+        in_service(tick),
         grouped(routines.live),
         grouped(routines.running),
         grouped(routines.runnable + routines.new),

@@ -164,7 +164,7 @@ impl Service {
         let kept_in = ephemeral.is_none().then_some(&*dir);
         let runs = runs::Registry::open(kept_in, handle.clone(), settings)
             .map_err(|e| in_dir("cannot open the runs", &e))?;
-        let meter = Arc::new(HashMeter::new(workers.count));
+        let meter = Arc::new(HashMeter::new(handle.max_workers()));
         let observatory = {
             let (runs, chain, meter, last_crash) = (
                 runs.clone(),

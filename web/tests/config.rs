@@ -66,6 +66,48 @@ async fn a_change_is_answered_announced_and_remembered() {
     );
 }
 
+/// Breaks if the number of workers is not changed, or the figures of workers that were are lost.
+#[tokio::test]
+async fn workers_come_and_go() {
+    let service = Running::start();
+    let mut events = Events::open(&service, None).await;
+    let before = config(&service).await;
+    let most = before["config"]["max_workers"].as_u64().expect("a number");
+    assert!(most >= 3, "room for one more than there are");
+    let answer = patch(&service, json!({"workers": 3, "slice_ms": 5})).await;
+    assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.json());
+    let event = events.next_named("config").await.data;
+    assert_eq!(
+        event["changes"][0],
+        json!({"field": "workers", "old": 2, "new": 3})
+    );
+    assert_eq!(config(&service).await["config"]["workers"], 3);
+    let answer = patch(&service, json!({"workers": 1})).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    loop {
+        let workers = events.next_named("tick").await.data["workers"].clone();
+        let workers = workers.as_array().expect("workers");
+        let inactive = workers.iter().filter(|w| w["state"] == "inactive");
+        if inactive.count() == 2 {
+            assert_eq!(workers.len(), 3);
+            break;
+        }
+    }
+    let answer = patch(&service, json!({"workers": most + 1, "slice_ms": 7})).await;
+    let problem = answer.json();
+    assert_eq!(answer.status.as_u16(), 422, "{problem}");
+    assert_eq!(
+        (&problem["code"], &problem["field"]),
+        (&json!("out_of_range"), &json!("workers"))
+    );
+    assert_eq!(problem["limit"], most);
+    let after = config(&service).await;
+    assert_eq!(
+        (&after["config"]["workers"], &after["config"]["slice_ms"]),
+        (&json!(1), &json!(5))
+    );
+}
+
 /// Breaks if a part of a refused change is carried out, or the refusal does not name its field and limit.
 #[tokio::test]
 async fn a_change_is_taken_whole_or_not_at_all() {

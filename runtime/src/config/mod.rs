@@ -19,6 +19,7 @@ pub(crate) use tunables::Tunables;
 use crate::monitor;
 use crate::runtime::Handle;
 use crate::scheduler::Shared;
+use crate::scheduler::threads::NoThread;
 
 /// A runtime's configuration at one moment.
 ///
@@ -32,9 +33,10 @@ use crate::scheduler::Shared;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RuntimeConfig {
-    /// Workers: routines that run at the same time.
+    /// Active workers: routines that run at the same time.
     pub workers: usize,
-    /// Most workers that there may be. Set at the start.
+    /// Most workers that there may be. Set at the start; see
+    /// [`RuntimeBuilder::max_workers`](crate::RuntimeBuilder::max_workers).
     pub max_workers: usize,
     /// Where fresh routines are queued.
     pub placement: Placement,
@@ -74,7 +76,8 @@ pub struct RuntimeConfig {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ConfigChange {
-    /// See [`RuntimeConfig::workers`]. From 1 to [`RuntimeConfig::max_workers`].
+    /// See [`RuntimeConfig::workers`]. From 1 to [`RuntimeConfig::max_workers`], and if there are to be more than
+    /// before, fewer than [`RuntimeConfig::max_threads`]. See [`Handle::set_workers`].
     pub workers: Option<usize>,
     /// See [`RuntimeConfig::placement`].
     pub placement: Option<Placement>,
@@ -238,13 +241,6 @@ impl RuntimeConfig {
 
     /// What nobody carries out yet is refused rather than ignored.
     fn check_available(&self, old: &RuntimeConfig, has_strategy: bool) -> Result<(), ConfigError> {
-        if self.workers != old.workers {
-            return Err(ConfigError::not_available(
-                "workers",
-                self.workers,
-                "the number of workers is fixed at the start",
-            ));
-        }
         let no_strategy = |field| {
             let why = "the runtime was built without a strategy of its own";
             Err(ConfigError::not_available(field, "custom", why))
@@ -315,9 +311,39 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// Changes how many workers are active, from 1 to [`max_workers`](Self::max_workers), while the runtime runs. This is
+    /// [`reconfigure`](Self::reconfigure) with [`ConfigChange::workers`].
+    ///
+    /// When this returns, new workers have a thread, and those that go get no more work. They leave when their
+    /// turn is over, and hand on what they have: a routine that does not give way keeps its worker that long
+    /// ([`ResizeFigures::leaving`](crate::snapshot::ResizeFigures::leaving)). What is bound to the thread of one that has
+    /// left runs there as before, whenever another worker comes by. Keys name other workers
+    /// afterwards. A routine may call this, also one on a worker that is to go.
+    ///
+    /// ```
+    /// let rt = openwork::Runtime::builder().workers(1).max_workers(4).build().unwrap();
+    /// let done = rt.handle().set_workers(3).unwrap();
+    /// assert_eq!((done.old.workers, done.new.workers), (1, 3));
+    /// assert_eq!(rt.handle().workers(), 3);
+    /// let why = rt.handle().set_workers(5).unwrap_err();
+    /// assert_eq!(why.to_string(), "workers: 5 is out of range, from 1 to 4 are possible");
+    /// ```
+    ///
+    /// # Errors
+    /// See [`ConfigError`]. The number is out of range, or there is no thread for a new worker: there are
+    /// [`max_threads`](RuntimeConfig::max_threads) of them, or the system refuses one. The number is as before then.
+    pub fn set_workers(&self, workers: usize) -> Result<Reconfigured, ConfigError> {
+        self.reconfigure(ConfigChange {
+            workers: Some(workers),
+            ..ConfigChange::default()
+        })
+    }
+}
+
 impl Shared {
     pub(crate) fn config(&self) -> RuntimeConfig {
-        self.tunables.read(self.workers.len())
+        self.tunables.read(self.roster.active(), self.roster.max())
     }
 
     fn reconfigure(self: &Arc<Self>, change: &ConfigChange) -> Result<Reconfigured, ConfigError> {
@@ -326,9 +352,18 @@ impl Shared {
         let new = old.with(change, self.balance.custom.is_some())?;
         if new.max_threads != old.max_threads {
             let places = self.threads.slots().len();
-            in_range("max_threads", new.max_threads, (old.workers + 1, places))?;
+            in_range("max_threads", new.max_threads, (new.workers + 1, places))?;
+        } else if new.workers > old.workers {
+            let threads = new.max_threads.saturating_sub(1);
+            in_range("workers", new.workers, (1, threads))?;
         }
-        if new.needs_monitor() && self.start_monitor().is_err() {
+        // What was started now would outlive those who join it.
+        let is_over = self.end.is_stopping();
+        if is_over && new.workers != old.workers {
+            let why = "the runtime has been shut down";
+            return Err(ConfigError::not_available("workers", new.workers, why));
+        }
+        if !is_over && new.needs_monitor() && self.start_monitor().is_err() {
             let why = "the system starts no thread that would watch the others";
             return Err(match new.preemption {
                 Preemption::Forced => {
@@ -336,6 +371,15 @@ impl Shared {
                 }
                 _ => ConfigError::not_available("hand_off", "on", why),
             });
+        }
+        if new.workers != old.workers {
+            self.resize(new.workers, new.max_threads).map_err(|why| {
+                let why = match why {
+                    NoThread::AtCap => "there are max_threads threads, and none of them is free",
+                    NoThread::Refused => "the system starts no more threads",
+                };
+                ConfigError::not_available("workers", new.workers, why)
+            })?;
         }
         self.tunables.write(&new);
         Ok(Reconfigured { old, new })

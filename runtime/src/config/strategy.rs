@@ -119,15 +119,16 @@ impl<'a> Workers<'a> {
         Workers { shared }
     }
 
-    /// How many there are.
+    /// How many are active.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
-        self.shared.workers.len()
+        self.shared.roster.active()
     }
 
     /// One of them, if there is one of that number.
     pub fn get(&self, id: WorkerId) -> Option<WorkerLoad> {
-        let worker = self.shared.workers.get(id.index())?;
+        let workers = &self.shared.workers[..self.len()];
+        let worker = workers.get(id.index())?;
         Some(WorkerLoad {
             id,
             waiting: self.shared.waiting_for(id.index()),

@@ -44,8 +44,8 @@ impl Tunables {
         tunables
     }
 
-    /// For the time of a change.
-    pub(super) fn lock(&self) -> MutexGuard<'_, ()> {
+    /// For the time of a change, and of the last step of a shutdown.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(|e| e.into_inner())
     }
 
@@ -64,11 +64,11 @@ impl Tunables {
         self.max_threads.store(config.max_threads, Relaxed);
     }
 
-    /// Everything, with the number of workers, which is kept elsewhere.
-    pub(super) fn read(&self, workers: usize) -> RuntimeConfig {
+    /// Everything, with the numbers of workers, which are kept elsewhere.
+    pub(super) fn read(&self, workers: usize, max_workers: usize) -> RuntimeConfig {
         RuntimeConfig {
             workers,
-            max_workers: workers,
+            max_workers,
             placement: self.placement(),
             victims: self.victims(),
             steal: self.steal(),

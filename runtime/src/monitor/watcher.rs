@@ -313,11 +313,17 @@ impl<'a> Watcher<'a> {
 
     /// Has others serve the deadlines of a worker whose thread is in a long turn.
     fn note_overdue(&self, now: u64) -> bool {
-        let overdue = |worker: &&crate::scheduler::WorkerShared| {
-            worker.timers.next().saturating_add(OVERDUE_NS) < now
-                && worker.stats.state.load(Relaxed) == WorkerState::Running as u8
+        let roster = &self.shared.roster;
+        let is_busy = |worker: usize| {
+            let state = &self.shared.workers[worker].stats.state;
+            // Of one that has left others serve them, and are busy too.
+            state.load(Relaxed) == WorkerState::Running as u8 || roster.is_inactive(worker)
         };
-        let late = self.shared.workers.iter().position(|w| overdue(&w));
+        let overdue = |worker: &usize| {
+            let next = self.shared.workers[*worker].timers.next();
+            next.saturating_add(OVERDUE_NS) < now && is_busy(*worker)
+        };
+        let late = (0..roster.ever()).find(overdue);
         if let Some(worker) = late {
             self.shared
                 .monitor
@@ -327,15 +333,20 @@ impl<'a> Watcher<'a> {
         late.is_some()
     }
 
+    fn all_parked(&self) -> bool {
+        let shared = self.shared;
+        shared.idle.all_parked(shared.roster.in_service())
+    }
+
     fn pause(&mut self, now: u64, work_waits: bool, found: &Found) -> Option<Duration> {
-        let quiet = self.shared.idle.all_parked() && found.frozen == 0 && !found.suspects;
+        let quiet = self.all_parked() && found.frozen == 0 && !found.suspects;
         if !quiet {
             self.quiet_since = 0;
         } else if self.quiet_since == 0 {
             self.quiet_since = now;
         } else if now - self.quiet_since >= QUIET_NS {
             self.shared.monitor.fall_asleep();
-            if self.shared.idle.all_parked() {
+            if self.all_parked() {
                 return None;
             }
         }

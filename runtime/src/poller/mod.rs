@@ -321,7 +321,7 @@ mod model {
     impl World {
         fn start(made: bool) -> (Arc<World>, [thread::JoinHandle<()>; 2]) {
             let world = Arc::new(World {
-                idle: Idle::new(2),
+                idle: Idle::new(),
                 parkers: [Parker::new(), Parker::new()],
                 inbox: AtomicU32::new(0),
                 made: AtomicU32::new(u32::from(made)),

@@ -130,7 +130,7 @@ fn switch_out(me: RoutineRef, post: &Post) {
 pub(crate) fn needs_thread_of(target: RoutineRef, me: RoutineRef) -> bool {
     let same_runtime = std::ptr::eq(target.shared(), me.shared());
     same_runtime
-        && (me.shared().workers.len() == 1
+        && (me.shared().roster.active() == 1
             || target.header().home.load(Relaxed) == me.header().home.load(Relaxed))
 }
 
@@ -155,7 +155,7 @@ pub(crate) fn assert_can_wait_for_fresh(shared: &Shared, me: RoutineRef, call: &
         "`{call}` in `hold_thread` would wait for routines while it keeps a thread from running them"
     );
     assert!(
-        !std::thread::panicking() || shared.workers.len() > 1,
+        !std::thread::panicking() || shared.roster.active() > 1,
         "`{call}` in a destructor of a panicking routine would wait for routines that only this thread \
          could run"
     );

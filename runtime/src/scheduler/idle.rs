@@ -26,7 +26,6 @@ pub(crate) struct Idle {
     napper: AtomicU32,
     /// Not 0 if a submitter relied on the one that naps. A hint.
     relied: AtomicU32,
-    workers: u32,
 }
 
 /// What [`Idle::stop_searching`] leaves to the caller.
@@ -41,20 +40,19 @@ pub(crate) enum Last {
 }
 
 impl Idle {
-    pub(crate) fn new(workers: usize) -> Idle {
+    pub(crate) fn new() -> Idle {
         Idle {
             searching: AtomicU32::new(0),
             parked: std::array::from_fn(|_| AtomicU64::new(0)),
             seated: AtomicU32::new(NOBODY),
             napper: AtomicU32::new(NOBODY),
             relied: AtomicU32::new(0),
-            workers: workers as u32,
         }
     }
 
-    /// Becomes a searching worker, unless half of the workers are already.
-    pub(crate) fn start_searching(&self) -> bool {
-        if 2 * self.searching.load(Relaxed) >= self.workers.max(2) {
+    /// Becomes a searching worker, unless half of so many workers are already.
+    pub(crate) fn start_searching(&self, workers: usize) -> bool {
+        if 2 * self.searching.load(Relaxed) as usize >= workers.max(2) {
             return false;
         }
         // SeqCst: read by step S3.
@@ -181,15 +179,15 @@ impl Idle {
         None
     }
 
-    /// Whether all workers are parked, or about to be.
+    /// Whether so many workers are parked, or about to be.
     #[cfg(not(portable))]
-    pub(crate) fn all_parked(&self) -> bool {
+    pub(crate) fn all_parked(&self, workers: usize) -> bool {
         let parked: u32 = self
             .parked
             .iter()
             .map(|word| word.load(Relaxed).count_ones())
             .sum();
-        parked == self.workers
+        parked as usize >= workers
     }
 
     /// `worker`, which has announced its sleep, has the poller's seat.
@@ -268,7 +266,7 @@ mod model {
     impl World {
         fn new(workers: usize) -> Arc<World> {
             Arc::new(World {
-                idle: Idle::new(workers),
+                idle: Idle::new(),
                 queue: AtomicUsize::new(0),
                 deque: AtomicUsize::new(0),
                 inbox: AtomicUsize::new(0),
@@ -368,7 +366,7 @@ mod model {
                     return;
                 }
                 if !searching {
-                    searching = self.idle.start_searching();
+                    searching = self.idle.start_searching(self.beds.len());
                     if searching {
                         continue;
                     }
@@ -478,17 +476,17 @@ mod tests {
 
     #[test]
     fn at_most_half_of_the_workers_search() {
-        let idle = Idle::new(4);
-        assert!(idle.start_searching());
-        assert!(idle.start_searching());
-        assert!(!idle.start_searching());
+        let idle = Idle::new();
+        assert!(idle.start_searching(4));
+        assert!(idle.start_searching(4));
+        assert!(!idle.start_searching(4));
         assert_eq!(idle.stop_searching(), Last::No);
         assert_eq!(idle.stop_searching(), Last::Yes);
     }
 
     #[test]
     fn a_sleep_is_ended_by_one_party() {
-        let idle = Idle::new(130);
+        let idle = Idle::new();
         idle.prepare_park(129, false);
         assert_eq!(idle.submitted(), Some(129));
         assert!(!idle.cancel_park(129), "the submitter has claimed it");

@@ -4,7 +4,7 @@
 //! [`inbox`] and [`timers`] are where it finds work besides its deque; [`idle`] and [`parker`] put it to sleep; [`block`] and [`ready`]
 //! are how routines stop and go on; [`stack_waiters`] is where fresh ones wait for a stack;
 //! [`finish`] is how they end; [`shutdown`] is how a runtime ends; [`explore`] is what a deterministic
-//! one has in addition.
+//! one has in addition. Which workers are in service is in [`roster`], and changed by [`resize`].
 //! The protocol of searching and parking, with its proof sketch, is `docs/scheduler.md`.
 
 pub(crate) mod block;
@@ -17,6 +17,8 @@ pub(crate) mod levels;
 pub(crate) mod lists;
 pub(crate) mod parker;
 pub(crate) mod ready;
+mod resize;
+pub(crate) mod roster;
 pub(crate) mod shutdown;
 pub(crate) mod stack_waiters;
 pub(crate) mod stack_walk;
@@ -50,19 +52,25 @@ use idle::Idle;
 use levels::Levels;
 use lists::SharedLists;
 use parker::Parker;
+use roster::Roster;
 use stack_waiters::StackWaiters;
 use stats::{ForeignStats, WorkerStats};
 use strategy::Balance;
 use strategy::assigned::Assigned;
-use threads::Threads;
+use threads::{Home, Threads};
 use timers::Timers;
+
+/// Of [`WorkerShared::home`]: nobody holds the worker.
+pub(crate) const NO_HOME: u32 = u32::MAX;
 
 /// Panic records kept.
 const PANICS_KEPT: usize = 256;
 
 /// One runtime's common part.
 pub(crate) struct Shared {
+    /// All that there can be. Which of them are in service says the roster.
     pub(crate) workers: Box<[WorkerShared]>,
+    pub(crate) roster: Roster,
     /// Each worker's own part, which its holder alone may touch. Dropped after the last thread has ended.
     pub(crate) cores: Box<[AtomicPtr<worker::WorkerCore>]>,
     /// What workers run on, and what started routines are bound to.
@@ -101,7 +109,7 @@ pub(crate) struct WorkerShared {
     /// Other common routines that it alone is to run: keyed ones, and futures that a deadline or
     /// the poller has readied. Its holder's.
     pub(crate) own: SharedLists,
-    /// Number of the home that it runs.
+    /// Number of the home that it runs, or [`NO_HOME`].
     pub(crate) home: AtomicU32,
     pub(crate) timers: Arc<Timers>,
     pub(crate) parker: Parker,
@@ -130,6 +138,12 @@ pub(crate) struct PanicLog {
 impl Shared {
     /// Queues a routine that any worker may run, by a thread that is none.
     pub(crate) fn inject(&self, routine: RoutineRef) {
+        self.inject_quietly(routine);
+        self.notify_work();
+    }
+
+    /// The same without waking anybody, which the caller does afterwards.
+    pub(crate) fn inject_quietly(&self, routine: RoutineRef) {
         let header = routine.header();
         header.set_source(Source::Injector);
         if header.is_normal() {
@@ -137,14 +151,13 @@ impl Shared {
         } else {
             self.levels.push(routine);
         }
-        self.notify_work();
     }
 
     /// The worker on which routines with this key start.
     pub(crate) fn worker_of_key(&self, key: u64) -> usize {
         // Fibonacci hashing: keys are often small numbers, or multiples of something.
         let spread = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        ((spread * self.workers.len() as u64) >> 32) as usize
+        ((spread * self.roster.active() as u64) >> 32) as usize
     }
 
     /// Work was pushed where any worker can take it: wakes one, if that is needed.
@@ -213,6 +226,7 @@ impl Shared {
 
     /// The same for a caller that has passed a sequentially consistent fence since the push.
     pub(crate) fn notify_placed_after_fence(&self, worker: usize) {
+        self.check_assigned(worker);
         if self.idle.claim(worker) {
             self.count_wake();
             let parker = &self.workers[worker].parker;
@@ -225,8 +239,14 @@ impl Shared {
     /// Routines that wait for this worker, as far as they can be counted from outside.
     pub(crate) fn waiting_for(&self, worker: usize) -> u64 {
         let worker = &self.workers[worker];
-        let home = self.threads.home(worker.home.load(Relaxed));
-        home.queued() + worker.own.len() + worker.stealable() + worker.assigned.keyed_len()
+        let home = self.home_run_by(worker).map_or(0, Home::queued);
+        home + worker.own.len() + worker.stealable() + worker.assigned.keyed_len()
+    }
+
+    /// The home that runs on this worker; `None` if nobody holds it.
+    pub(crate) fn home_run_by(&self, worker: &WorkerShared) -> Option<&Home> {
+        let home = worker.home.load(Relaxed);
+        (home != NO_HOME).then(|| self.threads.home(home))
     }
 
     /// The poller, if a socket was ever waited for.
@@ -265,13 +285,19 @@ impl Shared {
         });
     }
 
+    /// Workers whose queues may hold something.
+    #[inline]
+    pub(crate) fn spanned(&self) -> impl Iterator<Item = &WorkerShared> {
+        self.workers.iter().take(self.roster.span())
+    }
+
     /// Whether any worker could take something: the last look before sleep.
     pub(crate) fn has_stealable_work(&self) -> bool {
         !self.injector.is_empty()
             || !self.levels.is_empty()
             || self.threads.desk.wanting() > 0
-            || self.workers.iter().any(|w| !w.stealer.is_empty())
-            || self.balance.assigns() && self.workers.iter().any(|w| w.assigned.has_placed())
+            || self.spanned().any(|w| !w.stealer.is_empty())
+            || self.balance.assigns() && self.spanned().any(|w| w.assigned.has_placed())
     }
 
     pub(crate) fn log_panic(&self, record: PanicRecord) {

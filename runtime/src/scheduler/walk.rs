@@ -10,6 +10,7 @@ use crate::routine::life::{CancelLevel, Wake};
 use crate::routine::{Header, Held, RoutineRef};
 use crate::scheduler::stats::WorkerStats;
 use crate::scheduler::strategy::choose;
+use crate::scheduler::threads::Home;
 use crate::scheduler::{Shared, ready};
 use crate::snapshot::{
     HomeFigures, HomeVersion, RoutineCounts, RoutineState, RoutineView, RunningTurn, Snapshot,
@@ -34,7 +35,7 @@ struct Totals {
 impl Shared {
     /// All figures at one moment, as far as moments exist: workers go on while they are read.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let workers: Vec<_> = (0..self.workers.len()).map(|i| self.worker(i)).collect();
+        let workers: Vec<_> = (0..self.roster.ever()).map(|i| self.worker(i)).collect();
         let routines = self.counts(self.threads.running());
         let waiting = self.stack_waiters.len();
         Snapshot {
@@ -53,6 +54,7 @@ impl Shared {
             io: self.poller().map(|poller| poller.figures()),
             rings_on: self.record.load(Relaxed),
             config: self.config(),
+            resizing: self.resize_figures(),
             strategy_panics: self.balance.panics.load(Relaxed),
             topology: Topology::of_machine().map(Topology::figures),
         }
@@ -98,14 +100,17 @@ impl Shared {
         let routine = running.map_or(0, |header| header.id.load(Acquire));
         let turn = running.and_then(|header| running_turn(s, header, routine, start_ns));
         let state = match s.state.load(Relaxed) {
+            _ if self.roster.is_inactive(index) => WorkerState::Inactive,
             x if x == WorkerState::Running as u8 => WorkerState::Running,
             x if x == WorkerState::Searching as u8 => WorkerState::Searching,
             _ => WorkerState::Parked,
         };
-        let home = self.threads.home(worker.home.load(Relaxed));
-        let held_by = home.held_by.load(Relaxed);
+        let home = self.home_run_by(worker);
+        let held_by = home.map_or(0, |home| home.held_by.load(Relaxed));
+        let lifo = home.is_some_and(|home| !home.lifo.load(Relaxed).is_null());
         let steal = self.tunables.steal();
-        let stolen_from: Vec<u64> = s.stolen_from.iter().map(|n| n.load(Relaxed)).collect();
+        let victims = s.stolen_from.iter().take(self.roster.ever());
+        let stolen_from: Vec<u64> = victims.map(|n| n.load(Relaxed)).collect();
         WorkerSnapshot {
             id: WorkerId::new(index as u32),
             state,
@@ -113,9 +118,9 @@ impl Shared {
             turn_started_ns: (routine != 0).then_some(start_ns),
             turn,
             held_by: (held_by != 0).then(|| RoutineId::new(held_by)),
-            lifo: u64::from(!home.lifo.load(Relaxed).is_null()),
+            lifo: lifo.into(),
             local: worker.stealable(),
-            inbox: home.queued() + worker.assigned.keyed_len() + worker.own.len(),
+            inbox: home.map_or(0, Home::queued) + worker.assigned.keyed_len() + worker.own.len(),
             turns_by_source: Source::ALL.map(|source| s.turns[source as usize].load(Relaxed)),
             turn_lengths: s.turn_lengths.read(),
             steal_attempts: s.steal_attempts.load(Relaxed),

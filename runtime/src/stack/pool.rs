@@ -170,6 +170,13 @@ impl StackPool {
         self.cooled_at = now;
     }
 
+    /// Gives all warm slots to the arena; for a worker that nobody will hold for a while.
+    pub(crate) fn give_all_back(&mut self) {
+        self.give_oldest(self.warm.len());
+        self.unused = 0;
+        self.publish();
+    }
+
     /// Gives the first so many to the arena.
     fn give_oldest(&mut self, count: usize) {
         // SAFETY: a warm slot carries no routine and is this arena's, both by the contract of the

@@ -91,7 +91,7 @@ impl Holder {
     pub(crate) fn needs_thread_of(self, me: RoutineRef) -> bool {
         let shared: &Shared = me.shared();
         if self == Holder::TASK {
-            return shared.workers.len() == 1;
+            return shared.roster.active() == 1;
         }
         if self.0 & !NUMBER != shared.number {
             return false;

@@ -180,7 +180,7 @@ fn needs_thread_of_owner(raw: &Raw, me: crate::routine::RoutineRef) -> bool {
 /// Waits for a holder who runs on another thread and is about to unlock.
 fn spin(raw: &Raw, mode: Mode, me: Holder, context: Context) -> bool {
     let alone = match context {
-        Context::Routine(me) => me.shared().workers.len() == 1,
+        Context::Routine(me) => me.shared().roster.active() == 1,
         _ => false,
     };
     if alone {

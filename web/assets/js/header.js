@@ -68,7 +68,7 @@ export class Header {
     this.#pill();
     const { latest, runtime, skipped } = this.store;
     if (!latest) return;
-    text($('#fact-workers'), count(latest.workers.length));
+    text($('#fact-workers'), count(latest.workers.filter((w) => w.state !== 'inactive').length));
     if (runtime) text($('#fact-workers-source'), ` (from ${runtime.workers.source})`);
     if (this.connection.state === 'live') text($('#fact-uptime'), age(latest.at_ns));
     const slow = $('#fact-skipped');

@@ -12,9 +12,10 @@ const SPOKEN_MS = 2000;
 /** What the sentence says, as a list of words and [words, anchor] links. Pure: it can be tested. */
 export function sentenceParts({ tick, stolen, going, rate, verified }) {
   const { routines, workers, chain } = tick;
+  const serving = workers.filter((w) => w.state !== 'inactive').length;
   const busy = workers.filter((w) => w.state === 'running').length;
   const parts = [
-    [`${busy} of ${workers.length}`, '#lanes'], ` ${workers.length === 1 ? 'worker' : 'workers'} busy. `,
+    [`${busy} of ${serving}`, '#lanes'], ` ${serving === 1 ? 'worker' : 'workers'} busy. `,
     [plural(routines.live, 'routine'), '#waiting'], ': ',
     [count(routines.running), '#waiting'], ' running, ',
     [short(routines.runnable + routines.new), '#queues'], ' waiting for a worker, ',

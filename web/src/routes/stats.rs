@@ -173,7 +173,7 @@ impl Stats {
             },
             gc_stats: GcStats::default(),
             scheduler_stats: SchedulerStats {
-                num_procs: sample.snapshot.workers.len(),
+                num_procs: sample.snapshot.config.workers,
                 num_goroutines: live,
                 num_cgo_call: None,
             },
@@ -203,13 +203,17 @@ fn schedtrace(sample: &Sample) -> String {
     let mut line = format!(
         "SCHED {}ms: workers={} idle={} spinning={} routines={} global={} [",
         sample.at_ns / 1_000_000,
-        snapshot.workers.len(),
+        snapshot.config.workers,
         in_state(WorkerState::Parked),
         in_state(WorkerState::Searching),
         snapshot.routines.live(),
         snapshot.injector_depth,
     );
-    for (i, worker) in snapshot.workers.iter().enumerate() {
+    let in_service = snapshot
+        .workers
+        .iter()
+        .filter(|w| w.state != WorkerState::Inactive);
+    for (i, worker) in in_service.enumerate() {
         let space = if i == 0 { "" } else { " " };
         // Writing to a string does not fail.
         let _ = write!(line, "{space}{}", worker.queue_depth());

@@ -26,7 +26,7 @@ struct Workers {
     at_ns: u64,
     /// Time since the sample before it, in nanoseconds.
     interval_ns: u64,
-    /// One entry per worker, in order of `id`.
+    /// One entry per worker that is or was in service, in order of `id`.
     workers: Vec<Worker>,
     /// `[thief][victim]`: routines moved. A row sums to that worker's `stolen`.
     steal_matrix: Vec<Vec<u64>>,

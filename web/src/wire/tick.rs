@@ -28,7 +28,7 @@ pub struct Tick {
     pub wall: String,
     /// Time since the sample before it, in nanoseconds.
     pub interval_ns: u64,
-    /// One entry per worker, in order of `id`.
+    /// One entry per worker that is or was in service, in order of `id`.
     pub workers: Vec<Worker>,
     /// `[thief][victim]`: routines moved. A row sums to that worker's `stolen`.
     pub steal_matrix: Vec<Vec<u64>>,
@@ -71,7 +71,7 @@ pub struct Tick {
 pub struct Worker {
     /// Number of the worker, from 0.
     pub id: u32,
-    /// `running`, `searching` or `parked`.
+    /// `running`, `searching`, `parked` or, while it is out of service, `inactive`.
     pub state: &'static str,
     /// The routine whose turn it is.
     pub routine: Option<String>,
@@ -110,7 +110,7 @@ pub struct Worker {
     pub keyed: u64,
     /// The routine that keeps this worker's thread while it is blocked, by `hold_thread`.
     pub held_by: Option<String>,
-    /// The kernel's number of the thread that holds the worker.
+    /// The kernel's number of the thread that holds the worker; 0 if none does.
     pub thread_id: i32,
     /// Times a stack was seen to have passed a further power of two.
     pub stack_growths: u64,

@@ -48,6 +48,16 @@ impl Assigned {
         }
     }
 
+    pub(crate) fn pop_placed(&self) -> Option<RoutineRef> {
+        loop {
+            match self.placed.steal() {
+                Steal::Success(routine) => return Some(routine),
+                Steal::Empty => return None,
+                Steal::Retry => {}
+            }
+        }
+    }
+
     /// Takes up to so many placed ones, the first as the result, the others into `into`.
     pub(crate) fn take_placed(
         &self,

@@ -59,7 +59,7 @@ impl Shared {
     }
 
     fn place(&self, placement: Placement, newcomer: &Newcomer<'_>) -> Start {
-        let count = self.workers.len();
+        let count = self.roster.active();
         match placement {
             Placement::Local => Start::Here,
             Placement::LeastLoaded => self.on_least_loaded(),
@@ -80,7 +80,7 @@ impl Shared {
         // Among equals a spawner outside takes one after the other.
         let from = here.unwrap_or_else(|| self.balance.next_in_turn());
         let load = |worker| self.load_of(worker);
-        Start::On(choose::least_loaded(self.workers.len(), from, load))
+        Start::On(choose::least_loaded(self.roster.active(), from, load))
     }
 
     /// Routines that wait for the worker, and the one that it runs.
@@ -106,7 +106,7 @@ impl Shared {
         let workers = Workers::new(self);
         let off = || self.tunables.stop_custom_placement();
         let chosen = contained(self, off, || strategy.0.place(&fresh, &workers))?;
-        Some(chosen.index()).filter(|worker| *worker < self.workers.len())
+        Some(chosen.index()).filter(|worker| *worker < self.roster.active())
     }
 
     /// A routine has ended: for [`Placement::ByClass`], those from the same place will be like it.
@@ -126,7 +126,7 @@ impl Shared {
         let off = || self.tunables.stop_custom_victims();
         let thief = WorkerId::new(thief);
         let chosen = contained(self, off, || strategy.0.victim(thief, &workers))?;
-        Some(chosen.index()).filter(|victim| *victim < self.workers.len())
+        Some(chosen.index()).filter(|victim| *victim < self.roster.span())
     }
 
     /// A key for those that belong together: of one workload, or else from one place in the program.

@@ -33,7 +33,7 @@ impl Shared {
         let movable = |worker: usize| self.movable_from(worker);
         let load = |worker: usize| self.waiting_for(worker);
         let ratio = self.tunables.rebalance_ratio();
-        if let Some(wanted) = choose::imbalance(self.workers.len(), ratio, movable, load) {
+        if let Some(wanted) = choose::imbalance(self.roster.active(), ratio, movable, load) {
             self.workers[wanted.to].assigned.ask(wanted);
             self.wake_worker(wanted.to);
         }

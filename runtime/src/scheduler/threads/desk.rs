@@ -222,6 +222,42 @@ impl Desk {
         Some(to)
     }
 
+    /// The thread of `from` gives its worker to nobody, if `release` says so, which lets go of it: from then on
+    /// the thread may be given another. Afterwards as with [`hand_over`](Self::hand_over). False if the worker
+    /// stays.
+    pub(crate) fn put_down(
+        &self,
+        from: u32,
+        leaves: Leaves,
+        release: impl FnOnce() -> bool,
+    ) -> bool {
+        let mut state = self.state.lock();
+        let released = release();
+        if released {
+            match leaves {
+                Leaves::Work => self.queue(&mut state, from),
+                Leaves::Nothing | Leaves::Holder => self.word(from).store(FREE, Relaxed),
+            }
+            if leaves == Leaves::Nothing {
+                state.spare.push(from);
+            }
+        }
+        self.publish(state);
+        released
+    }
+
+    /// Somebody who can have a worker that nobody holds: the home that has wanted one for longest, else a
+    /// spare thread.
+    pub(crate) fn assign(&self, worker: u32) -> Option<u32> {
+        let mut state = self.state.lock();
+        let to = state.wanting.pop_front().or_else(|| state.spare.pop());
+        if let Some(to) = to {
+            self.word(to).store(worker, Relaxed);
+        }
+        self.publish(state);
+        to
+    }
+
     /// Takes the worker of `from`, whose thread runs a routine, for somebody who can use it: a spare thread,
     /// else the home that has wanted one for longest. `take` says whether it could be taken. `wants`:
     /// the home wants a worker at once, as its thread was stopped and does not ask itself.
@@ -415,6 +451,33 @@ mod model {
             let told = pusher.join().unwrap();
             assert!(matches!(told, Pushed::Queued | Pushed::Wake(0)));
             assert_eq!(desk.wanting() + desk.spare(), 0);
+        });
+    }
+
+    /// As the first one, where the worker goes out of service: the home is queued, and gets the next worker. Breaks
+    /// without either fence, or if the leaver does not look again.
+    #[test]
+    fn a_push_reaches_a_home_whose_worker_is_put_down() {
+        loom::model(|| {
+            let world = World::new();
+            let pusher = {
+                let world = world.clone();
+                thread::spawn(move || world.push())
+            };
+            let leaves = if world.inbox.load(Relaxed) > 0 {
+                Leaves::Work
+            } else {
+                Leaves::Nothing
+            };
+            assert!(world.desk.put_down(0, leaves, || true));
+            if leaves == Leaves::Nothing {
+                world.look_again();
+            }
+            pusher.join().unwrap();
+            // Home 1 has wanted one for longer.
+            let served = [world.desk.assign(0), world.desk.assign(1)];
+            assert_eq!(served, [Some(1), Some(0)]);
+            assert_eq!(world.desk.spare(), 0, "queued, so not spare");
         });
     }
 

@@ -12,6 +12,9 @@
 //!   wants a worker at once.
 //! - *Given away by its thread* in scheduler context, to a home that wants one
 //!   ([`WorkerCore::serve_wanting`](crate::scheduler::worker::WorkerCore)).
+//! - *Put down by its thread* in scheduler context, because it goes out of service ([`Desk::put_down`]).
+//!
+//! [`Desk::put_down`]: super::desk::Desk::put_down
 //!
 //! Who owns a worker at such a moment makes it ready for the thread that gets it
 //! ([`WorkerCore::bind`](crate::scheduler::worker::WorkerCore::bind)), stores it there and ends that thread's sleep.
@@ -175,15 +178,25 @@ impl Shared {
     /// 1. Exclusive: the caller owns the worker.
     /// 2. Exclusive: the desk has named `to` for it, so nobody else gives that thread one.
     pub(crate) unsafe fn give(&self, core: *mut WorkerCore, to: u32, why: HandOff) -> Taken {
-        let slot = self.threads.slot(to);
         self.threads.note_hand_off(why);
+        // SAFETY: by the caller.
+        unsafe { self.give_uncounted(core, to) };
+        Taken::Given { to }
+    }
+
+    /// The same for a worker that nobody held.
+    ///
+    /// # Safety
+    /// 1. Exclusive: as for [`give`](Self::give).
+    /// 2. Exclusive: as for [`give`](Self::give).
+    pub(crate) unsafe fn give_uncounted(&self, core: *mut WorkerCore, to: u32) {
+        let slot = self.threads.slot(to);
         // SAFETY: 1 by the caller; workers live as long as threads of their runtime.
         unsafe { (*core).bind_for_other(slot) };
         slot.grip.give(core);
         if !slot.thaw() {
             slot.bed.wake(false, || {});
         }
-        Taken::Given { to }
     }
 }
 

@@ -19,6 +19,15 @@ const CALM: u32 = 0;
 const NEEDED: u32 = 1;
 const ENDING: u32 = 2;
 
+/// Why no thread was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoThread {
+    /// There are as many as there may be.
+    AtCap,
+    /// The system refuses one.
+    Refused,
+}
+
 /// See the module's text.
 pub(crate) struct Keeper {
     word: Futex,
@@ -101,32 +110,66 @@ impl Shared {
 
     /// Starts a thread without worker. False if there may be no more, or the system refuses it.
     fn start_thread(self: &Arc<Shared>) -> bool {
+        let keeper = &self.threads.keeper;
+        keeper.starting.fetch_add(1, Relaxed);
+        let shared = self.clone();
+        let started = self.start(self.tunables.max_threads(), move |index| {
+            worker::spare_main(&shared, index);
+        });
+        if started.is_err() {
+            keeper.starting.fetch_sub(1, Relaxed);
+        }
+        started.is_ok()
+    }
+
+    /// Starts a thread with this worker.
+    ///
+    /// # Errors
+    /// There may be no more, or the system refuses it.
+    ///
+    /// # Safety
+    /// 1. Exclusive: the caller owns the worker.
+    pub(crate) unsafe fn start_thread_with(
+        self: &Arc<Shared>,
+        worker: u32,
+        max_threads: usize,
+    ) -> Result<(), NoThread> {
+        let shared = self.clone();
+        self.start(max_threads, move |index| {
+            // SAFETY: 1: the caller owned it and gives it to this thread; 2: the place was claimed for it.
+            unsafe { worker::main(&shared, index, worker) };
+        })
+    }
+
+    fn start(
+        &self,
+        max_threads: usize,
+        body: impl FnOnce(u32) + Send + 'static,
+    ) -> Result<(), NoThread> {
         let threads = &self.threads;
-        if threads.total() >= self.tunables.max_threads() {
-            return false;
+        if !threads.admit(max_threads) {
+            return Err(NoThread::AtCap);
         }
         let Some(index) = threads.desk.claim() else {
-            return false;
+            threads.note_end();
+            return Err(NoThread::AtCap);
         };
-        threads.keeper.starting.fetch_add(1, Relaxed);
-        let shared = self.clone();
         let spawned = thread::Builder::new()
             .name(format!("openwork-{index}"))
-            .spawn(move || worker::spare_main(&shared, index));
+            .spawn(move || body(index));
         match spawned {
             Ok(thread) => {
                 threads.keeper.started.fetch_add(1, Relaxed);
-                threads.note_thread();
                 let mut all = threads.keeper.lock();
                 all.retain(|thread| !thread.is_finished());
                 all.push(thread);
-                true
+                Ok(())
             }
             Err(_) => {
-                threads.keeper.starting.fetch_sub(1, Relaxed);
                 threads.keeper.refused.fetch_add(1, Relaxed);
                 threads.desk.give_place_back(index);
-                false
+                threads.note_end();
+                Err(NoThread::Refused)
             }
         }
     }

@@ -25,6 +25,7 @@ mod slot;
 pub(crate) use desk::Leaves;
 pub(crate) use handoff::Taken;
 pub(crate) use home::Home;
+pub(crate) use keeper::NoThread;
 pub(crate) use slot::{Bed, ThreadSlot};
 
 use std::sync::Arc;
@@ -126,13 +127,17 @@ impl Threads {
         }
     }
 
-    /// A thread was started.
-    pub(crate) fn note_thread(&self) {
-        let total = self.total.fetch_add(1, Relaxed) + 1;
-        self.peak.fetch_max(total, Relaxed);
+    /// A thread is about to be started. False if there are so many already.
+    pub(crate) fn admit(&self, limit: usize) -> bool {
+        let more = |total| ((total as usize) < limit).then_some(total + 1);
+        let admitted = self.total.fetch_update(Relaxed, Relaxed, more);
+        if let Ok(before) = admitted {
+            self.peak.fetch_max(before + 1, Relaxed);
+        }
+        admitted.is_ok()
     }
 
-    /// A thread has ended.
+    /// A thread has ended, or could not be started.
     pub(crate) fn note_end(&self) {
         self.total.fetch_sub(1, Relaxed);
     }

@@ -39,8 +39,9 @@ impl WorkerCore {
         self.shared.workers[worker].assigned.push_keyed(routine);
         fence(SeqCst);
         look();
+        self.shared.check_assigned(worker);
         if worker != self.index as usize {
-            self.shared.wake_worker(worker);
+            self.shared.wake_worker_after_fence(worker);
         }
     }
 

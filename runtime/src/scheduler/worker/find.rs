@@ -45,7 +45,7 @@ impl WorkerCore {
             Source::Local
         };
         self.push_common(routine, source);
-        if self.shared.workers.len() > 1 {
+        if self.shared.roster.span() > 1 {
             // Step S2.
             fence(SeqCst);
             self.shared
@@ -80,7 +80,7 @@ impl WorkerCore {
         // Step S2, and the caller's own.
         fence(SeqCst);
         look();
-        if self.shared.workers.len() > 1 {
+        if self.shared.roster.span() > 1 {
             self.shared
                 .notify_work_after_fence(|| self.is_alone(routine));
         }
@@ -154,7 +154,10 @@ impl WorkerCore {
 
     /// Whether somebody else waits for this worker.
     pub(crate) fn others_wait(&self) -> bool {
-        self.others_are_ready() || self.timers().next() <= self.now.get() || self.sockets_wait()
+        self.others_are_ready()
+            || self.timers().next() <= self.now.get()
+            || self.shared.orphans_are_due(self.now.get())
+            || self.sockets_wait()
     }
 
     /// Whether a routine lies where this worker would find it without asking anybody.
@@ -226,6 +229,9 @@ impl WorkerCore {
         self.fair_in.set(fair_in);
         if fair_in == 0 {
             self.look_round();
+            if self.must_leave() {
+                return None;
+            }
         }
         if self.shared.levels.are_used()
             && let Some(routine) = self.next_by_level()
@@ -439,11 +445,19 @@ impl WorkerCore {
 
     pub(super) fn serve_timers(&self) -> bool {
         let next = self.timers().next();
-        if next == NEVER {
+        let has_orphans = self.shared.roster.orphans().next().is_some();
+        if next == NEVER && !has_orphans {
             return false;
         }
         let now = time::now_ns();
-        next <= now && self.timers().serve(now) > 0
+        let mut served = 0;
+        if next <= now {
+            served = self.timers().serve(now);
+        }
+        if has_orphans {
+            served += self.shared.serve_orphans(now);
+        }
+        served > 0
     }
 
     /// Serves the deadlines of another worker, whose thread is in a long turn.
@@ -458,8 +472,8 @@ impl WorkerCore {
     /// Serves the deadlines of all workers: their threads may be in long turns.
     pub(super) fn serve_all_deadlines(&self) {
         let now = time::now_ns();
-        for (worker, shared) in self.shared.workers.iter().enumerate() {
-            if shared.timers.next() <= now {
+        for worker in 0..self.shared.roster.ever() {
+            if self.shared.workers[worker].timers.next() <= now {
                 self.serve_for(worker);
             }
         }
@@ -482,7 +496,7 @@ impl WorkerCore {
     }
 
     fn take_injected(&self) -> Option<RoutineRef> {
-        let share = self.shared.injector.len() / self.shared.workers.len() + 1;
+        let share = self.shared.injector.len() / self.shared.roster.active() + 1;
         loop {
             match self
                 .shared

@@ -36,7 +36,7 @@ impl WorkerCore {
             if self.take_held(held) {
                 return true;
             }
-            if self.serve_wanting(slot, false) {
+            if self.leave_service(slot, false) || self.serve_wanting(slot, false) {
                 return false;
             }
             if self.has_assigned() {

@@ -7,6 +7,7 @@ pub(crate) mod deque;
 pub(crate) mod explored;
 mod find;
 mod held;
+mod leave;
 mod levels;
 mod mount;
 mod nap;
@@ -111,20 +112,21 @@ pub(crate) struct WorkerCore {
     pub(crate) exploration: Option<Box<Exploration>>,
 }
 
-/// The body of the thread in slot `index` that begins with the worker of the same number.
+/// The body of the thread in slot `index` that begins with this worker.
 ///
 /// # Safety
 /// 1. Exclusive: nobody holds the worker, and it lives until the thread has ended.
 /// 2. Exclusive: no thread has the slot.
-pub(crate) unsafe fn main(shared: &Arc<Shared>, index: u32) {
+pub(crate) unsafe fn main(shared: &Arc<Shared>, index: u32, worker: u32) {
     on_thread(shared, index, |slot| {
-        shared.threads.desk.begin(index, index);
-        let core = shared.cores[index as usize].load(Acquire);
+        shared.threads.desk.begin(index, worker);
+        let core = shared.cores[worker as usize].load(Acquire);
         // SAFETY: 1 by the caller.
         unsafe { (*core).hold(slot) };
         shared.end.thread_started();
         true
     });
+    shared.threads.desk.give_place_back(index);
 }
 
 /// The body of a thread that begins without a worker.
@@ -246,6 +248,8 @@ impl WorkerCore {
     /// The calling thread, which is `slot`'s and in scheduler context, holds this worker from now on.
     fn hold(&self, slot: &ThreadSlot) {
         self.bind(slot);
+        self.set_clock(time::now_ns());
+        self.stats().set_state(WorkerState::Running);
         slot.hold(std::ptr::from_ref(self));
     }
 
@@ -385,11 +389,12 @@ impl WorkerCore {
             if core.shared.may_leave() {
                 break;
             }
-            if core.serve_wanting(slot, searching) {
+            if core.leave_service(slot, searching) || core.serve_wanting(slot, searching) {
                 return Left::GaveAway;
             }
             if !searching {
-                searching = core.shared.idle.start_searching();
+                let active = core.shared.roster.active();
+                searching = core.shared.idle.start_searching(active);
             }
             if searching {
                 let found = core.search_timed();
@@ -421,12 +426,7 @@ impl WorkerCore {
             return false;
         }
         let home = self.home();
-        let leaves = match self.held() {
-            Some(held) if held::is_runnable(held) => Leaves::Work,
-            Some(_) => Leaves::Holder,
-            None if self.home_is_empty() => Leaves::Nothing,
-            None => Leaves::Work,
-        };
+        let leaves = self.leaves_behind();
         let Some(to) = desk.hand_over(home.index, self.index, leaves, || slot.let_go()) else {
             return false;
         };
@@ -482,19 +482,21 @@ impl WorkerCore {
             self.shared.idle.prepare_park(me, searching);
         }
         // Step P3: the last look, after the announcement.
-        let mut deadline = mine.timers.next().min(self.end_idle_homes());
-        let must_stay = if let Some(held) = self.held() {
-            self.held_must_stay(held)
-        } else {
-            if self.shared.stack_waiters.wait_for_system() {
-                deadline = deadline.min(self.stack_retry_at.get());
-            }
-            let work_is_left = match nap {
-                None => self.shared.has_stealable_work(),
-                Some(_) => self.work_stays(),
+        let orphaned = self.shared.next_orphaned(me);
+        let mut deadline = mine.timers.next().min(orphaned).min(self.end_idle_homes());
+        let must_stay = self.must_leave()
+            || if let Some(held) = self.held() {
+                self.held_must_stay(held)
+            } else {
+                if self.shared.stack_waiters.wait_for_system() {
+                    deadline = deadline.min(self.stack_retry_at.get());
+                }
+                let work_is_left = match nap {
+                    None => self.shared.has_stealable_work(),
+                    Some(_) => self.work_stays(),
+                };
+                work_is_left || self.has_own_work() || self.shared.may_leave()
             };
-            work_is_left || self.has_own_work() || self.shared.may_leave()
-        };
         let now = time::now_ns();
         if let Some(length) = nap {
             deadline = deadline.min(now + length);

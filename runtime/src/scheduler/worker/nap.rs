@@ -135,7 +135,7 @@ impl WorkerCore {
             // What came from outside is nobody's in particular.
             let lasts = !self.shared.injector.is_empty()
                 || !self.shared.levels.is_empty()
-                || self.shared.workers.iter().any(|w| w.stealer.len() > CROWD);
+                || self.shared.spanned().any(|w| w.stealer.len() > CROWD);
             if lasts || self.has_own_work() || time::now_ns() >= until {
                 return true;
             }

@@ -48,7 +48,7 @@ impl WorkerCore {
 
     /// Takes from one victim, the first that has something in the order of the strategy.
     pub(super) fn steal(&self) -> Option<RoutineRef> {
-        let count = self.shared.workers.len();
+        let count = self.shared.roster.span();
         let first = self.next_random() as usize % count;
         match self.shared.tunables.victims() {
             VictimOrder::Random => self.steal_in_order(choose::from(first, count)),
@@ -74,7 +74,7 @@ impl WorkerCore {
     /// From those whose processors are near first; from `first` on among equals.
     #[inline(never)]
     fn steal_nearest(&self, first: usize) -> Option<RoutineRef> {
-        let count = self.shared.workers.len();
+        let count = self.shared.roster.span();
         let (Some(machine), Some(here)) = (Topology::of_machine(), self.note_processor()) else {
             return self.steal_in_order(choose::from(first, count));
         };

@@ -1,0 +1,98 @@
+//! As many workers as the process may use processors: the mask is the process's, so a child of this program
+//! restricts itself and tells.
+//!
+//! The quota of a control group is read by the same call of the standard library
+//! (`std::thread::available_parallelism`), from `/proc/self/cgroup` and the files that this names. Neither can be
+//! replaced by a fake without a mount namespace, which takes rights that a test does not have.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::mem::MaybeUninit;
+
+use openwork::Runtime;
+use openwork::config::VictimOrder;
+use openwork::snapshot::WorkerState;
+use support::{quiet_panics, until};
+
+const CHILD: &str = "OPENWORK_TEST_PROCESSORS";
+
+/// Lets this process use the first `count` of its processors.
+fn restrict(count: usize) -> usize {
+    // SAFETY: a set of bits, for which zero is a value.
+    let mut set: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
+    let size = size_of::<libc::cpu_set_t>();
+    // SAFETY: the set lives through the calls and has the size given; numbers are below its bits.
+    unsafe {
+        assert_eq!(libc::sched_getaffinity(0, size, &mut set), 0);
+        let mut kept = 0;
+        for processor in 0..libc::CPU_SETSIZE as usize {
+            if libc::CPU_ISSET(processor, &set) {
+                if kept < count {
+                    kept += 1;
+                } else {
+                    libc::CPU_CLR(processor, &mut set);
+                }
+            }
+        }
+        assert_eq!(libc::sched_setaffinity(0, size, &set), 0);
+        kept
+    }
+}
+
+/// What the child does: a runtime of which nothing is asked.
+fn runs_restricted(count: usize) {
+    let allowed = restrict(count);
+    let rt = Runtime::builder()
+        // Asks on which processor it runs, and how far that is from others.
+        .victims(VictimOrder::Nearest)
+        .build()
+        .unwrap();
+    assert_eq!(rt.handle().workers(), allowed);
+    assert_eq!(rt.snapshot().workers.len(), allowed);
+    let sum = |rt: &Runtime| {
+        rt.block_on(|| {
+            let parts: Vec<_> = (0..100u64).map(|n| openwork::spawn(move || n)).collect();
+            parts
+                .into_iter()
+                .map(|one| one.join().unwrap())
+                .sum::<u64>()
+        })
+    };
+    assert_eq!(sum(&rt), 4950);
+    // More workers than processors take turns, and work.
+    let most = rt.handle().max_workers();
+    assert!(most > allowed);
+    rt.handle().set_workers(most).unwrap();
+    assert_eq!(sum(&rt), 4950);
+    if let Some(machine) = rt.snapshot().topology {
+        assert!(machine.processors >= allowed as u64, "{machine:?}");
+    }
+    rt.handle().set_workers(allowed).unwrap();
+    until("the others have left", || {
+        let workers = rt.snapshot().workers;
+        let serving = workers.iter().filter(|w| w.state != WorkerState::Inactive);
+        serving.count() == allowed
+    });
+    println!("{allowed} workers");
+}
+
+#[test]
+fn there_are_as_many_workers_as_the_process_may_use_processors() {
+    quiet_panics();
+    if let Ok(count) = std::env::var(CHILD) {
+        return runs_restricted(count.parse().unwrap());
+    }
+    for count in [1, 2] {
+        let mut child = support::this_binary();
+        child.args(["--exact", "--nocapture"]);
+        child.arg("there_are_as_many_workers_as_the_process_may_use_processors");
+        let output = child.env(CHILD, count.to_string()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{output:?}");
+        assert!(said.contains(" workers"), "{said}");
+        if count == 1 {
+            assert!(said.contains("1 workers"), "{said}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 //! Only the protocols that are model-checked take theirs from here: `routine/life.rs`, `join.rs`,
 //! `block_on.rs`, `homes/door.rs`, `scope.rs`, `token/members.rs`, `trace/ring.rs`, in `sync/` `lock.rs`, `wait_queue.rs`,
 //! `raw_lock.rs`, `once.rs` and the primitives on `station.rs`, and in `scheduler/` `idle.rs`, `inbox.rs`, `parker.rs`,
-//! `stack_waiters.rs`, `threads/desk.rs`, `threads/grip.rs` and `timers/mod.rs`. Everything else
+//! `roster.rs`, `stack_waiters.rs`, `threads/desk.rs`, `threads/grip.rs` and `timers/mod.rs`. Everything else
 //! names std directly.
 
 #[cfg(not(loom))]

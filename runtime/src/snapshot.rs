@@ -676,7 +676,8 @@ pub struct WorkerSnapshot {
     /// Routines fetched so.
     pub rebalanced: u64,
     /// Times a routine came here that had run, or was to start by its key, on another worker. The sum of
-    /// [`RoutineView::moves`] over all routines that there ever were.
+    /// [`RoutineView::moves`] over all routines that there ever were. What a worker that went out of service had
+    /// not begun is in [`ResizeFigures::moved`] instead.
     pub migrations: u64,
     /// Times the worker went to sleep.
     pub parks: u64,

@@ -83,6 +83,7 @@ impl Roster {
     }
 
     /// Workers that somebody holds, or is about to.
+    #[cfg(not(portable))]
     pub(crate) fn in_service(&self) -> usize {
         let serves = |duty: &&AtomicU32| duty.load(Relaxed) != INACTIVE;
         self.duties.iter().filter(serves).count()

@@ -11,7 +11,7 @@ use crate::routine::RoutineRef;
 #[cfg(not(portable))]
 use crate::routine::{Header, context};
 use crate::scheduler::block::{self, Context};
-use crate::scheduler::threads::section::Section;
+use crate::scheduler::threads::section::{self, Section};
 use crate::scheduler::worker::{self, WorkerCore};
 use crate::scheduler::{explore, threads};
 #[cfg(not(portable))]
@@ -113,7 +113,8 @@ fn must_yield() -> Option<RoutineRef> {
 
 /// A good place to stop: a cancelled routine unwinds, and one that has run for longer than its
 /// slice (10 ms, or [`RuntimeConfig::slice`](crate::config::RuntimeConfig::slice)) while others wait gives
-/// way, unless [preemption](crate::config::Preemption) is off. Otherwise costs a few nanoseconds. For long loops that make no
+/// way, unless [preemption](crate::config::Preemption) is off. One whose worker went to others while it slept in the
+/// kernel waits for another. Otherwise costs a few nanoseconds. For long loops that make no
 /// other call into this crate.
 ///
 /// ```
@@ -134,12 +135,18 @@ pub fn checkpoint() {
         explore::point();
         cancel::raise_if_told(me);
         let over = worker::with_core(|core| {
-            core.is_some_and(|core: &WorkerCore| core.others_wait() && core.must_give_way())
+            core.map(|core: &WorkerCore| core.others_wait() && core.must_give_way())
         });
-        if over {
-            threads::note_way();
-            block::give_way(me);
-            cancel::raise_if_told(me);
+        match over {
+            Some(false) => {}
+            Some(true) => {
+                threads::note_way();
+                block::give_way(me);
+                cancel::raise_if_told(me);
+            }
+            // It was taken while the thread slept in the kernel: there are as many turns as workers, and this is
+            // one too many.
+            None => section::regain_if_fair(),
         }
     }
 }

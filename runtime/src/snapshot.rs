@@ -399,6 +399,9 @@ pub struct ThreadFigures {
     pub peak: u64,
     /// Most threads that there may be.
     pub limit: u64,
+    /// There are as many as there may be, and none is spare. A routine that blocks its thread keeps its worker then,
+    /// unless a home wants one, and one that computes on may keep it too; whoever waits goes on when they end.
+    pub at_limit: bool,
     /// Threads that were started to have some spare.
     pub started: u64,
     /// Threads that the system refused.

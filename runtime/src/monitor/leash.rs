@@ -53,6 +53,8 @@ pub(crate) struct Leash {
     thawed_at: AtomicU64,
     /// Where the frozen code stands.
     frames: FrozenFrames,
+    /// Turn that was let go without a worker, because nothing else got on; 0 for none.
+    released: AtomicU64,
     /// Since when it sleeps in the kernel, and in which turn; as the monitor has seen it.
     asleep_since: AtomicU64,
     asleep_turn: AtomicU64,
@@ -120,6 +122,7 @@ impl Leash {
             frozen_at: AtomicU64::new(0),
             frames: FrozenFrames::new(),
             thawed_at: AtomicU64::new(0),
+            released: AtomicU64::new(0),
             asleep_since: AtomicU64::new(0),
             asleep_turn: AtomicU64::new(0),
             watch,
@@ -278,6 +281,18 @@ impl Leash {
     /// When it was let go on last, 0 if it never was frozen.
     pub(super) fn thawed_at(&self) -> u64 {
         self.thawed_at.load(Relaxed)
+    }
+
+    /// Lets a frozen thread go on without a worker, because others may wait for what it holds. By the monitor.
+    pub(crate) fn release(&self) -> bool {
+        // Before the thread goes on: `thaw` makes it visible.
+        self.released.store(self.turn.load(Relaxed), Relaxed);
+        self.thaw()
+    }
+
+    /// Whether the thread's turn goes on without a worker for that reason. For the thread itself.
+    pub(crate) fn was_released(&self) -> bool {
+        self.released.load(Relaxed) == self.turn.load(Relaxed)
     }
 
     /// Lets a frozen thread go on: by whoever has given it a worker, or releases it to run without one.

@@ -194,7 +194,9 @@ impl<'a> Watcher<'a> {
             by_proc: self.by_proc,
         };
         let verdict = remembered.memory.look(seen, rules, &kernel);
-        if seen.place == Place::Turn && remembered.memory.computes_on() {
+        // What a frozen one did before says nothing.
+        let computes = remembered.memory.computes_on() && !leash.is_frozen();
+        if seen.place == Place::Turn && computes {
             found.computing = true;
             if let Some(due) = remembered.memory.due_at(rules) {
                 found.next_due = found.next_due.min(due);

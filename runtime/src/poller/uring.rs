@@ -10,7 +10,9 @@
 //! the poll anew.
 //!
 //! A poll that is under way keeps the socket open, so that closing the descriptor alone would not tell
-//! the peer: the poll is taken back first ([`Backend::unwatch`]).
+//! the peer: the poll is taken back first ([`Backend::unwatch`]). By a cancel, not by what the kernel calls a
+//! poll's removal: that is refused while an event of the poll is on its way to the thread that submitted it, and
+//! that is another one as a rule where routines move.
 
 use std::collections::HashMap;
 use std::io;
@@ -154,13 +156,13 @@ impl Backend for Uring {
     fn unwatch(&self, _fd: RawFd, token: Token) {
         let mut watched = self.watched();
         watched.remove(&token.0);
-        let remove = opcode::PollRemove::new(token.0)
+        let cancel = opcode::AsyncCancel::new(token.0)
             .build()
             .user_data(NOBODYS)
             .flags(squeue::Flags::SKIP_SUCCESS);
         // It fails if the poll has ended by itself. If the kernel takes nothing now, it takes it with
         // the next submission, and the peer hears of the end that much later.
-        let _ = self.submit(&remove, &watched);
+        let _ = self.submit(&cancel, &watched);
     }
 
     fn wait(&self, timeout: Option<Duration>, each: &mut dyn FnMut(Token, Happened)) {
@@ -217,8 +219,9 @@ impl Backend for Uring {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{ErrorKind, Read, Write};
     use std::os::unix::net::UnixStream;
+    use std::sync::mpsc;
     use std::thread;
     use std::time::Instant;
 
@@ -265,5 +268,43 @@ mod tests {
             });
         }
         uring.unwatch(ours.as_raw_fd(), Token(7));
+    }
+    /// The peer hears of the end of a socket though an event for it is on its way to another thread, the one that
+    /// began to watch it.
+    #[test]
+    fn a_socket_closes_with_an_event_on_its_way() {
+        let uring = match Uring::new() {
+            Ok(uring) => uring,
+            Err(why) => {
+                eprintln!("skipped: {why}");
+                return;
+            }
+        };
+        thread::scope(|threads| {
+            let (to_watch, sockets) = mpsc::channel::<(RawFd, Token)>();
+            let (told, watched) = mpsc::channel();
+            let uring = &uring;
+            threads.spawn(move || {
+                for (fd, token) in sockets {
+                    uring.watch(fd, token).unwrap();
+                    told.send(()).unwrap();
+                }
+            });
+            for round in 0..300 {
+                let (ours, mut theirs) = UnixStream::pair().unwrap();
+                to_watch.send((ours.as_raw_fd(), Token(round))).unwrap();
+                watched.recv().unwrap();
+                theirs.write_all(b"x").unwrap();
+                uring.unwatch(ours.as_raw_fd(), Token(round));
+                drop(ours);
+                let patience = Duration::from_secs(120);
+                theirs.set_read_timeout(Some(patience)).unwrap();
+                match theirs.read(&mut [0]) {
+                    Ok(0) => {}
+                    Err(why) if why.kind() == ErrorKind::ConnectionReset => {}
+                    other => panic!("round {round}: {other:?}"),
+                }
+            }
+        });
     }
 }

@@ -55,7 +55,7 @@ export function threads(context) {
       const { threads: all } = store.latest;
       const reasons = all ? Object.entries(all.handed_off_by).filter(([, n]) => n > 0).map(([why, n]) => `${count(n)} ${why}`) : [];
       text(facts, [
-        ...(all ? [`${count(all.total)} of at most ${count(all.limit)} threads, ${count(all.spare)} spare, peak ${count(all.peak)}`, `${count(all.wanting)} want a worker`, `${count(all.started)} started ahead, ${count(all.retired)} retired`] : []),
+        ...(all ? [`${count(all.total)} of at most ${count(all.limit)} threads, ${count(all.spare)} spare${all.at_limit ? ' (at the limit: who blocks a thread may keep its worker)' : ''}, peak ${count(all.peak)}`, `${count(all.wanting)} want a worker`, `${count(all.started)} started ahead, ${count(all.retired)} retired`] : []),
         `hand-offs: ${reasons.join(', ') || 'none'}`,
         `signal to frozen ${quantiles(now.signal_to_frozen)}`,
         `frozen to running ${quantiles(now.frozen_to_running)}`,

@@ -23,6 +23,8 @@ pub struct ThreadsNow {
     pub peak: u64,
     /// Most threads that there may be.
     pub limit: u64,
+    /// There are as many as there may be, and none is spare: who blocks a thread or computes on may keep its worker.
+    pub at_limit: bool,
     /// Threads that were started to have some spare.
     pub started: u64,
     /// Threads that the system refused.
@@ -54,6 +56,7 @@ impl From<&ThreadFigures> for ThreadsNow {
             frozen: threads.frozen,
             peak: threads.peak,
             limit: threads.limit,
+            at_limit: threads.at_limit,
             started: threads.started,
             refused: threads.refused,
             retired: threads.retired,

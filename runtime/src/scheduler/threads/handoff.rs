@@ -6,8 +6,8 @@
 //!   no section ([`Shared::take_from_blocked`]; see [`grip`](super::grip)). A thread that comes back
 //!   without its worker acts like one that is none of the runtime's: it readies by inbox and injector.
 //!   Where it needs a worker, which is before the switch that ends its turn, it wants one ([`Desk::want`])
-//!   and sleeps in its bed until it has one ([`ThreadSlot::regain`]). It never waits for a worker
-//!   elsewhere, because it may hold locks there.
+//!   and sleeps in its bed until it has one ([`ThreadSlot::regain`]). It waits for one
+//!   at `checkpoint()` too, and nowhere else, because it may hold locks there.
 //! - *Taken from a thread that was stopped* in a signal's handler ([`Shared::take_from_frozen`]). Its home
 //!   wants a worker at once.
 //! - *Given away by its thread* in scheduler context, to a home that wants one
@@ -149,7 +149,7 @@ impl Shared {
     /// is not waiting for one, or somebody is at the desk.
     pub(crate) fn release_frozen(&self, slot: usize) -> bool {
         let slot = &self.threads.slots()[slot];
-        self.threads.desk.try_release(slot.index) == Some(true) && slot.thaw()
+        self.threads.desk.try_release(slot.index) == Some(true) && slot.release()
     }
 
     /// Something was pushed into the home's inbox, or may have been while nobody would have noticed.

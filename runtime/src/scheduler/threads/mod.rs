@@ -57,10 +57,13 @@ pub(crate) fn is_inside(shared: &Shared) -> bool {
     with_slot(|slot| slot.is_some_and(|slot| std::ptr::eq(slot.shared(), shared)))
 }
 
-/// Whether the turn that runs here was asked to give way, which it does now. Once for each ask.
+/// Whether the turn that runs here was asked to give way, which it does now. Once for each ask. Not one that was let go
+/// without a worker: others may wait for what it holds, and to give way it would wait for theirs.
 pub(crate) fn take_ask() -> bool {
     with_slot(|slot| {
-        let asked = slot.is_some_and(|slot| slot.leash.is_asked());
+        let goes_alone =
+            |slot: &ThreadSlot| slot.leash.was_released() && slot.grip.peek().is_null();
+        let asked = slot.is_some_and(|slot| slot.leash.is_asked() && !goes_alone(slot));
         if let Some(slot) = slot.filter(|_| asked) {
             slot.leash.honour();
         }
@@ -170,14 +173,16 @@ impl Threads {
                 away += 1;
             }
         }
+        let (total, spare) = (self.total(), self.desk.spare());
         ThreadFigures {
-            total: self.total() as u64,
-            spare: self.desk.spare().into(),
+            total: total as u64,
+            spare: spare.into(),
             wanting: self.desk.wanting().into(),
             away,
             frozen,
             peak: self.peak.load(Relaxed).into(),
             limit: limit as u64,
+            at_limit: total >= limit && spare == 0,
             started: self.keeper.started.load(Relaxed),
             refused: self.keeper.refused.load(Relaxed),
             retired: self.retired.load(Relaxed),

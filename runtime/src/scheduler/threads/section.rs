@@ -99,6 +99,20 @@ pub(crate) fn regain() {
     }
 }
 
+/// As [`regain`], where the running routine can as well go on without: not if it was let go because others may wait
+/// for what it holds, nor where workers stay with those who do.
+#[cold]
+pub(crate) fn regain_if_fair() {
+    let section = Section::enter();
+    if let Some(slot) = section.slot()
+        && section.core().is_none()
+        && !slot.leash.was_released()
+        && slot.shared().tunables.hand_off()
+    {
+        slot.regain();
+    }
+}
+
 /// Runs `f` on the worker that this thread holds, in a section. `f` must not suspend.
 #[inline]
 pub(crate) fn with_core<R>(f: impl FnOnce(Option<&WorkerCore>) -> R) -> R {

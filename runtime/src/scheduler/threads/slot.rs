@@ -151,6 +151,11 @@ impl ThreadSlot {
         self.in_bed.store(bed as u8, Relaxed);
     }
 
+    /// As [`thaw`](Self::thaw), without a worker.
+    pub(super) fn release(&self) -> bool {
+        self.leash.release()
+    }
+
     /// Lets the thread go on that sleeps in the handler of the signal that stopped it. False if it does not.
     pub(super) fn thaw(&self) -> bool {
         self.leash.thaw()

@@ -14,8 +14,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use openwork::snapshot::{HomeVersion, IoBackend};
-use openwork::{Handle, Runtime, spawn_future};
+use openwork::config::{Placement, Preemption, StealAmount, VictimOrder};
+use openwork::snapshot::{GuardMode, HomeVersion, IoBackend};
+use openwork::{Handle, Runtime, RuntimeBuilder, spawn_future};
 
 /// A runtime that is not seen by the watchdog.
 pub(crate) fn runtime(workers: usize) -> Runtime {
@@ -24,11 +25,28 @@ pub(crate) fn runtime(workers: usize) -> Runtime {
 
 /// As [`runtime`], with a back end for sockets.
 pub(crate) fn runtime_with(workers: usize, io: IoBackend) -> Runtime {
-    Runtime::builder()
-        .workers(workers)
-        .io_backend(io)
-        .build()
-        .unwrap()
+    let builder = Runtime::builder().workers(workers).io_backend(io);
+    switched(builder).build().unwrap()
+}
+
+/// As `OPENWORK_TEST_SWITCH` has it, with which `runtime/tests/switches.sh` runs the suite once for each of these.
+pub(crate) fn switched(builder: RuntimeBuilder) -> RuntimeBuilder {
+    let Ok(switch) = std::env::var("OPENWORK_TEST_SWITCH") else {
+        return builder;
+    };
+    match &*switch {
+        "hand_off" => builder.hand_off(true),
+        "forced" => builder
+            .preemption(Preemption::Forced)
+            .slice(Duration::from_millis(1)),
+        "mprotect" => builder.guard(GuardMode::Mprotect),
+        "balance" => builder
+            .placement(Placement::LeastLoaded)
+            .victims(VictimOrder::MostLoaded)
+            .steal(StealAmount::Adaptive)
+            .rebalance(true),
+        _ => panic!("OPENWORK_TEST_SWITCH: there is no switch {switch}"),
+    }
 }
 
 /// What tests of sockets try, the default first. `OPENWORK_TEST_IO` is `epoll` or `io_uring`, to try

@@ -112,6 +112,8 @@ pub(super) enum Verdict {
     Retake {
         slept_ns: u64,
     },
+    /// The worker ought to be taken, but no thread is there to have it.
+    NobodyToTake,
     /// It sleeps in the kernel between two turns: on something that a frozen thread may hold.
     StuckInside,
     /// Ask the turn to give way at the next place where it can.
@@ -205,10 +207,12 @@ impl Memory {
             };
         }
         let wanted = rules.work_waits || still_ns >= LINGER_NS;
-        if self.asleep && seen.holds_worker && rules.hand_off && rules.can_hand_on && wanted {
+        if !(self.asleep && seen.holds_worker && rules.hand_off && wanted) {
+            Verdict::Nothing
+        } else if rules.can_hand_on {
             Verdict::Retake { slept_ns: still_ns }
         } else {
-            Verdict::Nothing
+            Verdict::NobodyToTake
         }
     }
 
@@ -474,6 +478,18 @@ mod tests {
                 }
             )]
         );
+    }
+
+    #[test]
+    fn a_sleeper_whose_worker_nobody_could_have_calls_for_a_thread() {
+        let rules = Rules {
+            work_waits: false,
+            can_hand_on: false,
+            ..RULES
+        };
+        let done = course(12, 0, Some(ThreadState::Asleep), rules, |_| IN_TURN);
+        let wanted = Verdict::NobodyToTake;
+        assert_eq!(done, [(11, wanted), (12, wanted)]);
     }
 
     #[test]

@@ -98,6 +98,8 @@ struct Found {
     hostages_since: u64,
     suspects: bool,
     asked: u32,
+    /// A thread sleeps whose worker nobody could have.
+    needs_spare: bool,
     /// When the next turn is to be asked or forced, if it computes on.
     next_due: u64,
 }
@@ -148,8 +150,7 @@ impl<'a> Watcher<'a> {
         self.asked = found.asked;
         self.keep_progress(&rules, &found);
         // Also where a frozen thread could have the worker: what is fresh needs one that is free.
-        if work_waits
-            && (rules.hand_off || rules.force)
+        if (found.needs_spare || work_waits && (rules.hand_off || rules.force))
             && shared.threads.desk.spare() < SPARE_AHEAD
             && shared.threads.total() < shared.tunables.max_threads()
         {
@@ -221,6 +222,7 @@ impl<'a> Watcher<'a> {
         let mut is_stuck = verdict == Verdict::StuckInside;
         match verdict {
             Verdict::Nothing | Verdict::StuckInside => {}
+            Verdict::NobodyToTake => found.needs_spare = true,
             Verdict::Retake { slept_ns } => {
                 match self.shared.take_from_blocked(index, turn, slept_ns) {
                     Taken::Given { .. } => self.hot = true,

@@ -89,7 +89,7 @@ struct Remembered {
 struct Found {
     /// Changes whenever a turn begins.
     moves: u64,
-    /// Some thread uses a processor for a routine.
+    /// Some thread uses a processor, or waits for one.
     computing: bool,
     frozen: usize,
     oldest_frozen: Option<(u64, usize)>,
@@ -195,13 +195,16 @@ impl<'a> Watcher<'a> {
             by_proc: self.by_proc,
         };
         let verdict = remembered.memory.look(seen, rules, &kernel);
-        // What a frozen one did before says nothing.
-        let computes = remembered.memory.computes_on() && !leash.is_frozen();
-        if seen.place == Place::Turn && computes {
-            found.computing = true;
-            if let Some(due) = remembered.memory.due_at(rules) {
-                found.next_due = found.next_due.min(due);
-            }
+        // Who waits for a processor gets on when it has one. What a frozen one did before says nothing.
+        let is_frozen = leash.is_frozen();
+        let gets_on = !is_frozen && remembered.memory.asleep_since().is_none();
+        found.computing |= seen.place != Place::Bed && gets_on;
+        if seen.place == Place::Turn
+            && !is_frozen
+            && remembered.memory.computes_on()
+            && let Some(due) = remembered.memory.due_at(rules)
+        {
+            found.next_due = found.next_due.min(due);
         }
         leash.set_asleep(turn, remembered.memory.asleep_since());
         self.carry_out(index, turn, verdict, rules, found);

@@ -104,6 +104,7 @@ impl ThreadState {
     }
 
     /// Number of the worker that the thread holds, for bystanders on it. Async-signal-safe.
+    #[cfg(not(portable))]
     pub(crate) fn worker(&self) -> Option<u32> {
         let core = self.slot()?.grip.peek();
         // SAFETY: workers live as long as threads of their runtime, and this is one; its number never changes.

@@ -276,6 +276,9 @@ impl StackPool {
         self.arena.admitted.fetch_sub(1, SeqCst);
     }
 
+    /// Nothing: what nobody uses is with the arena.
+    pub(crate) fn give_all_back(&mut self) {}
+
     /// Threads that nobody uses stay asleep and keep little: nothing cools.
     pub(crate) fn cool_between_turns(&mut self, _now: u64) {}
 

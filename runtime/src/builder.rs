@@ -184,7 +184,8 @@ impl RuntimeBuilder {
     /// this process or workers at the start, if those are more. With
     /// [travelling homes](Self::travelling_homes) there are no more than homes.
     ///
-    /// Room for a worker that was never active takes about 30 KiB of memory, and no time of others.
+    /// Room for a worker that was never active takes about 50 KiB of memory and no time of others; its rings of turns
+    /// (some MiB, see [`record_turns`](Self::record_turns)) are made when it is active for the first time.
     ///
     /// ```
     /// let rt = openwork::Runtime::builder().workers(1).max_workers(8).build().unwrap();
@@ -630,6 +631,9 @@ impl RuntimeBuilder {
             balance: Balance::new(self.strategy),
             poller: OnceLock::new(),
         });
+        for worker in shared.spanned() {
+            worker.recorder.prepare();
+        }
         shared.slabs.keep(shared.clone());
         Ok((shared, queues))
     }

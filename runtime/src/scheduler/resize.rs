@@ -45,6 +45,7 @@ impl Shared {
         max_threads: usize,
     ) -> Result<(), NoThread> {
         for worker in old..new {
+            self.workers[worker].recorder.prepare();
             // Step G1.
             if self.roster.enlist(worker) == Enlisted::Stays {
                 continue;

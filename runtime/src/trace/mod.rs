@@ -3,6 +3,7 @@
 pub(crate) mod ring;
 
 use std::panic::Location;
+use std::sync::OnceLock;
 
 use crate::id::{RoutineId, WorkerId, WorkloadId};
 use crate::snapshot::{AbsenceRecord, HandOff, RingRead, Source, StealRecord, TurnEnd, TurnRecord};
@@ -15,8 +16,14 @@ pub(crate) const STEALS_KEPT: usize = 16_384;
 /// Absences kept per worker.
 pub(crate) const ABSENCES_KEPT: usize = 16_384;
 
-/// The rings of one worker.
+/// The rings of one worker, made before it is active for the first time: they are megabytes of addresses, and of
+/// memory where the allocator has to clear them.
 pub(crate) struct Recorder {
+    rings: OnceLock<Rings>,
+    are_read: bool,
+}
+
+struct Rings {
     turns: Ring<5>,
     steals: Ring<3>,
     absences: Ring<7>,
@@ -25,24 +32,42 @@ pub(crate) struct Recorder {
 impl Recorder {
     pub(crate) fn new() -> Recorder {
         Recorder {
-            turns: Ring::new(TURNS_KEPT),
-            steals: Ring::new(STEALS_KEPT),
-            absences: Ring::new(ABSENCES_KEPT),
+            rings: OnceLock::new(),
+            are_read: true,
         }
     }
 
-    /// For a runtime whose rings nobody can reach: such runtimes are made by the thousand.
+    /// One that nobody reads.
     pub(crate) fn unread() -> Recorder {
         Recorder {
-            turns: Ring::new(1),
-            steals: Ring::new(1),
-            absences: Ring::new(1),
+            rings: OnceLock::new(),
+            are_read: false,
         }
+    }
+
+    /// Makes the rings, if there are none. Before anybody holds the worker.
+    pub(crate) fn prepare(&self) {
+        let kept = |most: usize| if self.are_read { most } else { 1 };
+        self.rings.get_or_init(|| Rings {
+            turns: Ring::new(kept(TURNS_KEPT)),
+            steals: Ring::new(kept(STEALS_KEPT)),
+            absences: Ring::new(kept(ABSENCES_KEPT)),
+        });
+    }
+
+    fn rings(&self) -> &Rings {
+        self.rings.get().expect("made before the worker was held")
+    }
+
+    /// Reads a ring; an empty one, if the worker was never active.
+    fn read(&self, read: impl FnOnce(&Rings) -> RingRead) -> RingRead {
+        let none = RingRead { next: 0, lost: 0 };
+        self.rings.get().map_or(none, read)
     }
 
     /// Writes one turn. Only by the worker's thread.
     pub(crate) fn turn(&self, record: &TurnRecord) {
-        self.turns.push([
+        self.rings().turns.push([
             record.start_ns,
             (record.length_ns << 8) | ((record.end as u64) << 4) | record.source as u64,
             record.routine.get(),
@@ -53,7 +78,7 @@ impl Recorder {
 
     /// Writes one theft. Only by the thief's thread.
     pub(crate) fn steal(&self, record: &StealRecord) {
-        self.steals.push([
+        self.rings().steals.push([
             record.at_ns,
             (u64::from(record.victim.get()) << 32) | u64::from(record.moved),
             record.first.get(),
@@ -62,7 +87,7 @@ impl Recorder {
 
     /// Writes one absence. Only by who owns the worker.
     pub(crate) fn absence(&self, record: &AbsenceRecord) {
-        self.absences.push([
+        self.rings().absences.push([
             record.start_ns,
             (record.length_ns << 8) | record.why as u64,
             record.wanting_ns,
@@ -74,20 +99,23 @@ impl Recorder {
     }
 
     pub(crate) fn read_turns(&self, from: u64, into: &mut Vec<TurnRecord>) -> RingRead {
-        self.turns
-            .read(from, |[start, length, routine, site, workload]| {
-                into.push(TurnRecord {
-                    start_ns: start,
-                    length_ns: length >> 8,
-                    routine: RoutineId::new(routine),
-                    // SAFETY: `turn` wrote the address of a `&'static Location`, and the ring gives
-                    // out whole records only.
-                    site: unsafe { &*(site as *const Location<'static>) },
-                    source: Source::from_u8(length as u8 & 0xf),
-                    workload: (workload != 0).then(|| WorkloadId::new(workload)),
-                    end: TurnEnd::from_u8(length as u8 >> 4),
-                });
-            })
+        self.read(|rings| {
+            rings
+                .turns
+                .read(from, |[start, length, routine, site, workload]| {
+                    into.push(TurnRecord {
+                        start_ns: start,
+                        length_ns: length >> 8,
+                        routine: RoutineId::new(routine),
+                        // SAFETY: `turn` wrote the address of a `&'static Location`, and the ring gives
+                        // out whole records only.
+                        site: unsafe { &*(site as *const Location<'static>) },
+                        source: Source::from_u8(length as u8 & 0xf),
+                        workload: (workload != 0).then(|| WorkloadId::new(workload)),
+                        end: TurnEnd::from_u8(length as u8 >> 4),
+                    });
+                })
+        })
     }
 
     pub(crate) fn read_steals(
@@ -96,14 +124,16 @@ impl Recorder {
         from: u64,
         into: &mut Vec<StealRecord>,
     ) -> RingRead {
-        self.steals.read(from, |[at, who, first]| {
-            into.push(StealRecord {
-                at_ns: at,
-                thief,
-                victim: WorkerId::new((who >> 32) as u32),
-                moved: who as u32,
-                first: RoutineId::new(first),
-            });
+        self.read(|rings| {
+            rings.steals.read(from, |[at, who, first]| {
+                into.push(StealRecord {
+                    at_ns: at,
+                    thief,
+                    victim: WorkerId::new((who >> 32) as u32),
+                    moved: who as u32,
+                    first: RoutineId::new(first),
+                });
+            })
         })
     }
 
@@ -113,25 +143,27 @@ impl Recorder {
         from: u64,
         into: &mut Vec<AbsenceRecord>,
     ) -> RingRead {
-        self.absences.read(
-            from,
-            |[start, length, wanting, who, routine, site, workload]| {
-                into.push(AbsenceRecord {
-                    start_ns: start,
-                    length_ns: length >> 8,
-                    wanting_ns: wanting,
-                    why: HandOff::ALL[length as u8 as usize],
-                    thread: (who >> 32) as u32,
-                    from: WorkerId::new(who as u32),
-                    to,
-                    routine: RoutineId::new(routine),
-                    // SAFETY: `absence` wrote the address of a `&'static Location`, and the ring gives
-                    // out whole records only.
-                    site: unsafe { &*(site as *const Location<'static>) },
-                    workload: (workload != 0).then(|| WorkloadId::new(workload)),
-                });
-            },
-        )
+        self.read(|rings| {
+            rings.absences.read(
+                from,
+                |[start, length, wanting, who, routine, site, workload]| {
+                    into.push(AbsenceRecord {
+                        start_ns: start,
+                        length_ns: length >> 8,
+                        wanting_ns: wanting,
+                        why: HandOff::ALL[length as u8 as usize],
+                        thread: (who >> 32) as u32,
+                        from: WorkerId::new(who as u32),
+                        to,
+                        routine: RoutineId::new(routine),
+                        // SAFETY: `absence` wrote the address of a `&'static Location`, and the ring gives
+                        // out whole records only.
+                        site: unsafe { &*(site as *const Location<'static>) },
+                        workload: (workload != 0).then(|| WorkloadId::new(workload)),
+                    });
+                },
+            )
+        })
     }
 }
 

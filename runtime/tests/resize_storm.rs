@@ -340,7 +340,7 @@ fn a_shutdown_comes_between() {
             why.unwrap_err()
                 .to_string()
                 .split(':')
-                .last()
+                .next_back()
                 .unwrap()
                 .trim(),
             "the runtime has been shut down"

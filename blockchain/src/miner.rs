@@ -119,20 +119,38 @@ fn root(ledger: &Arc<Ledger>) {
             })
         }
     };
-    let mut miners = Vec::with_capacity(request.routines as usize);
+    let mut miners = Miners {
+        ledger,
+        unjoined: Vec::with_capacity(request.routines as usize),
+    };
     for number in 0..request.routines {
         match spawn(number) {
-            Ok(miner) => miners.push(miner),
+            Ok(miner) => miners.unjoined.push(miner),
             Err(error) => {
                 ledger.fail(MineError::Spawn(error.to_string()));
                 break;
             }
         }
     }
-    for miner in miners {
-        if let Err(error) = miner.join() {
+    miners.unjoined.reverse();
+    while let Some(miner) = miners.unjoined.last_mut() {
+        if let Err(error) = openwork::block_on(miner) {
             ledger.fail(ended_early(&error));
         }
+        miners.unjoined.pop();
+    }
+}
+
+/// The miners that the root waits for. If it is cancelled, they are left to whoever waits for the run: a routine
+/// counts as ended just after it has dropped what it mined with, and a run that is over has none that does not.
+struct Miners<'a> {
+    ledger: &'a Ledger,
+    unjoined: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Miners<'_> {
+    fn drop(&mut self) {
+        self.ledger.leave(std::mem::take(&mut self.unjoined));
     }
 }
 

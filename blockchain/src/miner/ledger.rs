@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use openwork::{RoutineId, WorkerId};
+use openwork::{JoinHandle, RoutineId, WorkerId};
 
 use crate::block::{Block, MinedBy};
 use crate::chain::Chain;
@@ -77,6 +77,8 @@ struct State {
     settled_at: Option<Instant>,
     error: Option<MineError>,
     waker: Option<Waker>,
+    /// Miners for which nobody waits any more, as the one who did was cancelled.
+    left: Vec<JoinHandle<()>>,
 }
 
 impl Ledger {
@@ -165,6 +167,16 @@ impl Ledger {
         };
         self.chain.submit(Arc::new(block), Box::new(completion));
         receipt
+    }
+
+    /// Leaves miners to whoever waits for the run.
+    pub(super) fn leave(&self, miners: Vec<JoinHandle<()>>) {
+        self.lock().left.extend(miners);
+    }
+
+    /// The miners that were left.
+    pub(super) fn take_left(&self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut self.lock().left)
     }
 
     /// Ready when all miners have ended and all appends are decided.

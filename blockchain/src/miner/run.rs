@@ -23,6 +23,8 @@ use super::{MineError, Mode, ended_early};
 #[must_use = "the run's outcome is told here only"]
 pub struct MineRun {
     root: Option<JoinHandle<()>>,
+    /// Miners that a cancelled root has left.
+    left: Vec<JoinHandle<()>>,
     ledger: Arc<Ledger>,
     workload: Workload,
     handle: Handle,
@@ -89,6 +91,7 @@ impl MineRun {
     ) -> MineRun {
         MineRun {
             root: Some(root),
+            left: Vec::new(),
             ledger,
             workload,
             handle,
@@ -142,6 +145,16 @@ impl Future for MineRun {
                 return Poll::Pending;
             };
             self.root = None;
+            self.left = self.ledger.take_left();
+            if let Err(error) = joined {
+                self.ledger.fail(ended_early(&error));
+            }
+        }
+        while let Some(miner) = self.left.last_mut() {
+            let Poll::Ready(joined) = Pin::new(miner).poll(context) else {
+                return Poll::Pending;
+            };
+            self.left.pop();
             if let Err(error) = joined {
                 self.ledger.fail(ended_early(&error));
             }

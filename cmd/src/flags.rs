@@ -239,6 +239,24 @@ struct ServeFlags {
     #[arg(long, env = "OPENWORK_STEAL", value_name = "HOW_MUCH", value_parser = steal)]
     steal: Option<StealAmount>,
 
+    /// Most threads that run routines, from 2 to 4096 and more than there are workers: as many can sleep in the
+    /// kernel or be stopped at once [default: 256]. Can be lowered while it runs, and raised to this again.
+    #[arg(long, env = "OPENWORK_MAX_THREADS", value_name = "N", value_parser = threads_in_range)]
+    max_threads: Option<usize>,
+
+    /// Give up to N started routines, 1024 without a number, a thread identity each, with which they go from worker
+    /// to worker; 0 to 65536, 0 is off. Where the system cannot, it starts without and says why.
+    #[arg(
+        long,
+        env = "OPENWORK_TRAVELLING_HOMES",
+        value_name = "N",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1024",
+        value_parser = homes_in_range
+    )]
+    travelling_homes: Option<usize>,
+
     /// Allow POST /api/v1/faults: a panic, or an overflow that ends the process.
     #[arg(long, env = "OPENWORK_DEMO_FAULTS", value_parser = BoolishValueParser::new())]
     demo_faults: bool,
@@ -376,6 +394,8 @@ fn serve(flags: ServeFlags, matches: &ArgMatches) -> Result<Asked, UsageError> {
         placement: asked.setting("placement", flags.placement),
         victims: asked.setting("victims", flags.victims),
         steal: asked.setting("steal", flags.steal),
+        max_threads: asked.setting("max_threads", flags.max_threads),
+        travelling_homes: asked.setting("travelling_homes", flags.travelling_homes),
     };
     config.demo_faults = asked.setting("demo_faults", flags.demo_faults);
     Ok(Asked::Serve(Box::new(config)))
@@ -498,6 +518,14 @@ fn workers_in_range(text: &str) -> Result<usize, String> {
 
 fn runs_in_range(text: &str) -> Result<usize, String> {
     in_range(text, 1, 1_000)
+}
+
+fn threads_in_range(text: &str) -> Result<usize, String> {
+    in_range(text, 2, 4_096)
+}
+
+fn homes_in_range(text: &str) -> Result<usize, String> {
+    in_range(text, 0, 65_536)
 }
 
 fn in_range(text: &str, min: usize, max: usize) -> Result<usize, String> {

@@ -32,6 +32,8 @@ const FLAGS: [(&str, &str, bool); 20] = [
     ("--placement", "OPENWORK_PLACEMENT", true),
     ("--victims", "OPENWORK_VICTIMS", true),
     ("--steal", "OPENWORK_STEAL", true),
+    ("--max-threads", "OPENWORK_MAX_THREADS", true),
+    ("--travelling-homes", "OPENWORK_TRAVELLING_HOMES", true),
 ];
 
 #[test]
@@ -87,6 +89,11 @@ fn nonsense_is_wrong_usage() {
         ("--placement", "there"),
         ("--victims", "all"),
         ("--steal", "more"),
+        ("--max-threads", "1"),
+        ("--max-threads", "4097"),
+        ("--max-threads", "many"),
+        ("--travelling-homes", "65537"),
+        ("--travelling-homes", "some"),
         ("--no-such-flag", "1"),
     ];
     for (flag, value) in table {
@@ -107,6 +114,49 @@ fn nonsense_is_wrong_usage() {
         let ended = openwork().env(variable, value).output().unwrap();
         let said = stderr_of(&ended);
         assert_eq!(ended.status.code(), Some(2), "{variable}={value}: {said}");
+    }
+}
+
+/// Of two flags, each of which is right by itself.
+#[test]
+fn more_workers_than_threads_are_refused_by_name() {
+    let ended = output([
+        "--ephemeral",
+        "--listen=127.0.0.1:0",
+        "--workers=3",
+        "--max-threads=3",
+    ]);
+    let said = stderr_of(&ended);
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(said.contains("--max-threads"), "{said}");
+    assert!(
+        said.contains("4"),
+        "names the least that is possible: {said}"
+    );
+}
+
+/// With a number, without one, and off; the API says what came of it.
+#[test]
+fn homes_travel_when_asked() {
+    for (flag, value, travel) in [
+        ("--travelling-homes", "1024", true),
+        ("--travelling-homes=32", "32", true),
+        ("--travelling-homes=0", "0", false),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let server = Server::start_with(dir.path(), &["--workers=1", flag], &[]);
+        check(&settings(&server), "travelling_homes", value, "flag");
+        let homes = &server.get("/api/v1/build").json()["homes"];
+        let why = homes["reason"].as_str().expect("a reason");
+        assert!(!why.is_empty());
+        if travel && homes["version"] == "travelling" {
+            let limit = homes["travelling"]["limit"].as_u64().expect("a number");
+            assert!(limit <= value.parse().unwrap(), "{homes}");
+        } else {
+            // Off, or nothing that this system can do.
+            assert_eq!(homes["version"], "threads");
+            assert!(homes["travelling"].is_null());
+        }
     }
 }
 
@@ -151,7 +201,7 @@ fn a_flag_wins_over_the_environment_and_that_over_the_default() {
     let dir = TempDir::new().unwrap();
     let server = Server::start_with(
         dir.path(),
-        &["--workers", "2", "--max-runs=3"],
+        &["--workers", "2", "--max-runs=3", "--max-threads=40"],
         &[
             ("OPENWORK_WORKERS", "1"),
             ("OPENWORK_RUN_TIMEOUT", "1m"),
@@ -162,6 +212,8 @@ fn a_flag_wins_over_the_environment_and_that_over_the_default() {
     let all = settings(&server);
     check(&all, "workers", "2", "flag");
     check(&all, "max_runs", "3", "flag");
+    check(&all, "max_threads", "40", "flag");
+    check(&all, "travelling_homes", "as the runtime does", "default");
     check(&all, "run_timeout", "60s", "environment");
     check(&all, "demo_faults", "true", "environment");
     check(

@@ -278,6 +278,36 @@ step('the threads’ panel agrees with the API at rest', async ({ page }) => {
   await page.locator('#threads').screenshot({ path: path.join(SHOTS, 'threads.png') });
 });
 
+step('a loop that is stopped, and a call in the kernel, have rows and words of their own', async ({ page, url }) => {
+  const before = await (await fetch(`${url}api/v1/config`)).json();
+  const patched = await fetch(`${url}api/v1/config`, { method: 'PATCH', body: JSON.stringify({ preemption: 'forced', slice_ms: 2, hand_off: true }) });
+  assert.ok(patched.ok || patched.status === 501);
+  for (const kind of ['spin', 'blocking-call']) {
+    const done = await fetch(`${url}api/v1/labs`, { method: 'POST', body: JSON.stringify({ kind, routines: 8, ms: 40 }) });
+    assert.ok(done.ok);
+  }
+  await page.click('#lanes [data-twin]');
+  const whys = async () => page.$$eval('#absences-table tbody [data-col="why"]', (cells) => cells.map((c) => c.textContent));
+  await page.waitForFunction(() => document.querySelectorAll('#absences-table tbody tr').length > 0);
+  const { monitor } = await (await fetch(`${url}api/v1/threads`)).json();
+  const seen = await whys();
+  assert.ok(seen.every((why) => why === 'frozen' || why === 'in the kernel'));
+  if (monitor.retaken > 0) assert.ok(seen.includes('in the kernel'));
+  await page.click('#lanes [data-twin]');
+  await page.click('#colour-by [data-mode="end"]');
+  await page.waitForFunction(() => document.querySelectorAll('#lanes-legend button').length === 6);
+  await page.locator('#lanes').screenshot({ path: path.join(SHOTS, 'ends.png') });
+  await page.click('#colour-by [data-mode="source"]');
+  await fetch(`${url}api/v1/config`, { method: 'PATCH', body: JSON.stringify({ preemption: before.config.preemption, slice_ms: before.config.slice_ms, hand_off: before.config.hand_off }) });
+});
+
+step('the page says what it is and which homes are on', async ({ page, url }) => {
+  const build = await (await fetch(`${url}api/v1/build`)).json();
+  const said = await page.textContent('#about-facts');
+  assert.ok(said.includes(build.homes.reason), said);
+  assert.ok(said.includes(build.version), said);
+});
+
 step('a setting is changed, refused in the service’s words, and marked', async ({ page, expectErrors }) => {
   const slice = async () => (await ask(page, '/api/v1/config')).config.slice_ms;
   await page.fill('#config-slice_ms', '7');

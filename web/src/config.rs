@@ -111,6 +111,10 @@ pub struct Scheduling {
     pub victims: Setting<Option<VictimOrder>>,
     /// How much they take.
     pub steal: Setting<Option<StealAmount>>,
+    /// Most threads that run routines.
+    pub max_threads: Setting<Option<usize>>,
+    /// Most homes that travel; 0 for none. Cannot be changed while it runs.
+    pub travelling_homes: Setting<Option<usize>>,
 }
 
 impl Default for Scheduling {
@@ -122,12 +126,14 @@ impl Default for Scheduling {
             placement: Setting::default(None),
             victims: Setting::default(None),
             steal: Setting::default(None),
+            max_threads: Setting::default(None),
+            travelling_homes: Setting::default(None),
         }
     }
 }
 
 impl Scheduling {
-    fn rows(&self) -> [(&'static str, String, Source); 6] {
+    fn rows(&self) -> [(&'static str, String, Source); 8] {
         fn row<T>(
             name: &'static str,
             setting: &Setting<Option<T>>,
@@ -144,6 +150,8 @@ impl Scheduling {
             row("placement", &self.placement, |v| v.name().to_owned()),
             row("victims", &self.victims, |v| v.name().to_owned()),
             row("steal", &self.steal, |v| v.name().to_owned()),
+            row("max_threads", &self.max_threads, usize::to_string),
+            row("travelling_homes", &self.travelling_homes, usize::to_string),
         ]
     }
 }

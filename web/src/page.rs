@@ -14,7 +14,7 @@ use openwork::snapshot::WorkerState;
 use crate::error::ApiError;
 use crate::routes::runtime::{COMMIT, VERSION};
 use crate::state::AppState;
-use crate::wire::{self, ConfigWire, Tick, Worker};
+use crate::wire::{self, Build, ConfigWire, Tick, Worker};
 
 mod assets;
 mod view;
@@ -38,7 +38,8 @@ pub fn routes() -> Router<AppState> {
 async fn page(State(state): State<AppState>) -> Result<Response, ApiError> {
     let tick = Tick::figures(&state.observatory.latest());
     let config = ConfigWire::from(&state.runtime.config());
-    let html = render(&tick, &config, state.workers.source).map_err(ApiError::internal)?;
+    let build = Build::new(&state.observatory.latest().snapshot);
+    let html = render(&tick, &config, &build, state.workers.source).map_err(ApiError::internal)?;
     let mut response = Html(html).into_response();
     response
         .headers_mut()
@@ -51,7 +52,12 @@ async fn guide() -> Response {
     (plain, GUIDE).into_response()
 }
 
-fn render(tick: &Tick, config: &ConfigWire, workers_source: &str) -> Result<String, askama::Error> {
+fn render(
+    tick: &Tick,
+    config: &ConfigWire,
+    build: &Build,
+    workers_source: &str,
+) -> Result<String, askama::Error> {
     Page {
         version: VERSION,
         commit: COMMIT,
@@ -94,6 +100,11 @@ fn render(tick: &Tick, config: &ConfigWire, workers_source: &str) -> Result<Stri
             ),
         ],
         config_rows: config_rows(config),
+        about_rows: build
+            .facts()
+            .into_iter()
+            .map(|(name, what)| row(name, what))
+            .collect(),
         thread_rows: ["asked", "gave way", "frozen", "taken in kernel"]
             .map(|what| row(what, UNKNOWN))
             .into_iter()

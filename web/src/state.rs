@@ -153,7 +153,10 @@ impl Service {
             scheduled(builder, &config.scheduling)
                 .build()
                 .map_err(|error| match error {
-                    BuildError::Config(error) => ServeError::Refused(error.to_string()),
+                    BuildError::Config(error) => ServeError::Refused(as_flag(&error)),
+                    error @ BuildError::TravellingHomes { .. } => {
+                        ServeError::Refused(as_flag(&error))
+                    }
                     other => internal(&other),
                 })?;
         let handle = runtime.handle();
@@ -273,6 +276,15 @@ impl Service {
 }
 
 /// The builder with what was asked for.
+/// What is wrong with a setting, under the flag's name: `max_threads: ..` is about `--max-threads`.
+fn as_flag(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    match text.split_once(':') {
+        Some((field, why)) => format!("--{}:{why}", field.replace('_', "-")),
+        None => text,
+    }
+}
+
 fn scheduled(mut builder: RuntimeBuilder, asked: &Scheduling) -> RuntimeBuilder {
     if let Some(preemption) = asked.preemption.value {
         builder = builder.preemption(preemption);
@@ -291,6 +303,12 @@ fn scheduled(mut builder: RuntimeBuilder, asked: &Scheduling) -> RuntimeBuilder 
     }
     if let Some(steal) = asked.steal.value {
         builder = builder.steal(steal);
+    }
+    if let Some(max) = asked.max_threads.value {
+        builder = builder.max_threads(max);
+    }
+    if let Some(homes) = asked.travelling_homes.value {
+        builder = builder.travelling_homes(homes);
     }
     builder
 }

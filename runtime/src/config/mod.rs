@@ -4,6 +4,7 @@
 //! one. A change is taken as a whole or refused as a whole. Each value takes effect where it is read
 //! next: at the next spawn, search or look of the monitor.
 
+mod available;
 mod choices;
 mod strategy;
 mod tunables;
@@ -12,6 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use available::{Availability, availability};
 pub use choices::{Placement, Preemption, StealAmount, VictimOrder};
 pub use strategy::{FreshRoutine, Strategy, WorkerLoad, Workers};
 pub(crate) use tunables::Tunables;

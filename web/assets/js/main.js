@@ -1,5 +1,6 @@
 // Puts the page together: one store fed by one stream, one view of time, one loop that draws.
 
+import { About } from './about.js';
 import { get } from './api.js';
 import { Benches } from './bench.js';
 import { Cards } from './cards.js';
@@ -51,6 +52,7 @@ const chain = new Chain({ store, drawer });
 const profile = new Profile(context);
 const benches = new Benches({ store });
 const config = new Config({ store });
+const about = new About({ store });
 const sites = new Sites({ store });
 const runs = new Runs({ store, view });
 new Cards({ store });
@@ -115,7 +117,7 @@ store.on('connection', () => {
   frames.ask();
 });
 
-const everySecond = [header, lanes, steals, stacks, sites, config, chain, profile, benches, foot, ...charts.map((chart) => chart.panel)];
+const everySecond = [header, lanes, steals, stacks, sites, config, about, chain, profile, benches, foot, ...charts.map((chart) => chart.panel)];
 setInterval(() => {
   if (document.hidden) return;
   for (const part of everySecond) {

@@ -98,6 +98,8 @@ export class RoutineView {
       ['Age', ago(r.spawned_at_ns)],
       ['Priority', r.priority ?? UNKNOWN],
       ['Kind', r.kind === 'turns' ? 'turns: may change workers between any two' : 'own stack: stays with its thread once started'],
+      ['Class', r.class === 'cpu' ? 'CPU-bound: it mostly computes' : r.class === 'io' ? 'I/O-bound: it mostly waits' : 'not told yet: too few turns'],
+      ['Home', r.home === null || r.home === undefined ? 'none yet' : String(r.home)],
       ['Turns', count(r.turns)],
       ['Workers', `${(r.workers ?? []).join(', ') || UNKNOWN} (moved ${count(r.moves)} times)`],
       ['Last on', r.worker === null ? UNKNOWN : `worker ${r.worker}`],
@@ -136,7 +138,7 @@ export class RoutineView {
     try {
       const { routines, total } = await get(`/api/v1/routines?name=${encodeURIComponent(words)}&limit=10`);
       found.replaceChildren(
-        ...routines.map((r) => el('button', { type: 'button', class: 'tool', onclick: () => { found.hidden = true; this.open(r.id); } }, `${r.id} ${visible(r.name ?? '', 40)} · ${r.state}`)),
+        ...routines.map((r) => el('button', { type: 'button', class: 'tool', onclick: () => { found.hidden = true; this.open(r.id); } }, `${r.id} ${visible(r.name ?? '', 40)} · ${r.state}${r.class ? ` · ${r.class === 'cpu' ? 'CPU-bound' : 'I/O-bound'}` : ''}`)),
         el('span', { class: 'note' }, total === 0 ? `No live routine is named “${visible(words, 40)}”.` : total > routines.length ? `and ${count(total - routines.length)} more` : ''),
       );
     } catch (error) {

@@ -50,7 +50,7 @@ export class Stacks {
     const growths = ring.length > 0 ? rateAt(ring, ring.length - 1, COLUMN.growths) : NaN;
     const limit = stacks.limit === null ? 'no limit' : `limit ${count(stacks.limit)}`;
     const waiting = stacks.waiting > 0 ? `, ${plural(stacks.waiting, 'routine')} waiting for one` : '';
-    text(this.figure, `${count(stacks.in_use)} in use, ${count(stacks.pooled)} pooled (${limit}${waiting}); ${Number.isNaN(growths) ? UNKNOWN : short(Math.round(growths * 10) / 10)} growths/s; guards: ${stacks.mode}`);
+    text(this.figure, `${count(stacks.in_use)} in use, ${count(stacks.pooled)} pooled (${limit}${waiting}); ${Number.isNaN(growths) ? UNKNOWN : short(Math.round(growths * 10) / 10)} growths/s; ${plural(stacks.contained ?? 0, 'overflow')} contained; guards: ${stacks.mode}`);
   }
 
   /** Buckets up to the slot's, and as far beyond as there is anything. */

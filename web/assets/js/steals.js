@@ -11,6 +11,14 @@ import { theme } from './theme.js';
 const FIGURE_PX = 18;
 const FLOWS = 10;
 
+/** How much a thief takes: a word, or what each worker has come to. */
+function takes(workers) {
+  const amounts = workers.map((w) => w.steal_amount).filter((amount) => typeof amount === 'number');
+  if (amounts.length === 0) return 'A thief takes half of a queue';
+  const [least, most] = [Math.min(...amounts), Math.max(...amounts)];
+  return least === most ? `A thief takes ${count(most)} at once` : `Thieves take ${count(least)} to ${count(most)} at once`;
+}
+
 export class Steals {
   constructor({ store, view, frames }) {
     Object.assign(this, { store, view, frames });
@@ -84,7 +92,7 @@ export class Steals {
     const [attempts, steals] = [grown('attempts'), grown('steals')];
     const where = { window: 'in the window', run: 'in this run', start: 'since the start' }[stretch ? this.span : 'start'];
     const moved = this.cells.reduce((a, b) => a + b, 0);
-    text(this.figure, `${count(moved)} stolen ${where}: ${count(steals)} of ${count(attempts)} attempts took something${attempts > 0 ? ` (${percent(steals / attempts)})` : ''}`);
+    text(this.figure, `${count(moved)} stolen ${where}: ${count(steals)} of ${count(attempts)} attempts took something${attempts > 0 ? ` (${percent(steals / attempts)})` : ''}. ${takes(latest.workers)}`);
     this.flows.hidden = !this.narrow.matches;
     if (this.narrow.matches) this.#list();
     this.dirty();

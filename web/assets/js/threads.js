@@ -1,18 +1,35 @@
 // What happens to those who will not let go?  Requests to give way and what came of them, and who is kept waiting.
 
 import { COLUMN, rateAt } from './columns.js';
-import { $, text } from './dom.js';
+import { $, el, text } from './dom.js';
 import { count, duration, percent, plural, short, UNKNOWN } from './format.js';
 import { theme } from './theme.js';
 import { TimeChart } from './timechart.js';
 
 const perSecond = (value) => `${short(Math.round(value * 10) / 10)}/s`;
-const quantiles = ({ count: n, p50_ns: p50, p99_ns: p99 }) => (n > 0 ? `${duration(p50)} / ${duration(p99)}` : UNKNOWN);
+const quantiles = ({ count: n, p50_ns: p50, p99_ns: p99 }) => (n > 0 ? `median ${duration(p50)}, p99 ${duration(p99)}` : UNKNOWN);
+
+/** Why workers changed threads, in the words of a person. */
+const HAND_OFFS = { blocked: 'asleep in the kernel', frozen: 'stopped', direct: 'given to one that wanted it' };
+export function handOffs(reasons) {
+  const words = Object.entries(reasons).filter(([, n]) => n > 0).map(([why, n]) => `${count(n)} ${HAND_OFFS[why] ?? why}`);
+  return words.join(', ') || 'none';
+}
+
+/** Brings a list of terms and values up to date, touching only what differs. */
+function show(list, pairs) {
+  if (list.children.length !== pairs.length * 2) list.replaceChildren(...pairs.flatMap(() => [el('dt'), el('dd')]));
+  pairs.forEach(([term, value], i) => {
+    text(list.children[i * 2], term);
+    text(list.children[i * 2 + 1], value);
+  });
+}
 
 export function threads(context) {
   const { store } = context;
   const figure = $('#threads-figure');
   const facts = $('#threads-facts');
+  const cap = $('#threads-cap');
   const at = (name) => (ring, index) => ring.at(index, COLUMN[name]);
   const rate = (name) => (ring, index) => rateAt(ring, index, COLUMN[name]);
   return new TimeChart({
@@ -53,15 +70,21 @@ export function threads(context) {
       const held = now.hostages > 0 ? `; ${plural(now.hostages, 'hostage')} for ${duration(now.hostages_for_ns ?? NaN)}` : '';
       text(figure, now.state === 'off' ? 'Nobody watches: preemption is not forced, and hand-off is off' : `The monitor is ${now.state}${cost}: ${count(now.requested)} asked, ${count(now.honoured)} gave way, ${count(now.forced)} frozen, ${count(now.retaken)} taken in the kernel${held}`);
       const { threads: all } = store.latest;
-      const reasons = all ? Object.entries(all.handed_off_by).filter(([, n]) => n > 0).map(([why, n]) => `${count(n)} ${why}`) : [];
-      text(facts, [
-        ...(all ? [`${count(all.total)} of at most ${count(all.limit)} threads, ${count(all.spare)} spare${all.at_limit ? ' (at the limit: who blocks a thread may keep its worker)' : ''}, peak ${count(all.peak)}`, `${count(all.wanting)} want a worker`, `${count(all.started)} started ahead, ${count(all.retired)} retired`] : []),
-        `hand-offs: ${reasons.join(', ') || 'none'}`,
-        `signal to frozen ${quantiles(now.signal_to_frozen)}`,
-        `frozen to running ${quantiles(now.frozen_to_running)}`,
-        `blocked to noticed ${quantiles(now.blocked_to_noticed)} (median / p99)`,
-        `${count(now.deferred)} deferred`, `${count(now.stale)} stale`, `${count(now.at_cap)} at the cap`, `${count(now.released)} released`,
-      ].join(' · '));
+      cap.hidden = !all?.at_limit;
+      if (all?.at_limit) text(cap, `At the cap: all ${count(all.limit)} threads are in use. A thread that sleeps keeps its worker until one comes back; --max-threads raises the cap.`);
+      show(facts, [
+        ...(all ? [
+          ['Threads', `${count(all.total)} of at most ${count(all.limit)}, ${count(all.spare)} spare; peak ${count(all.peak)}`],
+          ['Want a worker', count(all.wanting)],
+          ['Started ahead', `${count(all.started)}; ${count(all.retired)} retired, ${count(all.refused)} refused`],
+          ['Hand-offs', handOffs(all.handed_off_by)],
+        ] : []),
+        ['Signal to frozen', quantiles(now.signal_to_frozen)],
+        ['Frozen to running', quantiles(now.frozen_to_running)],
+        ['Blocked to noticed', quantiles(now.blocked_to_noticed)],
+        ['Requests', `${count(now.deferred)} deferred, ${count(now.stale)} stale, ${count(now.at_cap)} at the cap`],
+        ['Let go', `${count(now.released)} without a worker, so that things move`],
+      ]);
     },
   });
 }

@@ -28,7 +28,7 @@ macro_rules! scripts {
 
 /// Every module, in the order of its name; a test compares the list with the directory.
 static SCRIPTS: &[(&str, &str)] = scripts! {
-    "absencerows.js" "absences.js" "api.js" "backoff.js" "bench.js" "blockheader.js" "canvas.js" "cards.js" "cells.js" "chain.js" "chance.js" "columns.js"
+    "about.js" "absencerows.js" "absences.js" "api.js" "backoff.js" "bench.js" "blockheader.js" "canvas.js" "cards.js" "cells.js" "chain.js" "chance.js" "columns.js"
     "config.js" "connection.js" "curl.js" "decimate.js" "dom.js" "drawer.js" "foot.js" "format.js" "frame.js" "header.js"
     "icicle.js" "io.js" "keys.js" "lanelegend.js" "lanes.js" "lanetiles.js" "lanetip.js" "launch.js" "main.js"
     "memory.js" "panel.js" "pointer.js" "profile.js" "projector.js" "queues.js" "rate.js" "ring.js" "routine.js"

@@ -29,6 +29,7 @@ pub(super) struct Page {
     pub(super) thread_rows: Vec<Row>,
     pub(super) timer_rows: Vec<Row>,
     pub(super) config_rows: Vec<Row>,
+    pub(super) about_rows: Vec<Row>,
     pub(super) settings: Vec<Field>,
 }
 

@@ -12,6 +12,7 @@ use crate::state::AppState;
 
 pub mod bench;
 pub mod blocks;
+pub mod build;
 pub mod config;
 pub mod crowd;
 pub mod docs;
@@ -58,6 +59,7 @@ fn described() -> OpenApiRouter<AppState> {
         routines::routes(),
         stacks::routes(),
         runtime::routes(),
+        build::routes(),
         config::routes(),
         pprof::routes(),
         metrics::routes(),

@@ -109,6 +109,8 @@ struct Routine {
     moves: u64,
     /// `stackful` or `turns`.
     kind: &'static str,
+    /// What it mostly does: `cpu` computes, `io` waits; `null` while too little is known.
+    class: Option<&'static str>,
     /// `high`, `normal` or `low`: who goes first where several could run.
     priority: &'static str,
     /// The home it is bound to.
@@ -259,6 +261,7 @@ impl Routine {
             turns: view.turns,
             moves: view.moves,
             kind: view.kind.name(),
+            class: view.class.map(|class| class.name()),
             priority: view.priority.name(),
             home: view.home,
             stack: view.stack.as_ref().map(|stack| Stack {

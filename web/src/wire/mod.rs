@@ -5,6 +5,7 @@
 
 mod bench;
 mod block;
+mod build;
 mod config;
 mod extra;
 mod lanes;
@@ -15,6 +16,10 @@ mod words;
 
 pub use bench::{BenchMachine, BenchResult, bench_json};
 pub use block::{BlockEvent, BlockWire};
+pub use build::{
+    Available, Build, FeatureWire, HomesNow, PollerChoice, Strategies, TopologyWire,
+    TravellingHomes,
+};
 pub use config::{ConfigChanged, ConfigWire, SettingChange, differences};
 pub use extra::extra;
 pub use lanes::{AbsenceWire, CellWire, Lanes, Sites, StealWire};

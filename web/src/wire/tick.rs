@@ -8,6 +8,7 @@ use openwork_observatory::{Sample, Watching};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+use super::build::HomesNow;
 use super::lanes::Lanes;
 use super::outside::{BlockingPool, Io, Timers};
 use super::threads::{LatencyWire, Monitor, ThreadsNow};
@@ -40,6 +41,8 @@ pub struct Tick {
     pub stacks: Stacks,
     /// Threads that run routines.
     pub threads: ThreadsNow,
+    /// What started routines are bound to.
+    pub homes: HomesNow,
     /// The thread that watches the others.
     pub monitor: Monitor,
     /// The poller; `null` as long as no routine has waited for a socket.
@@ -100,6 +103,12 @@ pub struct Worker {
     pub steals: u64,
     /// Routines moved here by stealing.
     pub stolen: u64,
+    /// What it takes at once now; `null` where that is half of a queue.
+    pub steal_amount: Option<u64>,
+    /// Routines fetched from workers that had too many.
+    pub rebalanced: u64,
+    /// Turns of routines that had run elsewhere before.
+    pub migrations: u64,
     /// Times the worker went to sleep.
     pub parks: u64,
     /// Times it was woken.
@@ -179,6 +188,8 @@ pub struct Stacks {
     pub segments: u64,
     /// Such segments so far.
     pub segments_entered: u64,
+    /// Overflows that ended their routine and no more; such a stack is never used again.
+    pub contained: u64,
     /// Memory the stacks hold, estimated from a sample of them, in bytes.
     pub resident_bytes: Option<u64>,
 }
@@ -283,6 +294,7 @@ impl Tick {
             routines: Routines::new(&snapshot.routines, sample.oldest_runnable_ns),
             stacks: Stacks::of(sample),
             threads: ThreadsNow::from(&snapshot.threads),
+            homes: HomesNow::from(&sample.snapshot.homes),
             monitor: Monitor::new(&snapshot.monitor, sample.at_ns),
             io: snapshot.io.as_ref().map(Io::from),
             pool: BlockingPool::from(&snapshot.blocking),
@@ -372,6 +384,9 @@ impl Worker {
             steal_attempts: worker.steal_attempts,
             steals: worker.steals,
             stolen: worker.stolen,
+            steal_amount: worker.steal_amount,
+            rebalanced: worker.rebalanced,
+            migrations: worker.migrations,
             parks: worker.parks,
             wakes: worker.wakes,
             yields: worker.yields,
@@ -427,6 +442,7 @@ impl Stacks {
             shrunk_bytes: stacks.shrunk_bytes,
             segments: stacks.segments,
             segments_entered: stacks.segments_entered,
+            contained: stacks.contained,
             resident_bytes,
         }
     }

@@ -11,7 +11,7 @@ use support::{Server, openwork, output, stderr_of};
 use tempfile::TempDir;
 
 /// Flag, its variable, and whether the flag takes a value.
-const FLAGS: [(&str, &str, bool); 20] = [
+const FLAGS: [(&str, &str, bool); 22] = [
     ("--listen", "OPENWORK_LISTEN", true),
     ("--data-dir", "OPENWORK_DATA_DIR", true),
     ("--ephemeral", "OPENWORK_EPHEMERAL", false),

@@ -24,6 +24,7 @@ const SHOTS = path.join(TARGET, 'browser');
 const PICTURE = path.join(ROOT, 'docs/dashboard.png');
 const PICTURE_BYTES_MAX = 500_000;
 const PATIENCE_MS = 60_000;
+const JSON_BODY = { 'content-type': 'application/json' };
 
 /** Markup, an escape sequence, and a character that turns the reading direction: all of it must be seen as text. */
 const HOSTILE = '<img src=x onerror=alert(1)>\u202egnp.exe\u0007';
@@ -280,10 +281,10 @@ step('the threads’ panel agrees with the API at rest', async ({ page }) => {
 
 step('a loop that is stopped, and a call in the kernel, have rows and words of their own', async ({ page, url }) => {
   const before = await (await fetch(`${url}api/v1/config`)).json();
-  const patched = await fetch(`${url}api/v1/config`, { method: 'PATCH', body: JSON.stringify({ preemption: 'forced', slice_ms: 2, hand_off: true }) });
+  const patched = await fetch(`${url}api/v1/config`, { method: 'PATCH', headers: JSON_BODY, body: JSON.stringify({ preemption: 'forced', slice_ms: 2, hand_off: true }) });
   assert.ok(patched.ok || patched.status === 501);
   for (const kind of ['spin', 'blocking-call']) {
-    const done = await fetch(`${url}api/v1/labs`, { method: 'POST', body: JSON.stringify({ kind, routines: 8, ms: 40 }) });
+    const done = await fetch(`${url}api/v1/labs`, { method: 'POST', headers: JSON_BODY, body: JSON.stringify({ kind, routines: 8, ms: 40 }) });
     assert.ok(done.ok);
   }
   await page.click('#lanes [data-twin]');
@@ -298,7 +299,7 @@ step('a loop that is stopped, and a call in the kernel, have rows and words of t
   await page.waitForFunction(() => document.querySelectorAll('#lanes-legend button').length === 6);
   await page.locator('#lanes').screenshot({ path: path.join(SHOTS, 'ends.png') });
   await page.click('#colour-by [data-mode="source"]');
-  await fetch(`${url}api/v1/config`, { method: 'PATCH', body: JSON.stringify({ preemption: before.config.preemption, slice_ms: before.config.slice_ms, hand_off: before.config.hand_off }) });
+  await fetch(`${url}api/v1/config`, { method: 'PATCH', headers: JSON_BODY, body: JSON.stringify({ preemption: before.config.preemption, slice_ms: before.config.slice_ms, hand_off: before.config.hand_off }) });
 });
 
 step('the page says what it is and which homes are on', async ({ page, url }) => {

@@ -146,6 +146,15 @@ impl Service {
 
         let internal = |e: &dyn std::fmt::Display| ServeError::Internal(e.to_string());
         let workers = WorkerCount::decide(&config.workers);
+        if let Some(max) = config.scheduling.max_threads.value
+            && max <= workers.count
+        {
+            return Err(ServeError::Refused(format!(
+                "--max-threads: {max} is out of range, from {} are possible with {} workers",
+                workers.count + 1,
+                workers.count
+            )));
+        }
         // Before the workers start, so that the loop has a CPU for itself.
         let baseline = openwork_blockchain::baseline(BASELINE_TIME);
         let builder = Runtime::builder().workers(workers.count).record_turns(true);

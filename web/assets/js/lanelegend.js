@@ -62,15 +62,13 @@ export class LaneLegend {
     const searching = Math.min(1 - busy, shareOf('searching'));
     const grown = (name) => grownBetween(store.ring, COLUMN[name], from, to);
     // In this mode they are colours of their own, counted above.
-    const cut = classes.mode === 'end' ? [] : [fact('gave-way', 'gave way', short(grown('honoured')))];
+    const cut = classes.mode === 'end' ? [] : [fact('gave-way', 'gave way', short(grown('honoured'))), fact('frozen', 'frozen', short(grown('forced'))), fact('kernel', 'in kernel', short(grown('retaken')))];
     const missing = data.absences.missingBetween(from, to);
     this.facts.replaceChildren(
       fact('searching', 'searching', percent(searching)),
       fact('parked', 'parked', percent(Math.max(0, 1 - busy - searching))),
       fact('arrow', 'moved by steals', short(grown('stolen'))),
       ...cut,
-      fact('frozen', 'frozen', short(grown('forced'))),
-      fact('kernel', 'in kernel', short(grown('retaken'))),
       ...(missing > 0 ? [fact(null, 'more without a worker', short(missing))] : []),
       ...(losses.merged > 0 ? [fact(null, 'merged', short(losses.merged))] : []),
       ...(losses.omitted > 0 ? [fact(null, 'omitted', short(losses.omitted))] : []),

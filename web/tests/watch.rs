@@ -165,13 +165,17 @@ async fn the_timeline_holds_the_turns_of_a_run() {
         .collect();
     assert!(!cells.is_empty(), "{timeline}");
     for cell in cells {
-        assert_eq!(cell.as_array().map(Vec::len), Some(8), "{cell}");
+        assert_eq!(cell.as_array().map(Vec::len), Some(9), "{cell}");
         let site = timeline["sites"][cell[6].to_string()].as_str();
         assert!(site.is_some_and(|site| site.contains(".rs:")), "{cell}");
         assert!(
-            cell[5].is_string() && (cell[2].is_null() || cell[2].as_u64() < Some(6)),
+            cell[5].is_string() && cell[2].as_u64().is_some_and(|source| source < 8),
             "{cell}"
         );
+        // No turn that is over is without a reason.
+        let end = cell[8].as_u64();
+        assert_eq!(end.is_none(), cell[4] == 0, "{cell}");
+        assert!(end.is_none_or(|end| end < 6), "{cell}");
     }
     let backwards = service.get("/api/v1/timeline?from_ns=9&to_ns=3").await;
     assert_eq!(backwards.status, StatusCode::UNPROCESSABLE_ENTITY);

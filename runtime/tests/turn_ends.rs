@@ -69,7 +69,7 @@ fn lengths_are_those_of_the_records() {
     });
     let counted = counted.unwrap();
     let lengths = records.iter().map(|record| record.length_ns);
-    assert_eq!(counted.sum_ns, lengths.clone().sum());
+    assert_eq!(counted.sum_ns, lengths.clone().sum::<u64>());
     assert_eq!(counted.max_ns, lengths.max().unwrap());
 }
 

@@ -259,8 +259,16 @@ impl WorkerCore {
         if let Some(routine) = self.local.pop() {
             return Some(routine);
         }
-        if !home_first && let Some(routine) = self.pop_home() {
-            return Some(routine);
+        if !home_first {
+            // A fresh one that comes from outside goes before who yields, too.
+            if !self.shared.injector.is_empty()
+                && let Some(routine) = self.take_injected()
+            {
+                return Some(routine);
+            }
+            if let Some(routine) = self.pop_home() {
+                return Some(routine);
+            }
         }
         self.next_elsewhere()
     }

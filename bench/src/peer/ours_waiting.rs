@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use openwork::net::{TcpListener, TcpStream};
-use openwork::{channel, spawn, time, yield_now};
+use openwork::{channel, hold_thread, spawn, time, yield_now};
 
 use super::Setup;
 use super::ours::{got, runtime, with_countdown};
@@ -91,17 +91,19 @@ pub(super) fn parked(size: u64) -> Vec<Figure> {
     })
 }
 
-/// The spawner never gives way, and there is no other worker: none of the routines begins.
+/// The spawner holds its thread, and there is no other worker: none of the routines begins.
 pub(super) fn unstarted(size: u64) -> Vec<Figure> {
     static BEGUN: AtomicU64 = AtomicU64::new(0);
-    let before = Memory::read();
-    let watch = Stopwatch::start();
-    for i in 0..size {
-        spawn(move || BEGUN.fetch_add(i, Relaxed)).detach();
-    }
-    let spawning = watch.read().0;
-    assert_eq!(BEGUN.load(Relaxed), 0, "a routine began");
-    Memory::read().since(&before).figures(size, spawning)
+    hold_thread(|| {
+        let before = Memory::read();
+        let watch = Stopwatch::start();
+        for i in 0..size {
+            spawn(move || BEGUN.fetch_add(i, Relaxed)).detach();
+        }
+        let spawning = watch.read().0;
+        assert_eq!(BEGUN.load(Relaxed), 0, "a routine began");
+        Memory::read().since(&before).figures(size, spawning)
+    })
 }
 
 pub(super) fn timers(size: u64) -> Vec<Figure> {

@@ -118,6 +118,10 @@ fn each_turn_says_why_it_was_over() {
 fn who_gives_way_after_a_slice_has_not_yielded() {
     let watchdog = Watchdog::new("giving way");
     for preemption in [Preemption::Cooperative, Preemption::Forced] {
+        if cfg!(portable) && preemption == Preemption::Forced {
+            // No threads are stopped there.
+            continue;
+        }
         let rt = recording()
             .preemption(preemption)
             .slice(SLICE)
@@ -181,6 +185,10 @@ fn check_absence(handle: &Handle, routine: RoutineId, why: HandOff) {
 
 #[test]
 fn a_turn_that_sleeps_in_the_kernel_is_cut_there_and_goes_on() {
+    if cfg!(portable) {
+        // No workers are taken there.
+        return;
+    }
     let watchdog = Watchdog::new("in the kernel");
     let rt = recording().hand_off(true).build().unwrap();
     if !rt.handle().config().hand_off {
@@ -204,6 +212,10 @@ fn a_turn_that_sleeps_in_the_kernel_is_cut_there_and_goes_on() {
 
 #[test]
 fn a_turn_that_is_stopped_is_cut_there_and_goes_on() {
+    if cfg!(portable) {
+        // No threads are stopped there.
+        return;
+    }
     let watchdog = Watchdog::new("frozen");
     let rt = recording()
         .preemption(Preemption::Forced)

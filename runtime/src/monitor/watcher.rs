@@ -10,7 +10,7 @@ use super::urgency;
 use crate::config::Preemption;
 use crate::scheduler::Shared;
 use crate::scheduler::explore;
-use crate::scheduler::threads::{Bed, Taken, ThreadSlot};
+use crate::scheduler::threads::{Bed, SPARE_AHEAD, Taken, ThreadSlot};
 use crate::snapshot::WorkerState;
 use crate::time;
 
@@ -26,9 +26,6 @@ const QUIET_NS: u64 = 50_000_000;
 
 /// A deadline is overdue, and not just about to be served by its worker.
 const OVERDUE_NS: u64 = 500_000;
-
-/// Threads that are to be spare while work waits.
-const SPARE_AHEAD: u32 = 2;
 
 /// Looks in which nothing got on until a frozen thread is let go, in slices.
 const STANDSTILL_SLICES: u64 = 2;

@@ -375,6 +375,21 @@ mod model {
             }
         }
 
+        /// Pushes in a thread of its own.
+        fn pusher(world: &Arc<World>) -> thread::JoinHandle<()> {
+            let world = world.clone();
+            thread::spawn(move || world.push())
+        }
+
+        /// What home 0 leaves behind, as its thread sees it.
+        fn leaves(&self) -> Leaves {
+            if self.inbox.load(Relaxed) > 0 {
+                Leaves::Work
+            } else {
+                Leaves::Nothing
+            }
+        }
+
         fn look_again(&self) {
             fence(SeqCst);
             if self.inbox.load(Relaxed) > 0 {
@@ -389,15 +404,8 @@ mod model {
     fn a_push_reaches_a_home_that_loses_its_worker() {
         loom::model(|| {
             let world = World::new();
-            let pusher = {
-                let world = world.clone();
-                thread::spawn(move || world.push())
-            };
-            let leaves = if world.inbox.load(Relaxed) > 0 {
-                Leaves::Work
-            } else {
-                Leaves::Nothing
-            };
+            let pusher = World::pusher(&world);
+            let leaves = world.leaves();
             assert_eq!(world.desk.hand_over(0, 0, leaves, || {}), Some(1));
             if leaves == Leaves::Nothing {
                 world.look_again();
@@ -419,10 +427,7 @@ mod model {
     fn a_push_reaches_a_home_that_seemed_to_be_away() {
         loom::model(|| {
             let world = World::new();
-            let pusher = {
-                let world = world.clone();
-                thread::spawn(move || world.push())
-            };
+            let pusher = World::pusher(&world);
             assert_eq!(world.desk.take(0, 0, false, || false), Err(Refused::Kept));
             fence(SeqCst);
             if world.inbox.load(Relaxed) > 0
@@ -460,15 +465,8 @@ mod model {
     fn a_push_reaches_a_home_whose_worker_is_put_down() {
         loom::model(|| {
             let world = World::new();
-            let pusher = {
-                let world = world.clone();
-                thread::spawn(move || world.push())
-            };
-            let leaves = if world.inbox.load(Relaxed) > 0 {
-                Leaves::Work
-            } else {
-                Leaves::Nothing
-            };
+            let pusher = World::pusher(&world);
+            let leaves = world.leaves();
             assert!(world.desk.put_down(0, leaves, || true));
             if leaves == Leaves::Nothing {
                 world.look_again();

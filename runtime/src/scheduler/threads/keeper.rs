@@ -13,7 +13,7 @@ use crate::primitives::Futex;
 use crate::scheduler::{Shared, worker};
 
 /// Threads that are to be spare once the first was needed.
-const AHEAD: u32 = 2;
+pub(crate) const SPARE_AHEAD: u32 = 2;
 
 const CALM: u32 = 0;
 const NEEDED: u32 = 1;
@@ -99,7 +99,7 @@ impl Shared {
                         .word
                         .0
                         .compare_exchange(NEEDED, CALM, Relaxed, Relaxed);
-                    while self.threads.desk.spare() + keeper.starting.load(Relaxed) < AHEAD
+                    while self.threads.desk.spare() + keeper.starting.load(Relaxed) < SPARE_AHEAD
                         && self.start_thread()
                     {}
                 }

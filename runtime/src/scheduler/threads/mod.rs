@@ -25,7 +25,7 @@ mod slot;
 pub(crate) use desk::Leaves;
 pub(crate) use handoff::Taken;
 pub(crate) use home::Home;
-pub(crate) use keeper::NoThread;
+pub(crate) use keeper::{NoThread, SPARE_AHEAD};
 pub(crate) use slot::{Bed, ThreadSlot};
 
 use std::sync::Arc;

@@ -187,7 +187,9 @@ fn no_message_is_lost() {
     let mut random = Random::new("messages");
     let rt = runtime(2);
     watchdog.watch("messages", &rt.handle());
-    for capacity in [1, 16] {
+    // Once with each capacity, and on until the monitor has asked somebody to give way: how long a turn lasts is
+    // chance, and so is whether one outlasts its slice.
+    for capacity in [1, 16].into_iter().cycle() {
         let spins = 1000 + random.below(20_000);
         let sum = rt.block_on(move || {
             let (tx, rx) = channel::bounded(capacity);
@@ -223,8 +225,10 @@ fn no_message_is_lost() {
             .map(|p| (0..500).map(|n| p * 1000 + n).sum::<u64>())
             .sum();
         assert_eq!(sum, (2000, expected));
+        if capacity == 16 && rt.snapshot().monitor.requested > 0 {
+            break;
+        }
     }
-    assert!(rt.snapshot().monitor.requested > 0);
     rt.shutdown(Duration::from_secs(60)).unwrap();
 }
 

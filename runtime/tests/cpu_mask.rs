@@ -1,14 +1,12 @@
-//! As many workers as the process may use processors: the mask is the process's, so a child of this program
-//! restricts itself and tells.
-//!
-//! The quota of a control group is read by the same call of the standard library
-//! (`std::thread::available_parallelism`), from `/proc/self/cgroup` and the files that this names. Neither can be
-//! replaced by a fake without a mount namespace, which takes rights that a test does not have.
+//! As many workers as the process may use processors, by its mask and by the quota of its control group. Both belong
+//! to the process, so a child of this program restricts itself and tells.
 #![cfg(target_os = "linux")]
 
 mod support;
 
 use std::mem::MaybeUninit;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use openwork::Runtime;
 use openwork::config::VictimOrder;
@@ -16,6 +14,8 @@ use openwork::snapshot::WorkerState;
 use support::{quiet_panics, until};
 
 const CHILD: &str = "OPENWORK_TEST_PROCESSORS";
+/// The control group that the child is to join.
+const GROUP: &str = "OPENWORK_TEST_GROUP";
 
 /// Lets this process use the first `count` of its processors.
 fn restrict(count: usize) -> usize {
@@ -95,4 +95,62 @@ fn there_are_as_many_workers_as_the_process_may_use_processors() {
             assert!(said.contains("1 workers"), "{said}");
         }
     }
+}
+
+/// A control group with a quota of processor time; gone when dropped.
+struct Group(PathBuf);
+
+impl Group {
+    /// Half a processor more than one, which makes one worker.
+    const QUOTA_US: u32 = 150_000;
+    const PERIOD_US: u32 = 100_000;
+
+    /// Makes one where control groups of the first or the second version are mounted, if this process may.
+    fn new() -> io::Result<Group> {
+        let name = format!("openwork-test-{}", std::process::id());
+        let (quota, period) = (Self::QUOTA_US, Self::PERIOD_US);
+        let first = Path::new("/sys/fs/cgroup/cpu");
+        if first.join("cpu.cfs_quota_us").exists() {
+            let group = Group(first.join(name));
+            fs::create_dir(&group.0)?;
+            fs::write(group.0.join("cpu.cfs_period_us"), period.to_string())?;
+            fs::write(group.0.join("cpu.cfs_quota_us"), quota.to_string())?;
+            return Ok(group);
+        }
+        let group = Group(Path::new("/sys/fs/cgroup").join(name));
+        fs::create_dir(&group.0)?;
+        fs::write(group.0.join("cpu.max"), format!("{quota} {period}"))?;
+        Ok(group)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// Where this process may not make a control group, there is nothing to test, which is told.
+#[test]
+fn there_are_as_many_workers_as_the_quota_pays_for() {
+    quiet_panics();
+    if let Ok(group) = std::env::var(GROUP) {
+        let me = std::process::id().to_string();
+        fs::write(Path::new(&group).join("cgroup.procs"), me).unwrap();
+        let rt = Runtime::builder().build().unwrap();
+        // On a line of its own, whatever the harness has begun.
+        println!("\n{} workers", rt.handle().workers());
+        return;
+    }
+    let group = match Group::new() {
+        Ok(group) => group,
+        Err(error) => return eprintln!("not run: no control group can be made here: {error}"),
+    };
+    let mut child = support::this_binary();
+    child.args(["--exact", "--nocapture"]);
+    child.arg("there_are_as_many_workers_as_the_quota_pays_for");
+    let output = child.env(GROUP, &group.0).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(said.lines().any(|line| line == "1 workers"), "{said}");
 }

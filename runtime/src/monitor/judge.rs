@@ -21,6 +21,9 @@ const STILL_NS: u64 = 10_000_000;
 /// A turn is asked this part of its slice before it is forced.
 const ASK_AHEAD: u64 = 8;
 
+/// At so many looks in a row a turn has computed on: it most likely will at the next one.
+const STEADY_LOOKS: u32 = 2;
+
 /// Least time between two looks that says something about the clock between them.
 const LOOK_NS: u64 = 100_000;
 
@@ -138,6 +141,8 @@ pub(super) struct Memory {
     asleep: bool,
     asked_at: u64,
     at_cap: bool,
+    /// Looks in a row at which it computed; a freeze between them counts for neither.
+    computed: u32,
 }
 
 impl Memory {
@@ -187,6 +192,7 @@ impl Memory {
         } else {
             self.still_since = 0;
             self.asleep = false;
+            self.computed = self.computed.saturating_add(1);
             match seen.place {
                 Place::Turn => self.computes(seen, rules),
                 _ => Verdict::Nothing,
@@ -195,6 +201,7 @@ impl Memory {
     }
 
     fn stands_still(&mut self, seen: Seen, rules: &Rules, kernel: &impl Kernel) -> Verdict {
+        self.computed = 0;
         let still_ns = rules.now - self.still_since;
         self.asleep = match kernel.state() {
             Some(state) => state == ThreadState::Asleep,
@@ -254,6 +261,11 @@ impl Memory {
     /// Since when the thread has slept in the kernel within one turn, as far as looks can tell.
     pub(super) fn asleep_since(&self) -> Option<u64> {
         self.asleep.then_some(self.still_since)
+    }
+
+    /// Whether the turn computes and will most likely go on doing so.
+    pub(super) fn is_steady(&self) -> bool {
+        self.place == Place::Turn && self.computed >= STEADY_LOOKS
     }
 
     /// The turn that this is about.
@@ -398,6 +410,30 @@ mod tests {
             ..cooperative
         };
         assert_eq!(due(off), [None; 4]);
+    }
+
+    #[test]
+    fn who_has_computed_for_a_while_is_steady_until_it_stands_still() {
+        let mut memory = Memory::default();
+        let kernel = Fake {
+            cpu: Cell::new(0),
+            state: Some(ThreadState::Asleep),
+        };
+        let mut looks = [MS, MS, MS, MS, 0, MS, MS].into_iter().zip(1..);
+        let mut steady = |seen| {
+            let (used, ms) = looks.next().unwrap();
+            kernel.cpu.set(kernel.cpu.get() + used);
+            let rules = Rules {
+                now: ms * MS,
+                ..RULES
+            };
+            memory.look(seen, &rules, &kernel);
+            memory.is_steady()
+        };
+        let before = [(); 5].map(|()| steady(IN_TURN));
+        assert_eq!(before, [false, false, true, true, false]);
+        let after = [(); 2].map(|()| steady(IN_TURN));
+        assert_eq!(after, [false, true]);
     }
 
     #[test]

@@ -18,7 +18,8 @@ use crate::time;
 const BUSY: Duration = Duration::from_millis(1);
 /// Right after a worker was taken from a sleeper, as others may sleep too.
 const HOT: Duration = Duration::from_micros(250);
-/// While workers run and nobody waits.
+/// While workers run and nobody waits, or every turn computes and has done so for a while: what comes next is the end of
+/// a slice, or a deadline, and it is known when.
 const CALM: Duration = Duration::from_millis(5);
 
 /// All workers have been parked for so long: there is nothing to watch.
@@ -97,8 +98,10 @@ struct Found {
     asked: u32,
     /// A thread sleeps whose worker nobody could have.
     needs_spare: bool,
-    /// When the next turn is to be asked or forced, if it computes on.
+    /// When the next turn is to be asked or forced, if it computes on, or a deadline is overdue.
     next_due: u64,
+    /// Some thread may be about to sleep, or to end its turn.
+    is_unsteady: bool,
 }
 
 impl<'a> Watcher<'a> {
@@ -122,8 +125,8 @@ impl<'a> Watcher<'a> {
         monitor.looks.fetch_add(1, Relaxed);
         self.hot = false;
         shared.rebalance_tick(now);
-        let overdue = self.note_overdue(now);
-        let work_waits = overdue || shared.work_waits_for_a_worker();
+        let overdue_at = self.note_overdue(now);
+        let work_waits = overdue_at <= now || shared.work_waits_for_a_worker();
         let preemption = shared.tunables.preemption();
         let rules = Rules {
             now,
@@ -135,7 +138,12 @@ impl<'a> Watcher<'a> {
             can_hand_on: shared.threads.desk.spare() > 0 || shared.threads.desk.wanting() > 0,
         };
         let mut found = Found {
-            next_due: u64::MAX,
+            // One that others have been told to serve is a reason to look again, but none to look at once.
+            next_due: if overdue_at > now {
+                overdue_at
+            } else {
+                u64::MAX
+            },
             ..Found::default()
         };
         for index in 0..self.threads.len() {
@@ -203,6 +211,8 @@ impl<'a> Watcher<'a> {
         {
             found.next_due = found.next_due.min(due);
         }
+        found.is_unsteady |=
+            seen.place != Place::Bed && !is_frozen && !remembered.memory.is_steady();
         leash.set_asleep(turn, remembered.memory.asleep_since());
         self.carry_out(index, turn, verdict, rules, found);
         found.asked += u32::from(leash.is_asked());
@@ -236,6 +246,8 @@ impl<'a> Watcher<'a> {
             }
             Verdict::Force => {
                 slot.leash.send_signal(turn, rules.now);
+                // It may find the thread where it cannot be stopped.
+                found.is_unsteady = true;
             }
             Verdict::AtCap => {
                 counters.at_cap.fetch_add(1, Relaxed);
@@ -315,26 +327,26 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Has others serve the deadlines of a worker whose thread is in a long turn.
-    fn note_overdue(&self, now: u64) -> bool {
+    /// Has others serve the deadlines of a worker whose thread is in a long turn. Returns from when on the earliest of
+    /// these is overdue: now at the latest where one is, and never if there are none.
+    fn note_overdue(&self, now: u64) -> u64 {
         let roster = &self.shared.roster;
         let is_busy = |worker: usize| {
             let state = &self.shared.workers[worker].stats.state;
             // Of one that has left others serve them, and are busy too.
             state.load(Relaxed) == WorkerState::Running as u8 || roster.is_inactive(worker)
         };
-        let overdue = |worker: &usize| {
-            let next = self.shared.workers[*worker].timers.next();
-            next.saturating_add(OVERDUE_NS) < now && is_busy(*worker)
-        };
-        let late = (0..roster.ever()).find(overdue);
-        if let Some(worker) = late {
-            self.shared
-                .monitor
-                .overdue
-                .store(worker as u32 + 1, Relaxed);
+        let mut earliest = u64::MAX;
+        for worker in (0..roster.ever()).filter(|&worker| is_busy(worker)) {
+            let next = self.shared.workers[worker].timers.next();
+            let overdue_at = next.saturating_add(OVERDUE_NS);
+            if overdue_at <= now && earliest > now {
+                let overdue = &self.shared.monitor.overdue;
+                overdue.store(worker as u32 + 1, Relaxed);
+            }
+            earliest = earliest.min(overdue_at);
         }
-        late.is_some()
+        earliest
     }
 
     fn all_parked(&self) -> bool {
@@ -358,7 +370,7 @@ impl<'a> Watcher<'a> {
             HOT
         } else if work_waits || found.frozen > 0 {
             let until_due = Duration::from_nanos(found.next_due.saturating_sub(now));
-            until_due.clamp(HOT, BUSY)
+            until_due.clamp(HOT, if found.is_unsteady { BUSY } else { CALM })
         } else {
             CALM
         })

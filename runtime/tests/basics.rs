@@ -1,10 +1,16 @@
 //! What a routine is promised, from spawn to join.
 
+mod support;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use openwork::{JoinError, Runtime, Turn, Workload, scope, spawn, spawn_future, spawn_turns, time};
+#[cfg(not(portable))]
+use support::until_blocked;
+
+const LONG: Duration = Duration::from_secs(100);
 
 fn runtime(workers: usize) -> Runtime {
     Runtime::builder().workers(workers).build().unwrap()
@@ -78,7 +84,7 @@ fn ten_thousand_routines_yield_and_sleep() {
     let snapshot = rt.snapshot();
     assert_eq!(snapshot.routines.spawned, 10_001);
     assert_eq!(snapshot.routines.live(), 0);
-    rt.shutdown(Duration::from_secs(5)).unwrap();
+    rt.shutdown(LONG).unwrap();
 }
 
 #[test]
@@ -171,7 +177,7 @@ fn a_workload_counts_and_cancels() {
         .unwrap();
     workload.cancel(&rt.handle());
     assert!(root.join().is_err());
-    rt.shutdown(Duration::from_secs(5)).unwrap();
+    rt.shutdown(LONG).unwrap();
     let c = workload.counters();
     assert_eq!(c.spawned, c.ended);
 }
@@ -205,10 +211,7 @@ fn a_parked_stack_is_trimmed_once() {
         time::sleep(Duration::from_secs(3600));
         before
     });
-    let asleep = |rt: &Runtime| rt.snapshot().routines.blocked == 1;
-    while !asleep(&rt) {
-        std::thread::yield_now();
-    }
+    until_blocked(&handle, sleeper.id());
     let before = handle.sample_residency(10).unwrap();
     assert_eq!((before.routines, before.sampled), (1, 1));
     assert_eq!(handle.trim_parked_stacks(Duration::ZERO, 10), 1);

@@ -299,6 +299,9 @@ fn what_is_owned_is_waited_for_in_time() {
     rt.block_on(|| check(&ledger));
     check(&ledger);
     ledger.check_soon("what was left behind");
+    until("nobody works on that any more", || {
+        figures(&handle).running == 0
+    });
 
     let (give, take) = mpsc::channel::<()>();
     let waiter = rt.spawn(move || blocking_timeout(LONG, move || take.recv()));

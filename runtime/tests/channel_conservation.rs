@@ -14,6 +14,7 @@ use openwork::channel::{
 const SENDERS: u64 = 6;
 const RECEIVERS: u64 = 6;
 const EACH: u64 = 400;
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// Sender in the high half, sequence in the low half.
 type Value = u64;
@@ -131,7 +132,7 @@ fn check(workers: usize, (tx, rx): (Sender<Counted>, Receiver<Counted>), seed: u
 
 fn check_all(make: impl Fn() -> (Sender<Counted>, Receiver<Counted>) + Send + 'static) {
     let seed = seed();
-    within(Duration::from_secs(120), "conservation", move || {
+    within(LIMIT, "conservation", move || {
         for workers in [1, 2, 8] {
             check(workers, make(), seed);
         }
@@ -163,7 +164,7 @@ fn an_unbounded_channel_loses_nothing() {
 #[test]
 fn a_close_at_any_moment_loses_nothing() {
     let seed = seed();
-    within(Duration::from_secs(120), "closing", move || {
+    within(LIMIT, "closing", move || {
         let mut random = Random(seed);
         for round in 0..300 {
             let rt = runtime([1, 2, 8][round % 3]);

@@ -10,13 +10,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use channel_support::{Counted, Ledger, runtime, until_blocked, within};
+use channel_support::{Counted, Ledger, blocked, runtime, until_blocked, within};
 use openwork::channel::{
     self, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
 };
 use openwork::{JoinError, spawn};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(240);
 
 #[test]
 fn drained_then_disconnected() {
@@ -80,14 +80,16 @@ fn a_close_wakes_all_who_wait() {
 fn waiters_are_served_in_order() {
     within(LIMIT, "order", || {
         let rt = runtime(1);
+        let handle = rt.handle();
         rt.block_on(|| {
             let (tx, rx) = channel::bounded(8);
             let waiting: Vec<_> = (0..4)
-                .map(|_| {
+                .map(|before| {
                     let rx = rx.clone();
                     let waiter = spawn(move || rx.recv().unwrap());
-                    openwork::yield_now();
-                    openwork::yield_now();
+                    while blocked(&handle) == before {
+                        openwork::yield_now();
+                    }
                     waiter
                 })
                 .collect();

@@ -8,7 +8,7 @@ use channel_support::{Counted, Ledger, Random, runtime, seed, until_blocked, wit
 use openwork::channel::{self, Receiver, RecvError, SendError, Sender, TryRecvError};
 use openwork::{JoinError, select};
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// Of four arms two are ready, the first and the third: each is taken in half of the cases. A rotation
 /// instead of a shuffle would give the same here, but not for the first and the second.

@@ -42,7 +42,8 @@ fn restrict(count: usize) -> usize {
 
 /// What the child does: a runtime of which nothing is asked.
 fn runs_restricted(count: usize) {
-    let allowed = restrict(count);
+    // A quota may leave less.
+    let allowed = restrict(count).min(std::thread::available_parallelism().unwrap().get());
     let rt = Runtime::builder()
         // Asks on which processor it runs, and how far that is from others.
         .victims(VictimOrder::Nearest)

@@ -13,7 +13,7 @@ use openwork::profile::cpu::{self, StartError};
 use openwork::profile::{NoStack, stacks};
 use openwork::snapshot::{GuardMode, IoBackend, IoReason};
 use openwork::{BuildError, Runtime, spawn, time, yield_now};
-use support::{Watchdog, runtime, until};
+use support::{Watchdog, runtime, until, until_blocked};
 
 const LONG: Duration = Duration::from_secs(100);
 
@@ -76,7 +76,7 @@ fn what_cannot_be_had_is_refused_with_the_reason() {
     refused(&|c| c.hand_off = Some(true), "hand_off");
 
     let sleeper = rt.spawn(|| time::sleep(LONG));
-    until("it sleeps", || rt.snapshot().routines.blocked == 1);
+    until_blocked(&handle, sleeper.id());
     let dump = stacks(&handle);
     assert_eq!(dump.len(), 1);
     assert_eq!(dump[0].frames, Err(NoStack::Elsewhere));

@@ -18,6 +18,7 @@ use openwork::sync::Mutex;
 use openwork::{
     JoinError, Runtime, Turn, channel, hold_thread, scope, spawn, spawn_turns, time, yield_now,
 };
+use support::{quiet_panics, until};
 
 fn runtime(workers: usize) -> Runtime {
     let rt = Runtime::builder()
@@ -43,10 +44,10 @@ fn others_go_on(rt: &Runtime) {
 fn finish(rt: Runtime) {
     let routines = rt.snapshot().routines;
     assert_eq!(routines.live(), routines.spawned - routines.ended);
-    // Whoever came back last may still be on its way.
-    while rt.snapshot().threads.wanting > 0 || rt.snapshot().threads.away > 0 {
-        thread::yield_now();
-    }
+    until("whoever came back last has arrived", || {
+        let threads = rt.snapshot().threads;
+        threads.wanting == 0 && threads.away == 0
+    });
     rt.shutdown(Duration::from_secs(60)).unwrap();
 }
 
@@ -290,7 +291,7 @@ fn a_runtime_ends_while_threads_sleep_in_the_kernel() {
 /// A panic after the sleep, on a thread without worker, ends one routine.
 #[test]
 fn a_panic_without_a_worker_ends_one_routine() {
-    std::panic::set_hook(Box::new(|_| {}));
+    quiet_panics();
     let rt = runtime(1);
     let gate = Gate::new();
     let panics = {
@@ -365,15 +366,22 @@ fn threads_without_work_retire() {
             .collect();
         all.into_iter().for_each(|one| one.join().unwrap());
     };
-    sleep();
-    assert!(rt.snapshot().threads.total > 1);
-    while rt.snapshot().threads.total > 1 {
+    // Again, should the monitor have had no processor all the while.
+    until("others are started", || {
+        sleep();
+        rt.snapshot().threads.total > 1
+    });
+    until("they have gone", || {
         thread::sleep(Duration::from_millis(50));
-    }
+        let threads = rt.snapshot().threads;
+        threads.total == 1 && threads.retired > 0
+    });
     let threads = rt.snapshot().threads;
-    assert!(threads.retired > 0 && threads.spare == 0, "{threads:?}");
-    sleep();
-    assert!(rt.snapshot().threads.started > threads.started);
+    assert_eq!(threads.spare, 0, "{threads:?}");
+    until("others are started again", || {
+        sleep();
+        rt.snapshot().threads.started > threads.started
+    });
     finish(rt);
 }
 

@@ -133,7 +133,8 @@ fn nobody_runs_here_whatever_is_waited_for() {
 }
 
 /// What DESIGN calls interleaved `scoped-tls` scopes, in safe code: whoever enters last must leave first.
-/// They break without `hold_thread` where routines share a thread, and do not with it.
+/// They break without `hold_thread` where routines share a thread, and do not with it. The first one leaves when
+/// the second has entered, which cannot be while a thread is held: then it waits for a while.
 #[test]
 fn interleaved_scopes_nest_when_they_hold_the_thread() {
     fn nested(number: u64, inside: impl FnOnce()) -> bool {
@@ -145,15 +146,31 @@ fn interleaved_scopes_nest_when_they_hold_the_thread() {
     let rt_travels = rt.snapshot().homes.version == HomeVersion::Travelling;
     rt.block_on(|| {
         for hold in [false, true] {
-            let routines = [1, 2].map(|number| {
-                // Who enters first would leave first.
-                let nap = Duration::from_millis(10 * number);
+            let (entered, left) = (Gate::new(), Gate::new());
+            let first = {
+                let (entered, left) = (entered.clone(), left.clone());
                 spawn(move || {
-                    let scope = || nested(number, || time::sleep(nap));
-                    if hold { hold_thread(scope) } else { scope() }
+                    let scope = || match hold {
+                        true => nested(1, || time::sleep(10 * SHORT)),
+                        false => nested(1, || entered.wait()),
+                    };
+                    let in_order = if hold { hold_thread(scope) } else { scope() };
+                    left.open();
+                    in_order
                 })
+            };
+            let second = spawn(move || {
+                let scope = || {
+                    nested(2, || {
+                        entered.open();
+                        if !hold {
+                            left.wait();
+                        }
+                    })
+                };
+                if hold { hold_thread(scope) } else { scope() }
             });
-            let in_order = routines.map(|routine| routine.join().unwrap());
+            let in_order = [first, second].map(|routine| routine.join().unwrap());
             // In portable builds, and with homes that travel, each routine has a thread-local of its own.
             let own = rt_travels || cfg!(portable);
             let expected = hold || own;

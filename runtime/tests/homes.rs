@@ -159,7 +159,8 @@ fn ten_thousand_routines_live_in_1024_homes() {
     assert_eq!(sum.load(SeqCst), ROUTINES * (ROUTINES - 1) / 2);
     let after = rt.snapshot().routines;
     assert_eq!(after.spawned - before.spawned, ROUTINES);
-    assert_eq!(figures(&rt).sharing, 0);
+    // The last ones may not have left their homes yet.
+    until("nobody shares a home", || figures(&rt).sharing == 0);
 }
 
 /// As many homes as workers: everybody shares, and all that is waited for comes.

@@ -16,6 +16,7 @@ use openwork::{scope, spawn, spawn_future};
 use support::{Random, Watchdog, io_backends, runtime_with};
 
 const ANY: &str = "127.0.0.1:0";
+const LONG: Duration = Duration::from_secs(100);
 
 /// A path that no other test has, which is gone afterwards.
 struct Path(PathBuf);
@@ -87,9 +88,12 @@ fn datagrams_come_whole() {
 #[test]
 fn nobody_takes_a_datagram() {
     in_routines("unreachable", || {
-        let gone = UdpSocket::bind(ANY).unwrap().local_addr().unwrap();
+        // Nobody else gets the port, and this one takes datagrams of its own only.
+        let deaf = UdpSocket::bind(ANY).unwrap();
+        let address = deaf.local_addr().unwrap();
+        deaf.connect(address).unwrap();
         let socket = UdpSocket::bind(ANY).unwrap();
-        socket.connect(gone).unwrap();
+        socket.connect(address).unwrap();
         socket.send(b"hello?").unwrap();
         let why = socket.recv(&mut [0; 8]).unwrap_err();
         assert_eq!(why.kind(), ErrorKind::ConnectionRefused);
@@ -203,12 +207,10 @@ fn sockets_change_sides() {
     in_routines("change sides", || {
         let client = std::net::TcpStream::connect(address).unwrap();
         let client = TcpStream::from_std(client).unwrap();
-        client
-            .set_read_timeout(Some(Duration::from_secs(5)))
-            .unwrap();
+        client.set_read_timeout(Some(LONG)).unwrap();
         let (server, _) = listener.accept().unwrap();
         let mut clone = client.try_clone().unwrap();
-        assert_eq!(clone.read_timeout().unwrap(), Some(Duration::from_secs(5)));
+        assert_eq!(clone.read_timeout().unwrap(), Some(LONG));
         let reader = spawn(move || {
             let mut got = [0; 2];
             clone.read_exact(&mut got).unwrap();

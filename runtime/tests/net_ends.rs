@@ -124,7 +124,12 @@ fn a_deadline_in_the_past_ends_a_wait_that_has_begun() {
 #[test]
 fn nothing_listens() {
     everywhere("refused", || {
-        let address = TcpListener::bind(ANY).unwrap().local_addr().unwrap();
+        // Bound, so that nobody else gets the port, and nobody listens there.
+        let taken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let taken = taken.unwrap();
+        let any: std::net::SocketAddr = ANY.parse().unwrap();
+        taken.bind(&any.into()).unwrap();
+        let address = taken.local_addr().unwrap().as_socket().unwrap();
         let why = TcpStream::connect(address).unwrap_err();
         assert_eq!(why.kind(), ErrorKind::ConnectionRefused);
         let why = TcpStream::connect_timeout(&address, LONG).unwrap_err();

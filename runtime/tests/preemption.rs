@@ -43,31 +43,34 @@ fn loops(rt: &Runtime, count: usize, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<(
     (0..count).map(looping).collect()
 }
 
-/// Runs `work` in `count` routines on two workers, over and over, until threads were frozen `freezes` times.
+/// Runs `work` in `count` routines on two workers, over and over, until threads were frozen `freezes` times and each
+/// has done it once.
 fn under_freezes(what: &str, count: u64, freezes: u64, work: impl Fn(u64) + Send + Sync + 'static) {
     let watchdog = Watchdog::new(what);
     let rt = runtime(2);
     watchdog.watch(what, &rt.handle());
     let stop = Arc::new(AtomicBool::new(false));
     let work = Arc::new(work);
+    let had_turns = Arc::new(AtomicU64::new(0));
     let hogs: Vec<_> = (0..count)
         .map(|number| {
-            let (stop, work) = (stop.clone(), work.clone());
+            let (stop, work, had_turns) = (stop.clone(), work.clone(), had_turns.clone());
             rt.spawn(move || {
                 let mut rounds = 0u64;
                 while !stop.load(Relaxed) {
                     work(number);
                     rounds += 1;
+                    had_turns.fetch_add(u64::from(rounds == 1), Relaxed);
                 }
-                rounds
             })
         })
         .collect();
     until("enough freezes", || rt.snapshot().monitor.forced >= freezes);
+    until("every one had its turn", || {
+        had_turns.load(Relaxed) == count
+    });
     stop.store(true, Relaxed);
-    for hog in hogs {
-        assert!(hog.join().unwrap() > 0, "every one had its turn");
-    }
+    hogs.into_iter().for_each(|hog| hog.join().unwrap());
     let monitor = rt.snapshot().monitor;
     assert_eq!(monitor.signal_to_frozen.count, monitor.forced);
     let counts = rt.snapshot().routines;

@@ -119,7 +119,8 @@ fn check_limits(mut child: Child) {
             .unwrap()
             .is_none()
     );
-    assert!(is_running(child.id()));
+    // Between two programs a process has no command line.
+    until("it runs", || is_running(child.id()));
     child.kill().unwrap();
     assert!(!child.wait_timeout(LONG).unwrap().unwrap().success());
     assert!(!child.wait().unwrap().success());
@@ -157,7 +158,7 @@ fn a_cancel_ends_the_wait_and_orphans_nobody() {
     let cancelled = waiter.join().unwrap();
     assert!(cancelled.get_ref().unwrap().is::<Cancelled>());
     let mut child = told.recv().unwrap();
-    // Between two programs a process has no command line; one that was killed never has one again.
+    // One that was killed never has a command line again.
     until("it runs", || is_running(child.id()));
     child.kill().unwrap();
     child.wait().unwrap();

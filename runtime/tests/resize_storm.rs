@@ -198,15 +198,9 @@ fn storm(test: &str, rounds: u64, build: impl Fn(RuntimeBuilder) -> RuntimeBuild
     let stop = Arc::new(AtomicBool::new(false));
     let outside = thread::spawn(resizer(handle.clone(), random.next(), stop.clone()));
     let inside = {
-        let change = resizer(
-            handle.clone(),
-            random.next(),
-            Arc::new(AtomicBool::new(true)),
-        );
         let (handle, stop, seed) = (handle.clone(), stop.clone(), random.next());
-        // Once by the same code, and then between naps, so that it does not fill a worker.
+        // Between naps, so that it does not fill a worker.
         rt.spawn(move || {
-            change();
             let mut random = Random::from(seed);
             while !stop.load(SeqCst) {
                 let _ = handle.set_workers(1 + random.below(MAX) as usize);

@@ -18,7 +18,7 @@ use openwork::{
     yield_now,
 };
 
-use support::Random;
+use support::{Random, until_blocked};
 
 const LONG: Duration = Duration::from_secs(3600);
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -242,7 +242,7 @@ fn has_chain(names: &[String]) -> bool {
 
 fn blocked_in_chain(runtime: &Runtime) -> (Handle, openwork::JoinHandle<()>) {
     let sleeper = runtime.spawn(|| marked_outermost(|| time::sleep(LONG)));
-    wait_for("the sleep", || runtime.snapshot().routines.blocked == 1);
+    until_blocked(&runtime.handle(), sleeper.id());
     (runtime.handle(), sleeper)
 }
 
@@ -304,36 +304,28 @@ fn marked_spinning() {
 #[test]
 fn a_cpu_profile_crosses_the_segments() {
     let runtime = Runtime::builder().workers(1).build().unwrap();
-    let session = match cpu::start(&runtime.handle(), 500) {
-        Ok(session) => session,
-        Err(why) => return println!("no profile here: {why}"),
-    };
-    let seen = std::thread::scope(|threads| {
-        let busy = threads.spawn(|| {
-            runtime.block_on(|| {
-                let began = Instant::now();
-                // As long as it takes for a few signals, on however slow a machine.
-                while began.elapsed() < Duration::from_millis(600) {
-                    marked_around();
-                }
-            });
+    // How many signals come in a time is up to the machine: on until one has.
+    wait_for("a sample in a segment", || {
+        let session = match cpu::start(&runtime.handle(), 500) {
+            Ok(session) => session,
+            Err(why) => {
+                println!("no profile here: {why}");
+                return true;
+            }
+        };
+        runtime.block_on(|| {
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_millis(100) {
+                marked_around();
+            }
         });
-        busy.join().unwrap();
-        session.stop()
+        session.stop().samples.iter().any(|sample| {
+            let names = names(&sample.frames);
+            let at = |mark: &str| names.iter().position(|name| name.contains(mark));
+            let inner = at("marked_spinning");
+            inner.is_some() && at("marked_around").is_some_and(|outer| Some(outer) > inner)
+        })
     });
-    let crossing = seen.samples.iter().filter(|sample| {
-        let names = names(&sample.frames);
-        let at = |mark: &str| names.iter().position(|name| name.contains(mark));
-        let inner = at("marked_spinning");
-        inner.is_some() && at("marked_around").is_some_and(|outer| Some(outer) > inner)
-    });
-    let crossing = crossing.count();
-    assert!(
-        crossing > 0,
-        "of {} samples, {} skipped",
-        seen.samples.len(),
-        seen.skipped_in_switch
-    );
 }
 
 fn parts(handle: &Handle, id: RoutineId) -> Vec<openwork::snapshot::StackDetailPart> {
@@ -401,7 +393,7 @@ fn trimming_takes_the_dead_pages_of_every_part() {
             });
         });
     let routine = routine.unwrap();
-    wait_for("the receive", || runtime.snapshot().routines.blocked == 1);
+    until_blocked(&handle, routine.id());
     let before = parts(&handle, routine.id());
     assert_eq!(handle.trim_parked_stacks(Duration::ZERO, 10), 1);
     let after = parts(&handle, routine.id());

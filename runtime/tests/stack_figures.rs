@@ -2,11 +2,14 @@
 //! back is counted to the page.
 #![cfg(not(feature = "portable"))]
 
+mod support;
+
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openwork::snapshot::{RoutineState, RoutineView, StackSite};
 use openwork::{Builder, Handle, JoinHandle, RoutineId, Runtime, channel, time};
+use support::{until, until_blocked};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -25,21 +28,17 @@ fn deep(kib: usize, then: &mut dyn FnMut()) -> u8 {
 /// that is over at once is none.)
 #[track_caller]
 fn wait_for_turn(handle: &Handle, id: RoutineId, turns: u64) {
-    let began = Instant::now();
     let is_there =
         |view: RoutineView| view.turns == turns && matches!(view.state, RoutineState::Blocked(_));
-    while !handle.routine(id).is_some_and(is_there) {
-        assert!(began.elapsed() < Duration::from_secs(30));
-        std::thread::yield_now();
-    }
+    until("it has blocked", || {
+        handle.routine(id).is_some_and(is_there)
+    });
 }
 
 #[track_caller]
-fn wait_for_blocked(runtime: &Runtime, count: u64) {
-    let began = Instant::now();
-    while runtime.snapshot().routines.blocked < count {
-        assert!(began.elapsed() < Duration::from_secs(30));
-        std::thread::yield_now();
+fn wait_for_blocked(runtime: &Runtime, sleepers: &[JoinHandle<()>]) {
+    for sleeper in sleepers {
+        until_blocked(&runtime.handle(), sleeper.id());
     }
 }
 
@@ -59,8 +58,8 @@ fn sizes_add_up_to_the_totals() {
         let sized = Builder::new().on(&runtime.handle()).stack_size(bytes);
         sized.spawn(|| time::sleep(LONG)).unwrap()
     });
-    wait_for_blocked(&runtime, asked.len() as u64);
-    let snapshot = runtime.snapshot();
+    wait_for_blocked(&runtime, &sleepers);
+    let mut snapshot = runtime.snapshot();
     let in_use: Vec<_> = snapshot
         .stack_classes
         .iter()
@@ -76,12 +75,10 @@ fn sizes_add_up_to_the_totals() {
     assert_eq!(in_use, each);
     end(sleepers.into());
     // The last ones may still be on their way.
-    let began = Instant::now();
-    let mut snapshot = runtime.snapshot();
-    while snapshot.stacks.in_use > 0 {
-        assert!(began.elapsed() < Duration::from_secs(30));
+    until("no stack is in use", || {
         snapshot = runtime.snapshot();
-    }
+        snapshot.stacks.in_use == 0
+    });
     let classes = &snapshot.stack_classes;
     assert_eq!(classes.len(), 5, "{classes:?}");
     let stacks = snapshot.stacks;
@@ -107,7 +104,9 @@ fn of_line(handle: &Handle, line: u32) -> StackSite {
 /// Over all routines that there were, ended ones included.
 #[test]
 fn depth_is_told_by_spawn_site() {
-    let runtime = Runtime::builder().workers(2).build().unwrap();
+    // A turn is one turn: no worker is taken in the middle.
+    let runtime = Runtime::builder().workers(2).hand_off(false).build();
+    let runtime = runtime.unwrap();
     let handle = runtime.handle();
     let (go_on, gate) = channel::unbounded();
     let shallow_line = line!() + 2;
@@ -161,7 +160,7 @@ fn memory_is_told_by_spawn_site_and_what_comes_back_is_counted() {
         sleeper.unwrap()
     };
     let sleepers = vec![spawn(100), spawn(20)];
-    wait_for_blocked(&runtime, 2);
+    wait_for_blocked(&runtime, &sleepers);
     let handle = runtime.handle();
     let before = handle.sample_site_residency(10).unwrap();
     assert_eq!(before.len(), 1, "{before:?}");

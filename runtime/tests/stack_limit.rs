@@ -1,17 +1,20 @@
 //! A bound on stacks bounds memory, not work: routines that find no stack wait for one, and each
 //! stack that comes back starts one of them.
 
+mod support;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use openwork::snapshot::GuardMode;
-use openwork::{Builder, Runtime, time, yield_now};
+use openwork::{Builder, Runtime, channel, time, yield_now};
+use support::until;
 
 const ROUTINES: u64 = 2_000;
 
-/// Runs far more routines than there are stacks; each blocks, so that all stacks are in use at once
-/// again and again. A wake-up lost between "no stack" and "one came back" would hang this.
+/// Runs far more routines than there are stacks; the first ones wait until all stacks are in use, and each blocks.
+/// A wake-up lost between "no stack" and "one came back" would hang this.
 fn all_end_on_few_stacks(guard: GuardMode, workers: usize, max_stacks: usize) {
     let runtime = Runtime::builder()
         .workers(workers)
@@ -21,9 +24,10 @@ fn all_end_on_few_stacks(guard: GuardMode, workers: usize, max_stacks: usize) {
         .unwrap();
     let most = Arc::new(AtomicU64::new(0));
     let now = Arc::new(AtomicU64::new(0));
+    let (closed, gate) = channel::rendezvous::<()>();
     let handles: Vec<_> = (0..ROUTINES)
         .map(|n| {
-            let (most, now) = (Arc::clone(&most), Arc::clone(&now));
+            let (most, now, gate) = (Arc::clone(&most), Arc::clone(&now), gate.clone());
             // Two sizes: the bound is over both.
             let bytes = if n % 3 == 0 { 256 << 10 } else { 64 << 10 };
             Builder::new()
@@ -31,6 +35,7 @@ fn all_end_on_few_stacks(guard: GuardMode, workers: usize, max_stacks: usize) {
                 .stack_size(bytes)
                 .spawn(move || {
                     most.fetch_max(now.fetch_add(1, Relaxed) + 1, Relaxed);
+                    assert!(gate.recv().is_err());
                     if n % 2 == 0 {
                         yield_now();
                     } else {
@@ -42,12 +47,16 @@ fn all_end_on_few_stacks(guard: GuardMode, workers: usize, max_stacks: usize) {
                 .unwrap()
         })
         .collect();
+    until("all stacks are in use", || {
+        most.load(Relaxed) >= max_stacks as u64
+    });
+    drop(closed);
     let sum: u64 = handles.into_iter().map(|h| h.join().unwrap()).sum();
     assert_eq!(sum, ROUTINES * (ROUTINES - 1) / 2);
     assert_eq!(
         most.load(Relaxed),
         max_stacks as u64,
-        "all stacks, and no more, were in use"
+        "no more stacks were in use"
     );
 
     let snapshot = runtime.snapshot();

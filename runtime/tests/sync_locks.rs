@@ -290,6 +290,8 @@ fn the_order_is_that_of_arrival() {
         until_locked_out(&rt.handle(), i + 1);
     }
     let ids: Vec<_> = waiters.iter().map(|w| Owner::Routine(w.id())).collect();
+    // One counts as blocked a moment before it stands in the queue.
+    until("all stand in the queue", || lock.waiters().len() == 5);
     assert_eq!(lock.waiters(), ids);
     thread::sleep(Duration::from_millis(2));
     drop(guard);
@@ -307,8 +309,10 @@ fn writers_come_first() {
     let reader = lock.read().unwrap();
     let shared = lock.clone();
     let writer = rt.spawn(move || *shared.write().unwrap() = 1);
+    until("a reader would wait for the writer", || {
+        matches!(lock.try_read(), Err(TryLockError::WouldBlock))
+    });
     until_locked_out(&rt.handle(), 1);
-    assert!(matches!(lock.try_read(), Err(TryLockError::WouldBlock)));
     let shared = lock.clone();
     let second = rt.spawn(move || *shared.read().unwrap());
     until_locked_out(&rt.handle(), 2);
@@ -531,7 +535,9 @@ fn a_panicking_routine_is_refused_what_its_thread_holds() {
                 time::sleep(LONG);
             })
         };
-        yield_now();
+        while shared.owner() != Some(Owner::Routine(holder.id())) {
+            yield_now();
+        }
         let panicking = spawn(move || {
             let _late = LockInDrop(shared, noted);
             std::panic::panic_any("on purpose");

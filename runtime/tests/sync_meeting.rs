@@ -17,7 +17,7 @@ use openwork::sync::{
     LockError, Mutex, Notify, Once, OnceCell, Semaphore, TryAcquireError, WaitGroup,
     WaitTimeoutError,
 };
-use openwork::{Handle, JoinError, scope, spawn, time, yield_now};
+use openwork::{Handle, JoinError, JoinHandle, scope, spawn, time, yield_now};
 use support::{Gate, Random, Watchdog, poll_once, runtime, until};
 
 const LONG: Duration = Duration::from_secs(1000);
@@ -285,12 +285,12 @@ fn permits_go_in_order() {
     let one = semaphore.acquire().unwrap();
     let shared = semaphore.clone();
     let many = rt.spawn(move || drop(shared.acquire_many(2)));
+    // It counts as blocked a moment before it stands in the queue.
+    until("it stands in the queue", || {
+        matches!(semaphore.try_acquire(), Err(TryAcquireError::NoPermits))
+    });
     until_blocked(&rt.handle(), WaitReason::Semaphore, 1);
     assert_eq!(semaphore.available(), 1);
-    assert_eq!(
-        semaphore.try_acquire().unwrap_err(),
-        TryAcquireError::NoPermits
-    );
     let shared = semaphore.clone();
     let few = rt.spawn(move || drop(shared.acquire().unwrap()));
     until_blocked(&rt.handle(), WaitReason::Semaphore, 2);
@@ -484,7 +484,11 @@ fn a_notice_is_kept_for_one() {
         })
         .collect();
     until_blocked(&rt.handle(), WaitReason::Condition, 20);
-    notify.notify_waiters();
+    // Again, for those who did not stand in the queue yet: they count as blocked a moment before.
+    until("all were woken", || {
+        notify.notify_waiters();
+        waiters.iter().all(JoinHandle::is_finished)
+    });
     waiters
         .into_iter()
         .for_each(|waiter| waiter.join().unwrap());

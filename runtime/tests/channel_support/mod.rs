@@ -32,16 +32,18 @@ pub(crate) fn within(limit: Duration, what: &str, test: impl FnOnce() + Send + '
     }
 }
 
-/// Yields until exactly `count` routines wait for a channel.
+/// How many routines wait for a channel.
+pub(crate) fn blocked(rt: &openwork::Handle) -> u64 {
+    let mut blocked = 0;
+    rt.routines(&mut |view| {
+        blocked += u64::from(view.state == RoutineState::Blocked(WaitReason::Channel));
+    });
+    blocked
+}
+
+/// Yields until exactly `count` routines wait for a channel. The last one may be about to enter its queue still.
 pub(crate) fn until_blocked(rt: &openwork::Handle, count: u64) {
-    let blocked = || {
-        let mut blocked = 0;
-        rt.routines(&mut |view| {
-            blocked += u64::from(view.state == RoutineState::Blocked(WaitReason::Channel));
-        });
-        blocked
-    };
-    while blocked() != count {
+    while blocked(rt) != count {
         std::thread::yield_now();
     }
 }

@@ -15,8 +15,8 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use openwork::config::{Placement, Preemption, StealAmount, VictimOrder};
-use openwork::snapshot::{GuardMode, HomeVersion, IoBackend};
-use openwork::{Handle, Runtime, RuntimeBuilder, spawn_future};
+use openwork::snapshot::{GuardMode, HomeVersion, IoBackend, RoutineState};
+use openwork::{Handle, RoutineId, Runtime, RuntimeBuilder, spawn_future};
 
 /// A runtime that is not seen by the watchdog.
 pub(crate) fn runtime(workers: usize) -> Runtime {
@@ -80,11 +80,13 @@ pub(crate) fn quiet_panics() {
 
 /// A runtime with travelling homes; `None`, and a word, where there are none.
 pub(crate) fn travelling(test: &str, workers: usize, homes: usize) -> Option<(Watchdog, Runtime)> {
-    let rt = Runtime::builder()
-        .workers(workers)
-        .travelling_homes(homes)
-        .build()
-        .unwrap();
+    let builder = Runtime::builder().workers(workers);
+    travelling_with(test, builder.travelling_homes(homes))
+}
+
+/// As [`travelling`], with what else the test needs.
+pub(crate) fn travelling_with(test: &str, builder: RuntimeBuilder) -> Option<(Watchdog, Runtime)> {
+    let rt = builder.build().unwrap();
     let figures = rt.snapshot().homes;
     if figures.version != HomeVersion::Travelling {
         eprintln!("skipped: {}", figures.reason);
@@ -107,15 +109,15 @@ pub(crate) fn blocked_signals() -> Vec<libc::c_int> {
     }
 }
 
-/// Ends the process with a dump of all routines when a test does not end: a lost wake-up shows as
+/// Ends the process with a dump of all routines when a test does not get on: a lost wake-up shows as
 /// a hang, and a hang should say who waits for what.
 pub(crate) struct Watchdog {
     watched: Arc<Mutex<(String, Option<Handle>)>>,
-    _alive: mpsc::Sender<()>,
+    alive: mpsc::Sender<()>,
 }
 
 impl Watchdog {
-    /// Far more than any test here needs on a loaded machine.
+    /// Far more than any test here needs on a loaded machine from one [`watch`](Self::watch) to the next.
     const PATIENCE: Duration = Duration::from_secs(240);
 
     pub(crate) fn new(test: &str) -> Watchdog {
@@ -124,8 +126,12 @@ impl Watchdog {
         let (alive, dead) = mpsc::channel::<()>();
         let seen = watched.clone();
         thread::spawn(move || {
-            if dead.recv_timeout(Self::PATIENCE) != Err(mpsc::RecvTimeoutError::Timeout) {
-                return;
+            loop {
+                match dead.recv_timeout(Self::PATIENCE) {
+                    Ok(()) => {}
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                    Err(mpsc::RecvTimeoutError::Timeout) => break,
+                }
             }
             let watched = seen.lock().unwrap();
             eprintln!("watchdog: {} does not end", watched.0);
@@ -135,15 +141,13 @@ impl Watchdog {
             }
             std::process::abort();
         });
-        Watchdog {
-            watched,
-            _alive: alive,
-        }
+        Watchdog { watched, alive }
     }
 
-    /// Says what is done now, and on which runtime.
+    /// Says what is done now, and on which runtime. What was done before has come to its end.
     pub(crate) fn watch(&self, what: &str, handle: &Handle) {
         *self.watched.lock().unwrap() = (what.to_owned(), Some(handle.clone()));
+        let _ = self.alive.send(());
     }
 }
 
@@ -158,6 +162,25 @@ pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
         );
         thread::yield_now();
     }
+}
+
+/// Waits until the routine is blocked. Snapshots count it as that a moment before its own state says so.
+#[track_caller]
+pub(crate) fn until_blocked(handle: &Handle, id: RoutineId) {
+    until("it is blocked", || {
+        let view = handle.routine(id);
+        view.is_some_and(|view| matches!(view.state, RoutineState::Blocked(_)))
+    });
+}
+
+/// Tries with more and more time, from `first` on, until what is tried has come in time: `None` says that it has not.
+#[track_caller]
+pub(crate) fn in_time<T>(first: Duration, mut attempt: impl FnMut(Duration) -> Option<T>) -> T {
+    let times = (0..12).map(|doubled| first * (1 << doubled));
+    times
+        .into_iter()
+        .find_map(&mut attempt)
+        .expect("it comes in time when there is much of it")
 }
 
 /// Marsaglia's xorshift; the seed is printed and can be given as `OPENWORK_TEST_SEED`.

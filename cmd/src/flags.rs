@@ -239,6 +239,11 @@ struct ServeFlags {
     #[arg(long, env = "OPENWORK_STEAL", value_name = "HOW_MUCH", value_parser = steal)]
     steal: Option<StealAmount>,
 
+    /// Most workers that there may be while it runs, up to 256 and at least as many as at the start [default: 4, or
+    /// as many as at the start if those are more].
+    #[arg(long, env = "OPENWORK_MAX_WORKERS", value_name = "N", value_parser = most_workers_in_range)]
+    max_workers: Option<usize>,
+
     /// Most threads that run routines, from 2 to 4096 and more than there are workers: as many can sleep in the
     /// kernel or be stopped at once [default: 256]. Can be lowered while it runs, and raised to this again.
     #[arg(long, env = "OPENWORK_MAX_THREADS", value_name = "N", value_parser = threads_in_range)]
@@ -394,6 +399,7 @@ fn serve(flags: ServeFlags, matches: &ArgMatches) -> Result<Asked, UsageError> {
         placement: asked.setting("placement", flags.placement),
         victims: asked.setting("victims", flags.victims),
         steal: asked.setting("steal", flags.steal),
+        max_workers: asked.setting("max_workers", flags.max_workers),
         max_threads: asked.setting("max_threads", flags.max_threads),
         travelling_homes: asked.setting("travelling_homes", flags.travelling_homes),
     };
@@ -513,11 +519,15 @@ fn one_of<T: Copy>(text: &str, all: &[T], name: impl Fn(T) -> &'static str) -> R
 }
 
 fn workers_in_range(text: &str) -> Result<usize, String> {
-    in_range(text, 1, 1_024)
+    in_range(text, 1, 256)
 }
 
 fn runs_in_range(text: &str) -> Result<usize, String> {
     in_range(text, 1, 1_000)
+}
+
+fn most_workers_in_range(text: &str) -> Result<usize, String> {
+    in_range(text, 1, 256)
 }
 
 fn threads_in_range(text: &str) -> Result<usize, String> {

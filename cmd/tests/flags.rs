@@ -11,7 +11,7 @@ use support::{Server, openwork, output, stderr_of};
 use tempfile::TempDir;
 
 /// Flag, its variable, and whether the flag takes a value.
-const FLAGS: [(&str, &str, bool); 22] = [
+const FLAGS: [(&str, &str, bool); 23] = [
     ("--listen", "OPENWORK_LISTEN", true),
     ("--data-dir", "OPENWORK_DATA_DIR", true),
     ("--ephemeral", "OPENWORK_EPHEMERAL", false),
@@ -32,6 +32,7 @@ const FLAGS: [(&str, &str, bool); 22] = [
     ("--placement", "OPENWORK_PLACEMENT", true),
     ("--victims", "OPENWORK_VICTIMS", true),
     ("--steal", "OPENWORK_STEAL", true),
+    ("--max-workers", "OPENWORK_MAX_WORKERS", true),
     ("--max-threads", "OPENWORK_MAX_THREADS", true),
     ("--travelling-homes", "OPENWORK_TRAVELLING_HOMES", true),
 ];
@@ -68,7 +69,7 @@ fn nonsense_is_wrong_usage() {
         ("--listen", "127.0.0.1"),
         ("--ephemeral", "maybe"),
         ("--workers", "0"),
-        ("--workers", "1025"),
+        ("--workers", "257"),
         ("--workers", "two"),
         ("--log", "loud=quiet=louder"),
         ("--log-format", "xml"),
@@ -89,6 +90,8 @@ fn nonsense_is_wrong_usage() {
         ("--placement", "there"),
         ("--victims", "all"),
         ("--steal", "more"),
+        ("--max-workers", "0"),
+        ("--max-workers", "257"),
         ("--max-threads", "1"),
         ("--max-threads", "4097"),
         ("--max-threads", "many"),
@@ -132,6 +135,22 @@ fn more_workers_than_threads_are_refused_by_name() {
     assert!(
         said.contains("4"),
         "names the least that is possible: {said}"
+    );
+}
+
+#[test]
+fn fewer_workers_at_most_than_at_the_start_are_refused_by_name() {
+    let ended = output([
+        "--ephemeral",
+        "--listen=127.0.0.1:0",
+        "--workers=3",
+        "--max-workers=2",
+    ]);
+    let said = stderr_of(&ended);
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("--max-workers: 2 is out of range, from 3"),
+        "{said}"
     );
 }
 
@@ -201,7 +220,13 @@ fn a_flag_wins_over_the_environment_and_that_over_the_default() {
     let dir = TempDir::new().unwrap();
     let server = Server::start_with(
         dir.path(),
-        &["--workers", "2", "--max-runs=3", "--max-threads=40"],
+        &[
+            "--workers",
+            "2",
+            "--max-runs=3",
+            "--max-workers=6",
+            "--max-threads=40",
+        ],
         &[
             ("OPENWORK_WORKERS", "1"),
             ("OPENWORK_RUN_TIMEOUT", "1m"),
@@ -212,7 +237,10 @@ fn a_flag_wins_over_the_environment_and_that_over_the_default() {
     let all = settings(&server);
     check(&all, "workers", "2", "flag");
     check(&all, "max_runs", "3", "flag");
+    check(&all, "max_workers", "6", "flag");
     check(&all, "max_threads", "40", "flag");
+    let config = server.get("/api/v1/config").json();
+    assert_eq!(config["config"]["max_workers"], 6, "{config}");
     check(&all, "travelling_homes", "as the runtime does", "default");
     check(&all, "run_timeout", "60s", "environment");
     check(&all, "demo_faults", "true", "environment");

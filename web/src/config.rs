@@ -111,6 +111,8 @@ pub struct Scheduling {
     pub victims: Setting<Option<VictimOrder>>,
     /// How much they take.
     pub steal: Setting<Option<StealAmount>>,
+    /// Most workers that there may be. Cannot be changed while it runs.
+    pub max_workers: Setting<Option<usize>>,
     /// Most threads that run routines.
     pub max_threads: Setting<Option<usize>>,
     /// Most homes that travel; 0 for none. Cannot be changed while it runs.
@@ -126,6 +128,7 @@ impl Default for Scheduling {
             placement: Setting::default(None),
             victims: Setting::default(None),
             steal: Setting::default(None),
+            max_workers: Setting::default(None),
             max_threads: Setting::default(None),
             travelling_homes: Setting::default(None),
         }
@@ -133,7 +136,7 @@ impl Default for Scheduling {
 }
 
 impl Scheduling {
-    fn rows(&self) -> [(&'static str, String, Source); 8] {
+    fn rows(&self) -> [(&'static str, String, Source); 9] {
         fn row<T>(
             name: &'static str,
             setting: &Setting<Option<T>>,
@@ -150,6 +153,7 @@ impl Scheduling {
             row("placement", &self.placement, |v| v.name().to_owned()),
             row("victims", &self.victims, |v| v.name().to_owned()),
             row("steal", &self.steal, |v| v.name().to_owned()),
+            row("max_workers", &self.max_workers, usize::to_string),
             row("max_threads", &self.max_threads, usize::to_string),
             row("travelling_homes", &self.travelling_homes, usize::to_string),
         ]

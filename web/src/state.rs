@@ -163,7 +163,8 @@ impl Service {
                 .build()
                 .map_err(|error| match error {
                     BuildError::Config(error) => ServeError::Refused(as_flag(&error)),
-                    error @ BuildError::TravellingHomes { .. } => {
+                    error
+                    @ (BuildError::MaxWorkers { .. } | BuildError::TravellingHomes { .. }) => {
                         ServeError::Refused(as_flag(&error))
                     }
                     other => internal(&other),
@@ -284,7 +285,6 @@ impl Service {
     }
 }
 
-/// The builder with what was asked for.
 /// What is wrong with a setting, under the flag's name: `max_threads: ..` is about `--max-threads`.
 fn as_flag(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
@@ -294,6 +294,7 @@ fn as_flag(error: &impl std::fmt::Display) -> String {
     }
 }
 
+/// The builder with what was asked for.
 fn scheduled(mut builder: RuntimeBuilder, asked: &Scheduling) -> RuntimeBuilder {
     if let Some(preemption) = asked.preemption.value {
         builder = builder.preemption(preemption);
@@ -312,6 +313,9 @@ fn scheduled(mut builder: RuntimeBuilder, asked: &Scheduling) -> RuntimeBuilder 
     }
     if let Some(steal) = asked.steal.value {
         builder = builder.steal(steal);
+    }
+    if let Some(max) = asked.max_workers.value {
+        builder = builder.max_workers(max);
     }
     if let Some(max) = asked.max_threads.value {
         builder = builder.max_threads(max);

@@ -384,7 +384,8 @@ fn a_child_of_fork_says_what_is_wrong_and_ends() {
         // SAFETY: the child waits for a routine, which ends it.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            time::sleep(SHORT);
+            // Long enough that it has not passed before the routine has stopped, however slow a child begins.
+            time::sleep(Duration::from_secs(60));
             // SAFETY: not reached.
             unsafe { libc::_exit(0) };
         }

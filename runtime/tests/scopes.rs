@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use openwork::{
     Builder, CancelToken, Failure, FailureKind, Handle, JoinError, RoutineId, Runtime, ScopeError,
-    TryJoinError, channel, checkpoint, current, is_cancelled, scope, spawn, time, try_scope,
-    yield_now,
+    TryJoinError, channel, checkpoint, current, hold_thread, is_cancelled, scope, spawn, time,
+    try_scope, yield_now,
 };
 use support::{Gate, Ledger, Random, Watchdog, runtime, until};
 
@@ -85,7 +85,8 @@ fn the_first_failure_cancels_the_rest() {
 
 /// Each routine fails when the one before it has ended: the report has that order, with numbers and
 /// names. They spin, because a call that waits would tell them of the first one's cancel; so each needs
-/// a worker.
+/// a worker, and the one that spawns them a thread that none of them spins on: asked to give way, as on a slow machine,
+/// it would wait behind one that waits for it.
 #[test]
 fn all_failures_are_reported_in_order() {
     const ROUTINES: u32 = 5;
@@ -105,16 +106,18 @@ fn all_failures_are_reported_in_order() {
         });
         let result = rt.block_on(|| {
             try_scope::<_, (), String>(|s| {
-                for n in 0..ROUTINES {
-                    let routine = Builder::new().name(&format!("nr-{n}"));
-                    let routine = s.spawn_as(routine, move || {
-                        begun.fetch_add(1, SeqCst);
-                        until("it is my turn", || turn.load(SeqCst) > n);
-                        assert!(n % 2 == 0, "panic {n}");
-                        Err::<(), _>(format!("error {n}"))
-                    });
-                    tx.send(routine.unwrap().id()).unwrap();
-                }
+                hold_thread(|| {
+                    for n in 0..ROUTINES {
+                        let routine = Builder::new().name(&format!("nr-{n}"));
+                        let routine = s.spawn_as(routine, move || {
+                            begun.fetch_add(1, SeqCst);
+                            until("it is my turn", || turn.load(SeqCst) > n);
+                            assert!(n % 2 == 0, "panic {n}");
+                            Err::<(), _>(format!("error {n}"))
+                        });
+                        tx.send(routine.unwrap().id()).unwrap();
+                    }
+                });
                 drop(tx);
                 Ok(())
             })

@@ -13,6 +13,8 @@ use super::roster::Enlisted;
 use super::threads::NoThread;
 use super::threads::section::Section;
 use super::timers::NEVER;
+#[cfg(not(portable))]
+use crate::monitor::membarrier;
 use crate::snapshot::ResizeFigures;
 
 impl Shared {
@@ -51,6 +53,12 @@ impl Shared {
                 continue;
             }
             self.take_wheel_back(worker);
+            #[cfg(not(portable))]
+            if membarrier::register().is_ok() {
+                // A worker that was the only one pushes without a fence (`push_local`): what it has pushed is visible
+                // from here on, or else it sees that it is not the only one any more.
+                membarrier::on_all_threads();
+            }
             // Step G2.
             if let Err(why) = self.give_to_some_thread(worker, max_threads) {
                 self.roster.discharge(worker);

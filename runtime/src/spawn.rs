@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::fence;
 
+use crate::handle::Handle;
 use crate::join::JoinHandle;
 use crate::priority::Priority;
 use crate::routine::body::{self, Unrun, VTable};
 use crate::routine::life::CancelLevel;
 use crate::routine::{Birth, RoutineRef, slab};
-use crate::runtime::Handle;
 use crate::scheduler::strategy::placement::{Newcomer, Start};
 use crate::scheduler::threads;
 use crate::scheduler::worker::{self, WorkerCore};

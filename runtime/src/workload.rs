@@ -7,9 +7,9 @@ use std::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
+use crate::handle::Handle;
 use crate::id::WorkloadId;
 use crate::memory;
-use crate::runtime::Handle;
 use crate::thread_state;
 
 /// A set of routines spawned for one purpose, a request of a service say, and what they did.

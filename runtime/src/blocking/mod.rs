@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::cancel::{self, Cancelled};
+use crate::handle::Handle;
 use crate::join::JoinHandle;
 use crate::routine::RoutineRef;
 use crate::routine::life::CancelLevel;
-use crate::runtime::Handle;
 use crate::scheduler::block::{self, Context, Interrupt};
 use crate::scheduler::threads;
 use crate::snapshot::WaitReason;

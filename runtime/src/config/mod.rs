@@ -18,8 +18,8 @@ pub use choices::{Placement, Preemption, StealAmount, VictimOrder};
 pub use strategy::{FreshRoutine, Strategy, WorkerLoad, Workers};
 pub(crate) use tunables::Tunables;
 
+use crate::handle::Handle;
 use crate::monitor;
-use crate::runtime::Handle;
 use crate::scheduler::Shared;
 use crate::scheduler::threads::NoThread;
 

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::runtime::Handle;
+use crate::handle::Handle;
 
 /// Would make a pipe.
 ///

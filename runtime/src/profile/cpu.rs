@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use super::ring::{self, SampleRing};
 use super::signal::{self, InstallError, Timer};
+use crate::handle::Handle;
 use crate::id::{RoutineId, WorkerId, WorkloadId};
-use crate::runtime::Handle;
 
 /// Most samples a second of CPU time that can be asked for.
 pub const MAX_HZ: u32 = 1000;

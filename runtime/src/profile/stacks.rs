@@ -8,8 +8,8 @@
 use std::fmt;
 
 use super::frames::{self, Bounds, MAX_FRAMES};
+use crate::handle::Handle;
 use crate::routine::Header;
-use crate::runtime::Handle;
 use crate::scheduler::walk::InspectGuard;
 use crate::snapshot::{RoutineKind, RoutineState, RoutineView};
 

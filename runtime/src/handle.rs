@@ -427,6 +427,7 @@ impl Handle {
     /// Calls `visit` with the block of each routine, ended ones included.
     pub(crate) fn for_each_header(&self, visit: &mut dyn FnMut(&Header)) {
         self.shared.slabs.for_each(|header| {
+            // Acquire pairs with the release store in `Header::init`.
             if header.id.load(Acquire) != 0 {
                 visit(header);
             }

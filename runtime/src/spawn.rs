@@ -725,6 +725,7 @@ fn enter_from_outside(shared: &Shared, routine: RoutineRef, start: Start) -> boo
         }
         Start::Keyed(worker) => {
             shared.workers[worker].assigned.push_keyed(routine);
+            // As in `WorkerCore::push_keyed`.
             fence(SeqCst);
             shared.check_assigned(worker);
             shared.wake_worker_after_fence(worker);
@@ -740,6 +741,7 @@ fn end_refused(shared: &Shared, routine: RoutineRef) {
     unsafe { (header.vtable.get().expect("set at birth").end_unrun)(routine, Unrun::Closed) };
     header.life.end();
     routine.release();
+    // SeqCst: counted first, the flag of the drain looked at after; partner is the fence in `wait_drained`.
     shared.foreign.gone.fetch_add(1, SeqCst);
     // The drain may have counted it.
     shared.end.note_idle(shared);

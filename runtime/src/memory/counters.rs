@@ -102,6 +102,7 @@ pub(super) fn totals() -> Totals {
     };
     let mut totals = Totals::default();
     for shard in &SHARDS[..used] {
+        // Acquire pairs with the release in `add`, as told above.
         totals.freed_bytes += shard.freed_bytes.load(Acquire);
         totals.freed_objects += shard.freed_objects.load(Acquire);
     }

@@ -114,6 +114,7 @@ pub(super) fn remove(address: usize) -> Option<Sampled> {
             bytes: entry.bytes.load(Relaxed),
         },
     };
+    // Release pairs with the acquire exchange in `insert`.
     bucket.addresses[at].store(FREE, Release);
     FILTER[index].fetch_sub(1, Relaxed);
     Some(sampled)

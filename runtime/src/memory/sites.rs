@@ -81,6 +81,7 @@ impl Site {
             stored => stored as usize - 1,
         };
         let objects = |fixed: u64| fixed >> FRACTION;
+        // Acquire, of both: pairs with the release in `freed`.
         let freed_objects = objects(self.freed_objects.load(Acquire));
         let freed_bytes = self.freed_bytes.load(Acquire);
         Some(HeapSite {
@@ -112,6 +113,7 @@ pub(super) fn find_or_add(frames: &[usize]) -> Option<&'static Site> {
                 for (kept, &frame) in site.frames.iter().zip(frames) {
                     kept.store(frame, Relaxed);
                 }
+                // Release pairs with the acquire in `read`.
                 site.depth
                     .store(frames.len().min(MAX_DEPTH) as u32 + 1, Release);
                 return Some(site);

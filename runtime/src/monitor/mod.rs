@@ -97,6 +97,7 @@ impl Monitor {
     /// Announces that the monitor sleeps until rung for. The caller looks at the workers once more.
     fn fall_asleep(&self) {
         self.asleep.store(true, Relaxed);
+        // Partner is the fence in `worker_woke`.
         fence(SeqCst);
     }
 

@@ -137,6 +137,7 @@ impl<S: AsSource> Socket<S> {
             // The tick before all else: whatever changes after it is an event, and the wait ends.
             let watch = self.watches.last().filter(|_| waits_by_events);
             let seen = watch.map(|watch| (watch, watch.source().tick(direction)));
+            // Acquire, here and below: pairs with the release store in `close`.
             if self.closed.load(Acquire) {
                 return Err(error::closed());
             }
@@ -222,6 +223,7 @@ impl<S: AsSource> Socket<S> {
     ) -> Poll<io::Result<T>> {
         loop {
             let watch = self.watches.live_or_make(&self.inner)?;
+            // Partner is the fence in `stir`.
             fence(SeqCst);
             let source = watch.source();
             let seen = source.tick(direction);
@@ -253,7 +255,7 @@ impl<S: AsSource> Socket<S> {
 
     /// Lets all who wait look again.
     fn stir(&self, direction: Direction) {
-        // See `wait`.
+        // Between the change and the look for a watch; partners are the fences in `wait` and `poll`.
         fence(SeqCst);
         if let Some(watch) = self.watches.last() {
             watch.stir(direction);

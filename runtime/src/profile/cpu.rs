@@ -178,6 +178,7 @@ impl OnlyOne {
 
 impl Drop for OnlyOne {
     fn drop(&mut self) {
+        // Release pairs with the acquire in `claim`.
         RUNNING.store(false, Release);
     }
 }

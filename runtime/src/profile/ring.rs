@@ -103,6 +103,7 @@ impl SampleRing {
     /// it is given, until that says `false`. Counts a loss where there is no room for the longest.
     pub(super) fn push(&self, sample: Head, frames: impl FnOnce(&mut dyn FnMut(usize) -> bool)) {
         let head = self.head.load(Relaxed);
+        // Acquire pairs with the release store in `pop`: what is overwritten has been read.
         if head - self.tail.load(Acquire) + SAMPLE_WORDS > self.capacity {
             bump(&self.lost);
             return;
@@ -126,12 +127,14 @@ impl SampleRing {
             put(3 + i, sample.name[i]);
             put(7 + i, sample.workload_name[i]);
         }
+        // Release pairs with the acquire in `pop`: who sees the head sees the sample.
         self.head.store(head + HEAD_WORDS + depth, Release);
     }
 
     /// Takes the oldest sample out. Reader only.
     pub(super) fn pop(&self) -> Option<(Head, Vec<usize>)> {
         let tail = self.tail.load(Relaxed);
+        // Acquire pairs with the release store in `push`.
         if tail == self.head.load(Acquire) {
             return None;
         }
@@ -146,6 +149,7 @@ impl SampleRing {
             workload_name: std::array::from_fn(|i| get(7 + i)),
         };
         let frames = (0..depth).map(|i| get(HEAD_WORDS + i) as usize).collect();
+        // Release pairs with the acquire in `push`.
         self.tail.store(tail + HEAD_WORDS + depth, Release);
         Some((sample, frames))
     }

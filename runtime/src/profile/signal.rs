@@ -171,6 +171,7 @@ extern "C" fn on_signal(_: libc::c_int, info: *mut libc::siginfo_t, context: *mu
                 let registers = unsafe { registers(context) };
                 thread_state::with(|thread| record(thread, ring, missed, registers));
             }
+            // Release pairs with the load in `disarm`: the ring is not used any more.
             station.busy.store(0, Release);
         }
         // SAFETY: as above.

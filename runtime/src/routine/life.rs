@@ -201,6 +201,7 @@ impl Life {
     }
 
     fn wake_blocked(&self) -> Wake {
+        // SeqCst: the look at the word, after the flag that the caller has raised; partner is the swap in `block`.
         let mut word = self.word.load(SeqCst);
         loop {
             if phase(word) != BLOCKED {

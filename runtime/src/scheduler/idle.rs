@@ -134,6 +134,7 @@ impl Idle {
     /// on its way and must be waited for.
     pub(crate) fn cancel_park(&self, worker: usize) -> bool {
         let bit = 1 << (worker % 64);
+        // SeqCst, as the claim in `look_for_sleeper`: one of the two finds the bit set.
         self.parked[worker / 64].fetch_and(!bit, SeqCst) & bit != 0
     }
 

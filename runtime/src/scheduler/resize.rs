@@ -86,6 +86,7 @@ impl Shared {
             // Not to be stopped between the two: the thread waits for its worker.
             let _section = Section::enter();
             if let Some(to) = self.threads.desk.assign(worker as u32) {
+                // Acquire pairs with the release store in `add_worker`.
                 let core = self.cores[worker].load(Acquire);
                 // SAFETY: 1: it was enlisted by us; 2: the desk has named the thread.
                 unsafe { self.give_uncounted(core, to) };

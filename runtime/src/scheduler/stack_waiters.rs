@@ -83,6 +83,7 @@ impl<T> StackWaiters<T> {
         if queue.is_empty() {
             self.by_system.store(false, Relaxed);
         }
+        // SeqCst as in `push`, in whose order `is_empty` must find the stores.
         self.len.store(queue.len() as u64, SeqCst);
         first
     }

@@ -175,6 +175,7 @@ impl Shared {
     pub(crate) fn stack_detail(&self, id: RoutineId) -> Result<StackDetail, NoStack> {
         let mut found = Err(NoStack::Ended);
         self.slabs.for_each(|header| {
+            // Acquire pairs with the release store in `Header::init`.
             if header.id.load(Acquire) != id.get() {
                 return;
             }

@@ -209,6 +209,7 @@ impl StackArena {
             // Perhaps those of other classes are in the way; the caller comes again.
             let idle = std::mem::take(&mut self.idle().slots);
             idle.into_iter().for_each(|slot| self.dismiss(slot));
+            // SeqCst: see `StackArena::has_room`.
             self.admitted.fetch_sub(1, SeqCst);
         })?;
         self.idle().bytes += class.bytes() as u64;

@@ -42,12 +42,14 @@ impl<const W: usize> Ring<W> {
     /// Gives `visit` the records from `from` on that are still kept.
     pub(crate) fn read(&self, from: u64, mut visit: impl FnMut([u64; W])) -> RingRead {
         let capacity = self.places.len() as u64;
+        // Acquire pairs with the release store in `push`.
         let end = self.head.load(Acquire);
         let start = from.max(end.saturating_sub(capacity)).min(end);
         let mut lost = start.saturating_sub(from);
         for index in start..end {
             let place = &self.places[(index % capacity) as usize];
             let record = std::array::from_fn(|i| place[i].load(Relaxed));
+            // Partner is the release fence in `push`.
             fence(Acquire);
             // While the writer works on record `head`, it overwrites record `head - capacity`.
             if index + capacity > self.head.load(Relaxed) {

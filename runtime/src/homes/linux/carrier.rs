@@ -133,6 +133,7 @@ fn claim() -> &'static Place {
     let mut piece = &TABLE;
     loop {
         for place in &piece.places {
+            // Acquire pairs with the release store in `drop`.
             let claimed = place
                 .thread_id
                 .compare_exchange(NOBODY, CLAIMED, Acquire, Relaxed);
@@ -140,6 +141,7 @@ fn claim() -> &'static Place {
                 return place;
             }
         }
+        // Acquire pairs with the release half of the exchange below, here and in `own_base`.
         let mut next = piece.next.load(Acquire);
         if next.is_null() {
             let fresh = Box::into_raw(Box::new(Piece::new()));
@@ -167,6 +169,7 @@ pub(super) fn own_base() -> Option<usize> {
     let mut piece = Some(&TABLE);
     while let Some(here) = piece {
         for place in &here.places {
+            // Acquire pairs with the release store of whoever claimed the place.
             if place.thread_id.load(Acquire) == me {
                 return Some(place.base.load(Relaxed));
             }

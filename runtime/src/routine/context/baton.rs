@@ -31,7 +31,7 @@ impl Baton {
 
     /// The worker's side: lets the routine's thread run until that passes the baton back.
     pub(super) fn run(&self) {
-        // Release and acquire pair with those of the other side.
+        // Release pairs with the acquire in `wait`, acquire with the release in `pass_back`.
         self.word.0.store(ROUTINE, Release);
         self.word.wake();
         while self.word.0.load(Acquire) == ROUTINE {
@@ -41,6 +41,7 @@ impl Baton {
 
     /// The routine's side: lets the worker go on.
     pub(super) fn pass_back(&self) {
+        // Release pairs with the acquire in `run`.
         self.word.0.store(WORKER, Release);
         self.word.wake();
     }
@@ -48,6 +49,7 @@ impl Baton {
     /// The routine's side: waits until it may run. False if it was dismissed.
     pub(super) fn wait(&self) -> bool {
         loop {
+            // Acquire pairs with the release in `run` and `dismiss`.
             match self.word.0.load(Acquire) {
                 WORKER => self.word.wait(WORKER, None),
                 said => return said == ROUTINE,
@@ -57,6 +59,7 @@ impl Baton {
 
     /// The worker's side: there will be nothing to run any more.
     pub(super) fn dismiss(&self) {
+        // Release pairs with the acquire in `wait`.
         self.word.0.store(DISMISSED, Release);
         self.word.wake();
     }

@@ -102,6 +102,7 @@ impl Assigned {
 
     /// The request, which is fulfilled by it: whom to take from, and how many.
     pub(crate) fn take_request(&self) -> Option<(usize, u32)> {
+        // Acquire pairs with the release in `ask`.
         let request = self.request.swap(0, Acquire);
         let from = (request >> 32).checked_sub(1)?;
         Some((from as usize, request as u32))

@@ -166,6 +166,7 @@ impl Shared {
 
     /// After the home's word was changed by somebody else than its thread's own coming and going.
     pub(crate) fn look_again(&self, home: u32) {
+        // Between the change and the look into the inbox; partner is the fence in `home_has_work`.
         fence(SeqCst);
         if !self.threads.home(home).inbox.is_empty() {
             self.home_has_work(home);

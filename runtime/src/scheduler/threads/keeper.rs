@@ -183,6 +183,7 @@ impl Shared {
     /// to leave.
     pub(crate) fn end_threads(&self) {
         let keeper = &self.threads.keeper;
+        // Release pairs with the acquire in `keep_threads`.
         keeper.word.0.store(ENDING, Release);
         keeper.word.wake();
         let own = keeper.own.lock().unwrap_or_else(|e| e.into_inner()).take();

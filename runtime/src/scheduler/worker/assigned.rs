@@ -33,10 +33,12 @@ impl WorkerCore {
     pub(crate) fn push_keyed(&self, routine: RoutineRef, worker: usize, look: impl FnOnce()) {
         if self.exploration.is_some() {
             self.take_in(routine);
+            // The caller's own, as below.
             fence(SeqCst);
             return look();
         }
         self.shared.workers[worker].assigned.push_keyed(routine);
+        // Between the push and the looks at the duty and the bit; partners are the fences of a leaver (D2) and of P2.
         fence(SeqCst);
         look();
         self.shared.check_assigned(worker);

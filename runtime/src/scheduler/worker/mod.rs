@@ -120,6 +120,7 @@ pub(crate) struct WorkerCore {
 pub(crate) unsafe fn main(shared: &Arc<Shared>, index: u32, worker: u32) {
     on_thread(shared, index, |slot| {
         shared.threads.desk.begin(index, worker);
+        // Acquire pairs with the release store in `add_worker`.
         let core = shared.cores[worker as usize].load(Acquire);
         // SAFETY: 1 by the caller.
         unsafe { (*core).hold(slot) };
@@ -180,6 +181,7 @@ impl Shared {
     /// 1. Alive: all threads of the runtime have ended.
     pub(crate) unsafe fn drop_workers(&self) {
         for core in &self.cores {
+            // Acquire pairs with the release store in `add_worker`.
             let core = core.swap(null_mut(), Acquire);
             if !core.is_null() {
                 // SAFETY: `add_worker` made it, it is dropped once, and by 1 nobody uses it any more.

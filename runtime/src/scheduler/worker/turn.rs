@@ -435,6 +435,7 @@ impl Drop for Ending {
         self.routine.header().life.end();
         self.routine.release();
         // Last: a shutdown that sees it frees everything. By whichever thread drops us.
+        // Release pairs with the acquire load in `Shared::totals`.
         self.on.foreign.gone.fetch_add(1, Release);
     }
 }

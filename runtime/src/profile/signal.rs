@@ -238,7 +238,7 @@ fn head(thread: &ThreadState, missed: u32) -> Head {
     };
     if let Some(routine) = routine {
         head.routine = routine.id.load(Relaxed);
-        head.name = std::array::from_fn(|i| routine.name[i].load(Relaxed));
+        head.name = routine.name_words();
     }
     if let Some(workload) = workload {
         head.workload = workload.id.get();

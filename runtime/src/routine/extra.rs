@@ -24,12 +24,53 @@ pub(crate) struct Extra {
     token: Cell<Option<Arc<Node>>>,
     token_seat: Cell<u32>,
     locals: RefCell<Table>,
-    segments: Segments,
+    published: Published,
     /// Scopes that the routine has opened and not left, if its overflow may be contained.
     open_scopes: AtomicU32,
 }
 
-/// The segments of a routine. The only part of an [`Extra`] that bystanders read.
+/// The only part of an [`Extra`] that bystanders read. Name and workers may be those of the block's routine
+/// before: its header says whether they are its own.
+#[derive(Debug, Default)]
+pub(crate) struct Published {
+    segments: Segments,
+    /// Up to 31 bytes of UTF-8, zero-padded, in little-endian words.
+    name: [AtomicU64; 4],
+    /// The workers that it ran on, as bits.
+    workers: AtomicU64,
+}
+
+impl Published {
+    /// What is counted of the routine's segments.
+    pub(crate) fn segments(&self) -> &Segments {
+        &self.segments
+    }
+
+    fn set_name(&self, name: &str) {
+        let cut = name.floor_char_boundary(31);
+        let mut bytes = [0u8; 32];
+        bytes[..cut].copy_from_slice(&name.as_bytes()[..cut]);
+        for (word, part) in self.name.iter().zip(bytes.chunks_exact(8)) {
+            let part: [u8; 8] = part.try_into().expect("chunks of eight");
+            word.store(u64::from_le_bytes(part), Relaxed);
+        }
+    }
+
+    /// The name as little-endian words. Async-signal-safe.
+    pub(super) fn name(&self) -> [u64; 4] {
+        std::array::from_fn(|i| self.name[i].load(Relaxed))
+    }
+
+    pub(super) fn set_workers(&self, bits: u64) {
+        self.workers.store(bits, Relaxed);
+    }
+
+    pub(super) fn workers(&self) -> u64 {
+        self.workers.load(Relaxed)
+    }
+}
+
+/// The segments of a routine.
 #[derive(Debug, Default)]
 pub(crate) struct Segments {
     in_use: AtomicU32,
@@ -74,7 +115,7 @@ impl Extra {
             token: Cell::new(None),
             token_seat: Cell::new(NO_SEAT),
             locals: RefCell::new(Table::new()),
-            segments: Segments::default(),
+            published: Published::default(),
             open_scopes: AtomicU32::new(0),
         }
     }
@@ -86,7 +127,17 @@ impl Extra {
 
     /// What is counted of the routine's segments.
     pub(crate) fn segments(&self) -> &Segments {
-        &self.segments
+        self.published.segments()
+    }
+
+    /// What bystanders read.
+    pub(super) fn published(&self) -> &Published {
+        &self.published
+    }
+
+    /// The routine's name, cut to what there is room for.
+    pub(super) fn set_name(&self, name: &str) {
+        self.published.set_name(name);
     }
 
     /// How many scopes are open, for a routine whose overflow may be contained. Written by the routine
@@ -125,7 +176,7 @@ impl Extra {
     /// The routine ends: no token asks it any more. Foreign code may run: a token's reason goes with
     /// the last who has the token.
     pub(crate) fn unbind(&self) {
-        self.segments.forget();
+        self.segments().forget();
         self.open_scopes.store(0, Relaxed);
         if let Some(token) = self.token.take() {
             token.leave(self.token_seat.replace(NO_SEAT));
@@ -165,7 +216,7 @@ impl Header {
             Some(extra) => extra,
             None => {
                 let extra = Box::into_raw(Box::new(Extra::new()));
-                // Release pairs with the load in `segments`.
+                // Release pairs with the load in `extra_of_bystander`.
                 self.extra.store(extra, Release);
                 // SAFETY: as in `extra`.
                 unsafe { &*extra }
@@ -173,11 +224,11 @@ impl Header {
         }
     }
 
-    /// What is counted of the routine's segments; for bystanders.
-    pub(crate) fn segments(&self) -> Option<&Segments> {
+    /// What bystanders may read of it.
+    pub(super) fn extra_of_bystander(&self) -> Option<&Published> {
         // Acquire pairs with the store in `extra_or_new`: a bystander sees a whole one.
         // SAFETY: as in `extra`; of the content only atomics are handed out.
-        unsafe { self.extra.load(Acquire).as_ref() }.map(Extra::segments)
+        unsafe { self.extra.load(Acquire).as_ref() }.map(Extra::published)
     }
 
     /// Gives it up: the block's next routine begins without.

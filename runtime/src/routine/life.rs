@@ -39,7 +39,9 @@ const PHASE: u64 = 0b111;
 const REASON_SHIFT: u32 = 3;
 const REASON: u64 = 0b1111 << REASON_SHIFT;
 const _: () = assert!(WaitReason::COUNT <= (REASON >> REASON_SHIFT) as usize + 1);
-const TURN_SHIFT: u32 = 32;
+/// All bits above: who has a turn every ten nanoseconds counts for twenty years.
+const TURN_SHIFT: u32 = 8;
+const _: () = assert!(PHASE | REASON < 1 << TURN_SHIFT);
 
 /// Woken while not blocked, or while inspected.
 const NOTIFIED: u32 = 1;
@@ -59,9 +61,11 @@ const UNWINDING: u32 = 1 << 5;
 pub(crate) struct Life {
     word: AtomicU64,
     flags: AtomicU32,
+    /// References to the block. Nothing here looks at them: they lie where alignment would leave a gap.
+    pub(super) refs: std::sync::atomic::AtomicU32,
 }
 
-/// Names one wait of one routine: the turn number at which it blocked.
+/// Names one wait of one routine: the turn number at which it blocked, as far as that fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket(u32);
 
@@ -105,8 +109,12 @@ fn reason(word: u64) -> WaitReason {
     WaitReason::from_u8(((word & REASON) >> REASON_SHIFT) as u8)
 }
 
-fn turn(word: u64) -> u32 {
-    (word >> TURN_SHIFT) as u32
+fn turn(word: u64) -> u64 {
+    word >> TURN_SHIFT
+}
+
+fn ticket(word: u64) -> Ticket {
+    Ticket(turn(word) as u32)
 }
 
 /// Apart, so that who is not asked pays for one test.
@@ -134,7 +142,7 @@ impl Life {
     pub(crate) fn start_turn(&self) -> bool {
         let word = self.word.load(Relaxed);
         debug_assert!(phase(word) == NEW || phase(word) == RUNNABLE);
-        let next = (u64::from(turn(word).wrapping_add(1)) << TURN_SHIFT) | RUNNING;
+        let next = ((turn(word) + 1) << TURN_SHIFT) | RUNNING;
         self.word.store(next, Relaxed);
         phase(word) == NEW
     }
@@ -159,14 +167,14 @@ impl Life {
         // suspended routine to the exchange in `wake`.
         self.word.swap(next, SeqCst);
         between_dekker_halves();
-        Ticket(turn(word))
+        ticket(word)
     }
 
     /// Blocked to Runnable, if the routine still waits in the wait that `ticket` names.
     pub(crate) fn wake(&self, ticket: Ticket) -> Wake {
         let mut word = self.word.load(Acquire);
         loop {
-            if turn(word) != ticket.0 {
+            if self::ticket(word) != ticket {
                 return Wake::Left;
             }
             match phase(word) {
@@ -340,7 +348,12 @@ impl Life {
 
     /// Names the wait that the routine is in, if it is in one.
     pub(crate) fn ticket(&self) -> Ticket {
-        Ticket(turn(self.word.load(Relaxed)))
+        ticket(self.word.load(Relaxed))
+    }
+
+    /// Turns that have begun.
+    pub(crate) fn turns(&self) -> u64 {
+        turn(self.word.load(Relaxed))
     }
 }
 
@@ -356,6 +369,7 @@ mod model {
             Life {
                 word: AtomicU64::new(RUNNING),
                 flags: AtomicU32::new(0),
+                refs: std::sync::atomic::AtomicU32::new(1),
             }
         }
     }
@@ -465,6 +479,7 @@ mod model {
                 Life {
                     word: AtomicU64::new(RUNNING),
                     flags: AtomicU32::new(0),
+                    refs: std::sync::atomic::AtomicU32::new(1),
                 },
                 Place::<u32>::new(),
             ));
@@ -499,6 +514,7 @@ mod tests {
         let life = Life {
             word: AtomicU64::new(NEW),
             flags: AtomicU32::new(0),
+            refs: std::sync::atomic::AtomicU32::new(1),
         };
         assert!(life.start_turn());
         let first = life.block(WaitReason::Sleep);

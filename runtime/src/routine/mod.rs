@@ -1,4 +1,4 @@
-//! A routine as it travels through queues: one block of 256 bytes.
+//! A routine as it travels through queues: one block of 192 bytes, three cache lines.
 //!
 //! The block holds the header below and, behind it, the closure or future (or a box of it, when it
 //! is large) and later its result. Blocks come from [`slab`]: they are never given back to the
@@ -37,7 +37,7 @@ use crate::join::JoinState;
 use crate::primitives::{self, Place};
 use crate::priority::Priority;
 use crate::routine::context::StackPart;
-use crate::routine::extra::{Extra, Segments};
+use crate::routine::extra::{Extra, Published, Segments};
 use crate::routine::life::Life;
 use crate::scheduler::Shared;
 use crate::scheduler::idle::WORKERS_MAX;
@@ -50,7 +50,7 @@ use crate::stack::StackClass;
 use crate::workload::{Workload, WorkloadInner};
 
 /// Bytes of a block that hold the body or the result.
-pub(crate) const BODY_BYTES: usize = 64;
+pub(crate) const BODY_BYTES: usize = 48;
 
 /// No worker, no home.
 pub(crate) const NOBODY: u32 = u32::MAX;
@@ -70,6 +70,10 @@ const PRIORITY_SHIFT: u32 = 1;
 const PRIORITY: u8 = 0b11 << PRIORITY_SHIFT;
 const KEYED: u8 = 0b1000;
 const CONTAINED: u8 = 0b1_0000;
+/// Its [`Extra`] has its name.
+const NAMED: u8 = 0b10_0000;
+/// It ran on several workers, and its [`Extra`] says which.
+const ROAMED: u8 = 0b100_0000;
 
 /// The block of one routine; see the module's text.
 #[repr(C, align(64))]
@@ -79,7 +83,6 @@ pub(crate) struct Header {
     pub(crate) next: primitives::AtomicPtr<Header>,
     /// 0 while the block is free.
     pub(crate) id: AtomicU64,
-    refs: AtomicU32,
     /// The home the routine is bound to, [`NOBODY`] before its first turn and between turns.
     pub(crate) home: AtomicU32,
     pub(crate) join: JoinState,
@@ -90,7 +93,6 @@ pub(crate) struct Header {
     last_worker: AtomicU16,
     /// What it has done of late: see [`class`](crate::scheduler::strategy::class).
     habit: AtomicU16,
-    turns: AtomicU32,
     moves: AtomicU16,
     pub(crate) outcome: AtomicU8,
     /// Whether the unused pages of its stack were given back since its last turn.
@@ -106,19 +108,16 @@ pub(crate) struct Header {
     /// Its number, for walkers, who may not follow the pointer; 0 for none.
     workload_id: AtomicU64,
     site: AtomicPtr<Location<'static>>,
-    /// Up to 31 bytes of UTF-8, zero-padded.
-    pub(crate) name: [AtomicU64; 4],
     spawned_at: AtomicU64,
     state_since: AtomicU64,
     parent: AtomicU64,
     /// See [`extra`].
     extra: AtomicPtr<Extra>,
-    workers_mask: AtomicU64,
     pub(crate) joiner: Place<Waker>,
     pub(crate) body: UnsafeCell<MaybeUninit<[u64; BODY_BYTES / 8]>>,
 }
 
-const _: () = assert!(cfg!(loom) || size_of::<Header>() == 256);
+const _: () = assert!(cfg!(loom) || size_of::<Header>() == 192);
 
 // SAFETY: the fields that are not atomic are `vtable`, `joiner` and `body`. `vtable` is written
 // before the routine is published and not afterwards; `joiner` and `body` are touched only by the
@@ -169,14 +168,14 @@ impl RoutineRef {
 
     /// One more reference to the block.
     pub(crate) fn retain(self) {
-        self.header().refs.fetch_add(1, Relaxed);
+        self.header().life.refs.fetch_add(1, Relaxed);
     }
 
     /// One reference less; the last one frees the block.
     pub(crate) fn release(self) {
         // Release pairs with the acquire fence below: what other holders did to the block comes
         // before its reuse.
-        if self.header().refs.fetch_sub(1, Release) == 1 {
+        if self.header().life.refs.fetch_sub(1, Release) == 1 {
             fence(Acquire);
             slab::free(self);
         }
@@ -246,7 +245,6 @@ impl Header {
         self.kind.store(kind, Relaxed);
         self.class.store(birth.class.raw(), Relaxed);
         self.last_worker.store(NO_WORKER, Relaxed);
-        self.turns.store(0, Relaxed);
         self.moves.store(0, Relaxed);
         self.habit.store(0, Relaxed);
         self.outcome.store(body::PENDING, Relaxed);
@@ -264,16 +262,17 @@ impl Header {
         self.workload.store(workload, Relaxed);
         self.site
             .store(std::ptr::from_ref(birth.site).cast_mut(), Relaxed);
-        self.set_name(birth.name);
+        if !birth.name.is_empty() {
+            self.set_name(birth.name);
+        }
         self.spawned_at.store(birth.now, Relaxed);
         self.state_since.store(birth.now, Relaxed);
         self.parent.store(birth.parent, Relaxed);
-        self.workers_mask.store(0, Relaxed);
         // Release pairs with the acquire load in `view`: who sees the id sees the fields above.
         self.id.store(birth.id, Release);
         // Release pairs with the acquire exchange in `retain_if_live`: whoever gets a reference sees
         // this id and not that of the block's routine before.
-        self.refs.store(birth.refs, Release);
+        self.life.refs.store(birth.refs, Release);
     }
 
     /// Ends the block's use. Called by the slab with the last reference gone.
@@ -293,7 +292,7 @@ impl Header {
 
     /// Takes a reference for a bystander, if the block is still the routine `id`'s.
     pub(crate) fn retain_if_live(&self, id: u64) -> Option<RoutineRef> {
-        let mut refs = self.refs.load(Relaxed);
+        let mut refs = self.life.refs.load(Relaxed);
         loop {
             // No references: the block is free or about to be, and must not be brought back.
             if id == 0 || refs == 0 {
@@ -301,6 +300,7 @@ impl Header {
             }
             // Acquire pairs with the release store in `init`.
             match self
+                .life
                 .refs
                 .compare_exchange_weak(refs, refs + 1, Acquire, Relaxed)
             {
@@ -317,32 +317,56 @@ impl Header {
         None
     }
 
+    #[cold]
     fn set_name(&self, name: &str) {
-        if name.is_empty() {
-            for word in &self.name {
-                word.store(0, Relaxed);
-            }
-            return;
-        }
-        let mut cut = name.len().min(31);
-        while !name.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        let mut bytes = [0u8; 32];
-        bytes[..cut].copy_from_slice(&name.as_bytes()[..cut]);
-        for (word, part) in self.name.iter().zip(bytes.chunks_exact(8)) {
-            let part: [u8; 8] = part.try_into().expect("chunks of eight");
-            word.store(u64::from_le_bytes(part), Relaxed);
-        }
+        self.extra_or_new().set_name(name);
+        self.mark(NAMED);
     }
 
-    /// The name's bytes, zero-padded. Safe in signal handlers.
+    /// The name's bytes, zero-padded, as little-endian words. Safe in signal handlers.
+    pub(crate) fn name_words(&self) -> [u64; 4] {
+        self.published(NAMED).map_or([0; 4], Published::name)
+    }
+
+    /// The same as bytes.
     pub(crate) fn name_bytes(&self) -> [u8; 32] {
-        let mut bytes = [0u8; 32];
-        for (word, part) in self.name.iter().zip(bytes.chunks_exact_mut(8)) {
-            part.copy_from_slice(&word.load(Relaxed).to_le_bytes());
+        let mut bytes = [0; 32];
+        for (part, word) in bytes.chunks_exact_mut(8).zip(self.name_words()) {
+            part.copy_from_slice(&word.to_le_bytes());
         }
         bytes
+    }
+
+    /// What bystanders may read of the routine's [`Extra`], if this mark says that it is there.
+    fn published(&self, mark: u8) -> Option<&Published> {
+        (self.kind.load(Relaxed) & mark != 0)
+            .then(|| self.extra_of_bystander())
+            .flatten()
+    }
+
+    /// Changes [`kind`](Header::kind) for good. Only by whoever owns the routine.
+    fn mark(&self, mark: u8) {
+        self.kind.store(self.kind.load(Relaxed) | mark, Relaxed);
+    }
+
+    /// The routine has run on more than one worker: on these two, and those that it ran on before.
+    #[cold]
+    fn note_roaming(&self, last: u32, worker: u32) {
+        let bits = 1u64 << last.min(63) | 1u64 << worker.min(63);
+        let before = self.workers_mask();
+        self.extra_or_new().published().set_workers(before | bits);
+        self.mark(ROAMED);
+        self.note_migration();
+    }
+
+    /// Bit `i` for each worker `i` that it ran on, bit 63 for all from 63 on.
+    fn workers_mask(&self) -> u64 {
+        match self.published(ROAMED) {
+            Some(published) => published.workers(),
+            None => self
+                .last_worker()
+                .map_or(0, |worker| 1 << worker.get().min(63)),
+        }
     }
 
     /// The name as text.
@@ -435,16 +459,11 @@ impl Header {
         let moved = u32::from(last) != worker && last != NO_WORKER;
         if u32::from(last) != worker {
             if moved {
-                self.note_migration();
+                self.note_roaming(u32::from(last), worker);
             }
             self.last_worker.store(worker as u16, Relaxed);
-            let bit = 1u64 << worker.min(63);
-            self.workers_mask
-                .store(self.workers_mask.load(Relaxed) | bit, Relaxed);
         }
         self.trimmed.store(false, Relaxed);
-        let turns = self.turns.load(Relaxed);
-        self.turns.store(turns.saturating_add(1), Relaxed);
         self.state_since.store(now, Relaxed);
         moved
     }
@@ -552,7 +571,7 @@ impl Header {
         let high = self.high_water.load(Relaxed);
         let depth = self.depth.load(Relaxed);
         let workload = self.workload_id.load(Relaxed);
-        let segments = self.segments();
+        let segments = self.extra_of_bystander().map(Published::segments);
         let waits_at = self.waits_at(state);
         // Acquire: what is read above is read before the state is read again.
         fence(Acquire);
@@ -567,10 +586,10 @@ impl Header {
             parent: (parent != 0).then(|| RoutineId::new(parent)),
             worker,
             workload: (workload != 0).then(|| WorkloadId::new(workload)),
-            turns: u64::from(self.turns.load(Relaxed)),
+            turns: self.life.turns(),
             moves: u64::from(self.moves.load(Relaxed)),
             class: self.behaviour(),
-            workers_mask: self.workers_mask.load(Relaxed),
+            workers_mask: self.workers_mask(),
             kind: self.kind(),
             priority: self.priority(),
             home: (home < REFUSED_BY_SYSTEM).then_some(home),

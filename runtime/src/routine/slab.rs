@@ -1,6 +1,6 @@
 //! Where routines' blocks come from, and the registry of all routines.
 //!
-//! Chunks of 512 places of 256 bytes, aligned to their size; the first place holds the chunk's own
+//! Chunks of 682 places of 192 bytes, aligned to their size; the first place holds the chunk's own
 //! header, so that a block's runtime is found by masking its address. Chunks are linked in a list
 //! that only grows: the walk over all routines follows it without a lock, and a spawn takes none.
 //!
@@ -25,8 +25,9 @@ use crate::scheduler::Shared;
 use crate::scheduler::worker;
 
 const PLACE_BYTES: usize = size_of::<Header>();
-const PLACES: usize = 512;
-const CHUNK_BYTES: usize = PLACE_BYTES * PLACES;
+/// A power of two, by which blocks find their chunk.
+const CHUNK_BYTES: usize = 128 << 10;
+const PLACES: usize = CHUNK_BYTES / PLACE_BYTES;
 /// Blocks per chunk: the first place is the chunk's header.
 const BLOCKS: usize = PLACES - 1;
 /// Blocks that move between a cache and the common list at once.
@@ -41,7 +42,7 @@ struct Chunk {
     next: *mut Chunk,
 }
 
-const _: () = assert!(cfg!(loom) || CHUNK_BYTES.is_power_of_two());
+const _: () = assert!(CHUNK_BYTES.is_power_of_two());
 
 fn chunk_layout() -> Layout {
     Layout::from_size_align(CHUNK_BYTES, CHUNK_BYTES).expect("a power of two")

@@ -27,6 +27,9 @@ pub enum Switch {
     Stacks,
     /// By the system: each routine that has started has an OS thread, and one of a worker's runs at a time.
     Threads,
+    /// Between two turns only: a routine has no stack of its own, and what would wait in the middle of a turn panics.
+    /// On WebAssembly.
+    Turns,
 }
 
 impl Switch {
@@ -40,6 +43,7 @@ impl Switch {
         match self {
             Switch::Stacks => "stacks",
             Switch::Threads => "threads",
+            Switch::Turns => "turns",
         }
     }
 }
@@ -71,7 +75,9 @@ pub const fn build_info() -> BuildInfo {
         arch: std::env::consts::ARCH,
         os: std::env::consts::OS,
         debug_assertions: cfg!(debug_assertions),
-        switch: if cfg!(portable) {
+        switch: if cfg!(stackless) {
+            Switch::Turns
+        } else if cfg!(portable) {
             Switch::Threads
         } else {
             Switch::Stacks

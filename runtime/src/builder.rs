@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
 use std::sync::{Mutex, OnceLock};
 use std::thread;
@@ -55,8 +54,11 @@ const HOMES: usize = if cfg!(openwork_travelling_homes) {
     0
 };
 
+/// Most workers possible.
+const MOST_WORKERS: usize = if cfg!(stackless) { 1 } else { WORKERS_MAX };
+
 /// Workers that there is room for in any case, unless said otherwise.
-const ROOM_FOR_WORKERS: usize = 4;
+const ROOM_FOR_WORKERS: usize = if cfg!(stackless) { 1 } else { 4 };
 
 /// Size of a stack slot unless said otherwise, in bytes.
 const STACK_BYTES: usize = 64 << 10;
@@ -142,6 +144,10 @@ pub enum BuildError {
     /// A thread could not be started.
     #[error("worker thread: {0}")]
     Thread(#[source] io::Error),
+    /// The standard library has no clock on this target.
+    #[cfg(all(stackless, target_os = "unknown"))]
+    #[error("no clock: this target's standard library has none; wasm32-wasip1's has")]
+    NoClock,
 }
 
 impl RuntimeBuilder {
@@ -510,15 +516,19 @@ impl RuntimeBuilder {
 
     /// Everything but the threads: the common part, and a deque for each worker.
     pub(crate) fn prepare(self, purpose: Purpose) -> Result<(Arc<Shared>, Vec<Deque>), BuildError> {
+        if cfg!(all(stackless, target_os = "unknown")) {
+            #[cfg(all(stackless, target_os = "unknown"))]
+            return Err(BuildError::NoClock);
+        }
         time::now_ns();
         let processors = thread::available_parallelism()
             .map_or(1, usize::from)
-            .min(WORKERS_MAX);
+            .min(MOST_WORKERS);
         let count = self.workers.unwrap_or(processors);
-        if !(1..=WORKERS_MAX).contains(&count) {
+        if !(1..=MOST_WORKERS).contains(&count) {
             return Err(BuildError::Workers {
                 asked: count,
-                max: WORKERS_MAX,
+                max: MOST_WORKERS,
             });
         }
         let max_workers = match (&purpose, self.max_workers) {
@@ -527,11 +537,11 @@ impl RuntimeBuilder {
             (Purpose::Threads, Some(max)) => max,
             (Purpose::Threads, None) => count.max(processors).max(ROOM_FOR_WORKERS),
         };
-        if !(count..=WORKERS_MAX).contains(&max_workers) {
+        if !(count..=MOST_WORKERS).contains(&max_workers) {
             return Err(BuildError::MaxWorkers {
                 asked: max_workers,
                 min: count,
-                max: WORKERS_MAX,
+                max: MOST_WORKERS,
             });
         }
         let default_class =
@@ -653,7 +663,21 @@ pub(crate) enum Purpose {
     Exploration(Option<Arc<StackArena>>),
 }
 
+/// On one thread: whoever waits for something runs its turns.
+#[cfg(stackless)]
 fn start_threads(shared: Arc<Shared>, queues: Vec<Deque>) -> Result<Runtime, BuildError> {
+    for (index, queue) in queues.into_iter().enumerate() {
+        shared.add_worker(index as u32, queue);
+    }
+    shared.threads.desk.begin(0, 0);
+    worker::driven::enlist(&shared);
+    Ok(Runtime::new(shared, Vec::new()))
+}
+
+#[cfg(not(stackless))]
+fn start_threads(shared: Arc<Shared>, queues: Vec<Deque>) -> Result<Runtime, BuildError> {
+    use std::sync::atomic::Ordering;
+
     let count = shared.roster.active();
     for (index, queue) in queues.into_iter().enumerate() {
         shared.add_worker(index as u32, queue);
@@ -687,6 +711,6 @@ fn start_threads(shared: Arc<Shared>, queues: Vec<Deque>) -> Result<Runtime, Bui
         drop(Runtime::new(shared, threads));
         return Err(BuildError::Thread(why));
     }
-    debug_assert_eq!(shared.foreign.spawned.load(Relaxed), 0);
+    debug_assert_eq!(shared.foreign.spawned.load(Ordering::Relaxed), 0);
     Ok(Runtime::new(shared, threads))
 }

@@ -84,7 +84,8 @@ pub(crate) fn raise_if_asked() {
 /// The same for a caller that knows itself to be the running routine `me`, and not to panic.
 #[inline]
 pub(crate) fn raise_if_told(me: RoutineRef) {
-    if me.header().life.cancel_level() != CancelLevel::None {
+    // Where nothing can unwind, a routine ends between two turns.
+    if !cfg!(stackless) && me.header().life.cancel_level() != CancelLevel::None {
         raise(me);
     }
 }
@@ -103,6 +104,7 @@ fn report(me: RoutineRef) -> Result<(), Cancelled> {
     let life = &me.header().life;
     match life.cancel_level() {
         CancelLevel::None => Ok(()),
+        _ if cfg!(stackless) => Err(Cancelled),
         CancelLevel::Asked if !life.mark_cancel_seen() => Err(Cancelled),
         CancelLevel::Asked | CancelLevel::Told => raise(me),
     }

@@ -87,6 +87,13 @@ id! {
     ObjectId(u64)
 }
 
+/// What is counted for as long as a program runs does not depend on the machine, and an address fits.
+const _: () = {
+    assert!(size_of::<RoutineId>() == 8 && size_of::<WorkloadId>() == 8);
+    assert!(size_of::<ObjectId>() == 8 && size_of::<usize>() <= 8);
+    assert!(size_of::<WorkerId>() == 4);
+};
+
 impl ObjectId {
     pub(crate) fn of<T: ?Sized>(object: *const T) -> ObjectId {
         ObjectId(object.addr() as u64)

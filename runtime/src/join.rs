@@ -578,6 +578,26 @@ impl fmt::Display for JoinError {
 
 impl std::error::Error for JoinError {}
 
+/// The calling thread, which is no worker, sleeps until it is unparked, or for no reason.
+#[cfg(not(stackless))]
+pub(crate) use std::thread::park;
+
+/// The same where there is no other thread: it runs routines meanwhile.
+#[cfg(stackless)]
+pub(crate) fn park() {
+    crate::scheduler::worker::driven::wait(crate::scheduler::timers::NEVER);
+}
+
+/// As [`park`], for so long at most.
+#[cfg(not(stackless))]
+pub(crate) use std::thread::park_timeout;
+
+/// As [`park`], for so long at most.
+#[cfg(stackless)]
+pub(crate) fn park_timeout(time: std::time::Duration) {
+    crate::scheduler::worker::driven::wait(crate::time::deadline(time));
+}
+
 /// Wakes a plain thread.
 pub(crate) struct ThreadBell {
     thread: Thread,
@@ -597,7 +617,7 @@ impl ThreadBell {
     pub(crate) fn wait(&self) {
         // Acquire pairs with the release store in `wake_by_ref`.
         while !self.rung.load(Acquire) {
-            std::thread::park();
+            park();
         }
     }
 

@@ -29,6 +29,14 @@
 //! What hurts users of stackful routines is told in `docs/hazards.md`, how workers search and park
 //! in `docs/scheduler.md`.
 
+#![cfg_attr(
+    stackless,
+    allow(
+        dead_code,
+        reason = "what serves threads, sockets and files has no caller there"
+    )
+)]
+
 mod block_on;
 mod blocking;
 mod build_info;
@@ -38,21 +46,26 @@ pub mod channel;
 pub mod config;
 mod current;
 pub mod deterministic;
+#[cfg(not(stackless))]
 pub mod fs;
 mod handle;
 mod hold;
 mod homes;
 mod id;
+#[cfg(not(stackless))]
 pub mod io;
 mod join;
 mod local;
 pub mod memory;
 mod monitor;
+#[cfg(not(stackless))]
 pub mod net;
+#[cfg_attr(stackless, path = "no_poller.rs")]
 mod poller;
 mod prefetch;
 mod primitives;
 mod priority;
+#[cfg(not(stackless))]
 pub mod process;
 pub mod profile;
 mod routine;
@@ -109,5 +122,11 @@ pub mod overflow {
     pub use crate::stack::overflow::report_to;
 }
 
-#[cfg(not(panic = "unwind"))]
+// WebAssembly cannot unwind: there a panic ends the program.
+#[cfg(not(any(panic = "unwind", stackless)))]
 compile_error!("openwork needs panic = \"unwind\": a panic ends one routine, and so does a cancel");
+
+#[cfg(all(stackless, target_feature = "atomics"))]
+compile_error!(
+    "openwork has no stacks here, and runs routines on one thread only: build without threads"
+);

@@ -30,6 +30,8 @@ use crate::turns::Turn;
 pub struct Runtime {
     handle: Handle,
     threads: Vec<thread::JoinHandle<()>>,
+    /// It was ended, or that was tried.
+    ended: bool,
 }
 
 /// What could not be ended by [`Runtime::shutdown`]. Its memory lives on.
@@ -84,6 +86,7 @@ impl Runtime {
         Runtime {
             handle: Handle { shared },
             threads,
+            ended: false,
         }
     }
 
@@ -208,6 +211,24 @@ impl Runtime {
         }
     }
 
+    /// Runs routines until none can go on (so not while one wants turn after turn), and returns in how much time the next deadline is due: `None` if nothing but
+    /// a call from outside (a sender, a waker) can ready one. For a host with an event loop of its own, which calls
+    /// again then. On targets without stacks and threads alone, where any wait of the one thread does the same.
+    ///
+    /// # Panics
+    /// If called by a routine.
+    #[cfg(stackless)]
+    pub fn run_until_stalled(&self) -> Option<Duration> {
+        let shared = &self.handle.shared;
+        shared.run_ready(u64::MAX);
+        match shared.next_deadline() {
+            crate::scheduler::timers::NEVER => None,
+            at => Some(Duration::from_nanos(
+                at.saturating_sub(crate::time::now_ns()),
+            )),
+        }
+    }
+
     /// All figures of this moment.
     ///
     /// ```
@@ -247,6 +268,7 @@ impl Runtime {
         let began = Instant::now();
         let shared = self.handle.shared.clone();
         let threads = std::mem::take(&mut self.threads);
+        self.ended = true;
         shared.close();
         if !shared.wait_drained(deadline) {
             shared.cancel_all();
@@ -299,7 +321,11 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        if self.threads.is_empty() {
+        if self.ended {
+            return;
+        }
+        if cfg!(stackless) && block::context() != Context::Thread {
+            // In the middle of a routine's turn no other can end, and there is no thread that could wait. It stays.
             return;
         }
         if threads::is_inside(&self.handle.shared) {
@@ -307,7 +333,9 @@ impl Drop for Runtime {
             let mut rest = Runtime {
                 handle: self.handle.clone(),
                 threads: std::mem::take(&mut self.threads),
+                ended: false,
             };
+            self.ended = true;
             thread::spawn(move || {
                 let _ = rest.end(Duration::ZERO);
             });

@@ -30,7 +30,6 @@ pub(crate) mod walk;
 pub(crate) mod worker;
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, fence};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -255,7 +254,8 @@ impl Shared {
     }
 
     /// The poller, made now if need be.
-    pub(crate) fn poller_or_make(&self) -> io::Result<&Arc<Poller>> {
+    #[cfg(not(stackless))]
+    pub(crate) fn poller_or_make(&self) -> std::io::Result<&Arc<Poller>> {
         if let Some(poller) = self.poller.get() {
             return Ok(poller);
         }

@@ -21,8 +21,10 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, fence};
-use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+#[cfg(not(stackless))]
+use std::time::Instant;
 
 use crate::scheduler::Shared;
 
@@ -113,6 +115,7 @@ impl Shared {
     }
 
     /// Step 2: waits until no routine is live. False if time ran out.
+    #[cfg(not(stackless))]
     pub(crate) fn wait_drained(&self, time: Duration) -> bool {
         self.end.draining.store(true, Relaxed);
         // See `note_idle`.
@@ -139,6 +142,12 @@ impl Shared {
         }
     }
 
+    /// Step 2, by who waits.
+    #[cfg(stackless)]
+    pub(crate) fn wait_drained(self: &Arc<Shared>, time: Duration) -> bool {
+        self.run_down(time)
+    }
+
     /// Step 3.
     pub(crate) fn cancel_all(&self) {
         // SeqCst: flag first, walk after; `abort_where` says who the partner is.
@@ -147,7 +156,7 @@ impl Shared {
     }
 
     /// Step 4. False if routines are left that do not end.
-    pub(crate) fn wait_cancelled(&self) -> bool {
+    pub(crate) fn wait_cancelled(self: &Arc<Shared>) -> bool {
         let mut live = self.live();
         loop {
             if self.wait_drained(CANCEL_GRACE) {

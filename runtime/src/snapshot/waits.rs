@@ -149,7 +149,10 @@ pub struct SystemCall {
 impl SystemCall {
     /// Its name, as in section 2 of the manual; `None` for one that is newer than this crate's table.
     pub fn name(&self) -> Option<&'static str> {
-        syscalls::Sysno::new(self.number as usize).map(|call| call.name())
+        #[cfg(not(stackless))]
+        return syscalls::Sysno::new(self.number as usize).map(|call| call.name());
+        #[cfg(stackless)]
+        None
     }
 }
 

@@ -7,7 +7,7 @@
 //! [`residency`] asks the kernel what a stack holds and takes back what it no longer needs.
 //!
 //! In portable builds a stack is an OS thread's own: [`threads`] stands for arena and pools, and [`system`]
-//! for what then cannot be known.
+//! for what then cannot be known. Where routines have no stacks at all, `none` stands for [`threads`].
 
 #[cfg(not(portable))]
 pub(crate) mod altstack;
@@ -28,6 +28,7 @@ pub(crate) mod sites;
 mod slot;
 #[cfg(portable)]
 mod system;
+#[cfg_attr(stackless, path = "none.rs")]
 #[cfg(portable)]
 mod threads;
 

@@ -11,6 +11,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use crate::cancel::{self, Cancelled};
+use crate::join;
 use crate::routine::life::{CancelLevel, Ticket};
 use crate::routine::{Held, RoutineRef, body, waker};
 use crate::scheduler::block::{self, Context, Interrupt};
@@ -602,7 +603,7 @@ fn sleep_on_thread<A: Arm + ?Sized, const N: usize>(
                 return Woken::Done(arm);
             }
             if due == NEVER {
-                std::thread::park();
+                join::park();
                 continue;
             }
             let now = time::now_ns();
@@ -611,7 +612,7 @@ fn sleep_on_thread<A: Arm + ?Sized, const N: usize>(
             }
             // In a deterministic run a panicking routine comes here: it alone makes time pass.
             if !(explore::is_live() && explore::pass_until(due)) {
-                std::thread::park_timeout(Duration::from_nanos(due - now));
+                join::park_timeout(Duration::from_nanos(due - now));
             }
         }
         if let Some(arm) = group.give_up() {

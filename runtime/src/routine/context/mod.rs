@@ -1,19 +1,20 @@
 //! The switch between a worker and the routine that it runs: all that a build knows of how routines come to
 //! their stacks.
 //!
-//! Two back ends have the same functions: [`coroutine`] switches stacks on one thread, on Linux and the machines
-//! that it is written for; [`threads`] gives each routine an OS thread, and needs nothing but those. The build
-//! chooses (`runtime/build.rs`).
+//! Three back ends have the same functions: [`coroutine`] switches stacks on one thread, on Linux and the machines
+//! that it is written for; [`threads`] gives each routine an OS thread, and needs nothing but those; `stackless` has
+//! neither and runs each turn on its caller's stack, to its end. The build chooses (`runtime/build.rs`).
 //!
 //! The contract of the switch: a routine is resumed by its home only; nothing of the
 //! scheduler is borrowed over the switch; the body catches every panic, so `resume` never unwinds;
 //! and whatever must happen to a suspended routine (queueing it, putting it on a wait list) is done
 //! by the worker after the switch, because until then its stack is in use.
 
-#[cfg(any(portable, all(test, loom)))]
+#[cfg(any(all(portable, not(stackless)), all(test, loom)))]
 mod baton;
 #[cfg(not(portable))]
 mod coroutine;
+#[cfg_attr(stackless, path = "stackless.rs")]
 #[cfg(portable)]
 pub(crate) mod threads;
 #[cfg(not(portable))]

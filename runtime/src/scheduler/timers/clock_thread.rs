@@ -34,6 +34,26 @@ pub(crate) fn register(at: u64, waker: &Waker) -> Registration {
     })
 }
 
+/// When the next one is due, or [`NEVER`].
+#[cfg(stackless)]
+pub(crate) fn next_deadline() -> u64 {
+    clock_thread().timers.next()
+}
+
+/// Without threads whoever waits serves them. As [`next_deadline`], afterwards.
+#[cfg(stackless)]
+pub(crate) fn serve_due() -> u64 {
+    clock_thread().timers.serve(time::now_ns());
+    next_deadline()
+}
+
+#[cfg(stackless)]
+fn clock_thread() -> &'static ClockThread {
+    static CLOCK: OnceLock<ClockThread> = OnceLock::new();
+    CLOCK.get_or_init(ClockThread::new)
+}
+
+#[cfg(not(stackless))]
 fn clock_thread() -> &'static ClockThread {
     static CLOCK: OnceLock<Arc<ClockThread>> = OnceLock::new();
     CLOCK.get_or_init(|| {

@@ -8,7 +8,7 @@
 //! A timer takes 48 bytes, in chunks that are given back when they are empty; see [`slab`].
 
 mod alarm;
-mod clock_thread;
+pub(crate) mod clock_thread;
 mod slab;
 mod wheel;
 

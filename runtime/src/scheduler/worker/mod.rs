@@ -4,6 +4,8 @@
 mod assigned;
 mod clock;
 pub(crate) mod deque;
+#[cfg(stackless)]
+pub(crate) mod driven;
 pub(crate) mod explored;
 mod find;
 mod held;
@@ -356,7 +358,9 @@ impl WorkerCore {
     pub(crate) fn must_give_way(&self) -> bool {
         let tunables = &self.shared.tunables;
         let began = self.stats().turn_started.load(Relaxed);
-        tunables.preemption() != Preemption::Off
+        // Without a stack of its own a turn cannot stop in the middle.
+        !cfg!(stackless)
+            && tunables.preemption() != Preemption::Off
             && time::now_ns().saturating_sub(began) > tunables.slice_ns()
     }
 

@@ -26,6 +26,14 @@ use crate::snapshot::Source;
 use crate::stack::OutOfStacks;
 use crate::thread_state::ThreadState;
 
+/// What the system says that has no room for another thread.
+#[cfg(not(stackless))]
+const AGAIN: i32 = libc::EAGAIN;
+
+/// Nobody asks the system.
+#[cfg(stackless)]
+const AGAIN: i32 = 0;
+
 /// How an identity is left after a turn.
 #[derive(Clone, Copy)]
 pub(super) enum Way {
@@ -71,8 +79,7 @@ impl WorkerCore {
                 .or_else(|| homes.share(carrier));
             if identity.is_none() {
                 // All are mounted, and the system refuses another.
-                let errno = libc::EAGAIN;
-                self.wait_for_stack(routine, OutOfStacks::Kernel { errno });
+                self.wait_for_stack(routine, OutOfStacks::Kernel { errno: AGAIN });
             }
             return identity.map(|identity| Mounted {
                 homes,

@@ -84,14 +84,29 @@ pub const fn build_info() -> BuildInfo {
         },
         features: &[
             Feature {
+                name: "balance",
+                on: cfg!(feature = "balance"),
+                about: "Placements that choose a worker, strategies of one's own, and rebalancing.",
+            },
+            Feature {
                 name: "dhat",
                 on: cfg!(feature = "dhat"),
                 about: "The counting allocator can send allocations through dhat.",
             },
             Feature {
+                name: "growth",
+                on: cfg!(feature = "growth"),
+                about: "A routine can make a deep call on a larger stack, linked to its own.",
+            },
+            Feature {
                 name: "portable",
                 on: cfg!(feature = "portable"),
                 about: "Each routine runs on an OS thread of its own.",
+            },
+            Feature {
+                name: "preemption",
+                on: cfg!(feature = "preemption"),
+                about: "A routine that never gives way can be stopped, by a signal.",
             },
         ],
     }
@@ -107,7 +122,8 @@ mod tests {
         let section = section.split("\n[").next().expect("its end");
         let declared = section.lines().filter_map(|line| {
             let (name, _) = line.split_once('=')?;
-            (!line.starts_with('#')).then(|| name.trim())
+            let name = name.trim();
+            (!line.starts_with('#') && name != "default").then_some(name)
         });
         let mut declared: Vec<&str> = declared.collect();
         declared.sort_unstable();

@@ -145,7 +145,7 @@ pub enum BuildError {
     #[error("worker thread: {0}")]
     Thread(#[source] io::Error),
     /// The standard library has no clock on this target.
-    #[cfg(all(stackless, target_os = "unknown"))]
+    #[cfg(stackless)]
     #[error("no clock: this target's standard library has none; wasm32-wasip1's has")]
     NoClock,
 }
@@ -516,8 +516,8 @@ impl RuntimeBuilder {
 
     /// Everything but the threads: the common part, and a deque for each worker.
     pub(crate) fn prepare(self, purpose: Purpose) -> Result<(Arc<Shared>, Vec<Deque>), BuildError> {
-        if cfg!(all(stackless, target_os = "unknown")) {
-            #[cfg(all(stackless, target_os = "unknown"))]
+        #[cfg(stackless)]
+        if cfg!(target_os = "unknown") {
             return Err(BuildError::NoClock);
         }
         time::now_ns();

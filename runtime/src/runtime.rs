@@ -211,9 +211,10 @@ impl Runtime {
         }
     }
 
-    /// Runs routines until none can go on (so not while one wants turn after turn), and returns in how much time the next deadline is due: `None` if nothing but
-    /// a call from outside (a sender, a waker) can ready one. For a host with an event loop of its own, which calls
-    /// again then. On targets without stacks and threads alone, where any wait of the one thread does the same.
+    /// Runs routines until none can go on, and returns in how much time the next deadline is due: `None` if only a
+    /// call from outside (a sender, a waker) can ready one. A routine that wants turn after turn keeps it from
+    /// returning. For a host with an event loop of its own, which calls again then. On targets without stacks and
+    /// threads alone, where any wait of the one thread runs routines as well.
     ///
     /// # Panics
     /// If called by a routine.

@@ -4,8 +4,15 @@
 use crate::stack::StackClass;
 use std::io;
 
-#[cfg(not(portable))]
+#[cfg(all(not(portable), feature = "growth"))]
 mod linked;
+
+/// Why there are none.
+const NO_SEGMENTS: &str = if cfg!(portable) {
+    "in a portable build, made when it starts"
+} else {
+    "in a build of the crate without its feature `growth`"
+};
 
 /// Why [`with_segment`] had no stack for a call, which then was not made.
 ///
@@ -32,8 +39,9 @@ pub enum SegmentError {
     /// The system has no memory for it.
     #[error("with_segment: no memory for a stack: {0}")]
     NoMemory(#[source] io::Error),
-    /// In this build stacks are the system's, one thread for each routine, which has no second one.
-    #[error("with_segment: in a portable build a routine has one stack, made when it starts")]
+    /// In this build a routine has one stack: it is portable, where stacks are the system's, or without the feature
+    /// `growth`.
+    #[error("with_segment: a routine has one stack {NO_SEGMENTS}")]
     Unsupported,
 }
 
@@ -81,12 +89,12 @@ where
         asked: why.asked,
         max: StackClass::LARGEST.bytes(),
     })?;
-    #[cfg(portable)]
+    #[cfg(not(all(not(portable), feature = "growth")))]
     {
         drop(f);
         let _ = class;
         Err(SegmentError::Unsupported)
     }
-    #[cfg(not(portable))]
+    #[cfg(all(not(portable), feature = "growth"))]
     linked::run(class, f)
 }

@@ -52,13 +52,16 @@ impl Areas {
         change.placement = Some(Placement::Local);
         change.victims = Some(VictimOrder::Random);
         change.steal = Some(StealAmount::One);
-        change.rebalance = Some(self.balance);
+        change.rebalance = Some(false);
         if self.preemption {
             change.preemption = Some(strongest.preemption);
             change.slice = Some(Duration::from_millis(1));
         }
         if self.balance {
-            change.placement = Some(Placement::LeastLoaded);
+            if cfg!(feature = "balance") {
+                change.placement = Some(Placement::LeastLoaded);
+                change.rebalance = Some(true);
+            }
             change.victims = Some(VictimOrder::MostLoaded);
             change.steal = Some(StealAmount::Adaptive);
             change.rebalance_period = Some(Duration::from_millis(1));

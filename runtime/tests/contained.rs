@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use openwork::snapshot::GuardMode;
 use openwork::{
     Builder, JoinError, Runtime, SpawnError, Workload, hold_thread, routine_local, scope, spawn,
-    time, with_segment, yield_now,
+    time, yield_now,
 };
 use support::this_binary;
 
@@ -100,8 +100,11 @@ fn others_go_on_and_the_stack_is_never_used_again() {
 }
 
 /// The segment is used up, not the routine's own stack, and both are given up.
+#[cfg(feature = "growth")]
 #[test]
 fn on_a_segment_too() {
+    use openwork::with_segment;
+
     let runtime = Runtime::builder().workers(1).build().unwrap();
     let routine = contained(&runtime).spawn(|| {
         with_segment(1 << 20, || {

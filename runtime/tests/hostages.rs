@@ -64,6 +64,7 @@ fn busy_with(rt: &Runtime, hostage: RoutineId) -> RoutineId {
 }
 
 /// As long as somebody else needs the worker, the hog's thread stands; what is bound to it waits.
+#[cfg(feature = "preemption")]
 #[test]
 fn of_a_loop() {
     let watchdog = Watchdog::new("of a loop");

@@ -2,7 +2,7 @@
 //! goes on later as if nothing had been. Slices of a millisecond, so that much of it happens.
 //!
 //! Not in portable builds, where no thread is stopped: `elsewhere.rs` has their answer.
-#![cfg(not(portable))]
+#![cfg(all(not(portable), feature = "preemption"))]
 
 mod support;
 

@@ -220,9 +220,11 @@ fn storm(test: &str, rounds: u64, build: impl Fn(RuntimeBuilder) -> RuntimeBuild
     ];
     for _ in 0..rounds {
         let mut change = ConfigChange::default();
-        change.placement = Some(placements[random.below(3) as usize]);
+        if cfg!(feature = "balance") {
+            change.placement = Some(placements[random.below(3) as usize]);
+            change.rebalance = Some(random.below(2) == 0);
+        }
         change.victims = Some(orders[random.below(3) as usize]);
-        change.rebalance = Some(random.below(2) == 0);
         change.rebalance_period = Some(Duration::from_millis(1));
         handle.reconfigure(change).unwrap();
         let routines: Vec<_> = (0..60)

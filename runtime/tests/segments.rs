@@ -1,6 +1,6 @@
 //! What `with_segment` promises: the call is a call like any other, on more stack; the segment goes with
 //! it, whatever ends it; and whoever looks sees the whole chain.
-#![cfg(not(feature = "portable"))]
+#![cfg(all(not(portable), feature = "growth"))]
 
 mod support;
 

@@ -1,6 +1,8 @@
 //! Strategies: whom thieves choose and how much they take, that a change under load loses nothing, and
 //! that each does what its name says. By counters and events, never by time.
 
+#![cfg(feature = "balance")]
+
 mod support;
 
 use std::sync::Arc;

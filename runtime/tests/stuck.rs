@@ -2,7 +2,7 @@
 //! worker. Each waits for what is to happen, and for ever without the rule that it is about.
 //!
 //! Not in portable builds, where nobody takes a worker.
-#![cfg(not(portable))]
+#![cfg(all(not(portable), feature = "preemption"))]
 
 mod support;
 

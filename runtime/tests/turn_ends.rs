@@ -16,6 +16,9 @@ use support::{Watchdog, until};
 
 const SLICE: Duration = Duration::from_millis(1);
 
+/// Whether this build can stop a thread.
+const STOPS: bool = cfg!(all(not(portable), feature = "preemption"));
+
 fn turns(handle: &Handle, worker: u32) -> Vec<TurnRecord> {
     let mut turns = Vec::new();
     let read = handle.turns(WorkerId::new(worker), 0, &mut turns);
@@ -118,7 +121,7 @@ fn each_turn_says_why_it_was_over() {
 fn who_gives_way_after_a_slice_has_not_yielded() {
     let watchdog = Watchdog::new("giving way");
     for preemption in [Preemption::Cooperative, Preemption::Forced] {
-        if cfg!(portable) && preemption == Preemption::Forced {
+        if !STOPS && preemption == Preemption::Forced {
             // No threads are stopped there.
             continue;
         }
@@ -212,7 +215,7 @@ fn a_turn_that_sleeps_in_the_kernel_is_cut_there_and_goes_on() {
 
 #[test]
 fn a_turn_that_is_stopped_is_cut_there_and_goes_on() {
-    if cfg!(portable) {
+    if !STOPS {
         // No threads are stopped there.
         return;
     }

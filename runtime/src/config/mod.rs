@@ -243,6 +243,19 @@ impl RuntimeConfig {
 
     /// What nobody carries out yet is refused rather than ignored.
     fn check_available(&self, old: &RuntimeConfig, has_strategy: bool) -> Result<(), ConfigError> {
+        if !cfg!(feature = "balance") {
+            let why = "the crate was built without its feature `balance`";
+            if self.placement != Placement::Local {
+                let asked = self.placement.name();
+                return Err(ConfigError::not_available("placement", asked, why));
+            }
+            if self.victims == VictimOrder::Custom {
+                return Err(ConfigError::not_available("victims", "custom", why));
+            }
+            if self.rebalance {
+                return Err(ConfigError::not_available("rebalance", "on", why));
+            }
+        }
         let no_strategy = |field| {
             let why = "the runtime was built without a strategy of its own";
             Err(ConfigError::not_available(field, "custom", why))

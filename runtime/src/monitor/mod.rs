@@ -9,7 +9,8 @@
 //! must not wait behind it.
 
 //!
-//! It watches where stacks are this crate's. In a portable build it is never started.
+//! It watches where stacks are this crate's. In a portable build it is never started. Without the feature `preemption`
+//! there is no signal, and so nobody is frozen.
 
 #![cfg_attr(portable, allow(dead_code, reason = "nobody watches there"))]
 
@@ -23,7 +24,7 @@ pub(crate) mod leash;
 pub(crate) mod membarrier;
 #[cfg_attr(portable, path = "no_probe.rs")]
 pub(crate) mod probe;
-#[cfg(not(portable))]
+#[cfg(all(not(portable), feature = "preemption"))]
 pub(crate) mod signal;
 #[cfg(not(portable))]
 mod urgency;
@@ -178,7 +179,7 @@ pub(crate) fn prepare_hand_off() -> Result<(), &'static str> {
 /// # Errors
 /// Why it is not.
 pub(crate) fn prepare_freezing() -> Result<(), &'static str> {
-    #[cfg(not(portable))]
+    #[cfg(all(not(portable), feature = "preemption"))]
     return signal::install().map_err(|error| match error {
         crate::signals::InstallError::Replaced => {
             "somebody else has put a handler for SIGURG over this crate's"
@@ -186,7 +187,9 @@ pub(crate) fn prepare_freezing() -> Result<(), &'static str> {
         crate::signals::InstallError::Os(_) => "the system refuses a handler for SIGURG",
     });
     #[cfg(portable)]
-    Err("a portable build has a thread for each routine")
+    return Err("a portable build has a thread for each routine");
+    #[cfg(all(not(portable), not(feature = "preemption")))]
+    Err("the crate was built without its feature `preemption`")
 }
 
 fn watch(shared: &Arc<Shared>) {

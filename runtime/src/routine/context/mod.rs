@@ -25,10 +25,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::routine::RoutineRef;
 use crate::routine::chain::Extent;
 
+#[cfg(all(not(portable), feature = "growth"))]
+pub(crate) use coroutine::run_on_segment;
 #[cfg(not(portable))]
 pub(crate) use coroutine::{
     StackPart, depth, dismantle, extent, facts, is_within, overflow, post, prefetch_frames,
-    prefetch_part, prepare, resume, run_on_segment, suspend,
+    prefetch_part, prepare, resume, suspend,
 };
 #[cfg(portable)]
 pub(crate) use threads::{

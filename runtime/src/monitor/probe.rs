@@ -176,11 +176,15 @@ mod tests {
         until("it sleeps", || {
             thread_state(tid) == Some(ThreadState::Asleep)
         });
+        // It says that it sleeps a moment before it does.
+        until("its clock stands still and its call is known", || {
+            let before = cpu_ns(tid).unwrap();
+            let call = system_call(tid);
+            let is_futex = call.is_some_and(|call| call.name() == Some("futex"));
+            is_futex && cpu_ns(tid) == Some(before)
+        });
         let call = system_call(tid).unwrap();
-        assert_eq!(call.name(), Some("futex"));
         assert_ne!(call.arguments[0], 0, "the word's address");
-        let before = cpu_ns(tid).unwrap();
-        assert_eq!(cpu_ns(tid), Some(before));
         drop(go_tx);
         sleeper.join().unwrap();
         // The kernel may need a moment after the join.
@@ -201,7 +205,9 @@ mod tests {
                 }
             });
             let tid = tid_rx.recv().unwrap();
-            assert_eq!(thread_state(tid), Some(ThreadState::Runnable));
+            until("it runs, or waits for a processor", || {
+                thread_state(tid) == Some(ThreadState::Runnable)
+            });
             let before = cpu_ns(tid).unwrap();
             until("its clock runs", || cpu_ns(tid).unwrap() > before);
             stop.store(true, Relaxed);

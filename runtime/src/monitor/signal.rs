@@ -209,15 +209,24 @@ mod tests {
     /// that nobody lets go.
     #[test]
     fn a_thread_may_end_while_a_signal_is_on_its_way() {
+        // For each thread: one that is sent signals without end may find the next one whenever it is let go.
+        const SIGNALS: u32 = 3;
         install().unwrap();
         time::now_ns();
         let watch = Arc::new(Watch::new());
         let leash = Leash::new(watch.clone());
-        let over = AtomicBool::new(false);
+        let (come, over) = (AtomicU32::new(0), AtomicBool::new(false));
         thread::scope(|threads| {
             threads.spawn(|| {
+                let (mut seen, mut left) = (0, 0);
                 while !over.load(Relaxed) {
-                    leash.send_signal(leash.turn.load(Relaxed), 0);
+                    let now = come.load(Relaxed);
+                    if seen != now {
+                        (seen, left) = (now, SIGNALS);
+                    }
+                    if left > 0 && leash.send_signal(leash.turn.load(Relaxed), 0) {
+                        left -= 1;
+                    }
                     leash.thaw();
                     thread::yield_now();
                 }
@@ -225,6 +234,7 @@ mod tests {
             for _ in 0..100 {
                 threads
                     .spawn(|| {
+                        come.fetch_add(1, Relaxed);
                         // SAFETY: 1: the leash outlives the scope.
                         let _altstack = unsafe { AltStack::take(&raw const leash) }.unwrap();
                         leash.enter();

@@ -495,9 +495,10 @@ mod tests {
     }
 
     fn an_overflow_is_named(test: &str, guard: GuardMode) {
-        let path = std::env::temp_dir().join(format!("openwork-{test}",));
+        let path = |parent: u32| std::env::temp_dir().join(format!("openwork-{test}-{parent}"));
         let full_name = format!("stack::overflow::tests::{test}");
         if let Some(output) = child::run(&full_name) {
+            let path = path(std::process::id());
             let line = aborted_saying(
                 &output,
                 &[
@@ -512,7 +513,7 @@ mod tests {
             return;
         }
         install(PRETENDED);
-        report_to(File::create(path).unwrap());
+        report_to(File::create(path(std::os::unix::process::parent_id())).unwrap());
         let _altstack = AltStack::plain().unwrap();
         assert!(
             run_on(slot(guard, 64 << 10), 10) > 0,

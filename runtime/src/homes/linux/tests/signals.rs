@@ -194,6 +194,7 @@ fn signals_in_the_middle_of_a_switch_find_whole_blocks() {
     static OWN: AtomicUsize = AtomicUsize::new(0);
     static HOME: AtomicUsize = AtomicUsize::new(0);
     static UNDER_HOME: AtomicU64 = AtomicU64::new(0);
+    static SWITCHED: AtomicU64 = AtomicU64::new(0);
     static HANDLED: AtomicU64 = AtomicU64::new(0);
     static WRONG: AtomicI32 = AtomicI32::new(0);
     extern "C" fn handler(_: i32) {
@@ -231,8 +232,13 @@ fn signals_in_the_middle_of_a_switch_find_whole_blocks() {
     let done = AtomicBool::new(false);
     thread::scope(|threads| {
         threads.spawn(|| {
+            let mut seen = 0;
             while !done.load(Relaxed) {
-                send(me, libc::SIGUSR2);
+                // With a signal always on its way it would get nowhere.
+                let now = SWITCHED.load(Relaxed);
+                if now != std::mem::replace(&mut seen, now) {
+                    send(me, libc::SIGUSR2);
+                }
             }
         });
         set_errno(libc::EDOM);
@@ -241,6 +247,7 @@ fn signals_in_the_middle_of_a_switch_find_whole_blocks() {
             assert!(routine.resume(&carrier).is_none());
             assert_eq!(errno(), libc::EDOM);
             switches += 1;
+            SWITCHED.store(switches, Relaxed);
         }
         done.store(true, Relaxed);
     });

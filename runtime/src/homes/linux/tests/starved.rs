@@ -23,7 +23,7 @@ fn a_system_that_refuses_donors_makes_routines_share() {
     end_if_it_hangs();
     let homes = Homes::new(100, 2).unwrap();
     // A user with no other process, so that the bound is this process's own.
-    const USER: u32 = 64321;
+    let user = 20_000 + std::process::id() % 40_000;
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().count() as u64;
     let limit = libc::rlimit {
         rlim_cur: tasks + 3,
@@ -32,7 +32,7 @@ fn a_system_that_refuses_donors_makes_routines_share() {
     // SAFETY: reads `limit`; no other memory is involved.
     unsafe {
         assert_eq!(libc::setrlimit(libc::RLIMIT_NPROC, &limit), 0);
-        assert_eq!(libc::setresuid(USER, USER, USER), 0);
+        assert_eq!(libc::setresuid(user, user, user), 0);
     }
     let carrier = Carrier::enter();
     let me = carrier.thread_id();

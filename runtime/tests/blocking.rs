@@ -10,6 +10,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use openwork::config::StealAmount;
 use openwork::snapshot::{BlockingFigures, RoutineState, WaitReason};
 use openwork::{
     BlockingTimeoutError, BuildError, Cancelled, Handle, JoinError, Runtime, blocking,
@@ -602,13 +603,30 @@ fn scheduler_context_is_refused() {
             }
         });
     }
+    const CHILDREN: usize = 200;
     let watchdog = Watchdog::new("scheduler context");
-    let rt = runtime(2);
+    let builder = Runtime::builder().workers(2).steal(StealAmount::One);
+    let rt = builder.build().unwrap();
     watchdog.watch("scheduler context", &rt.handle());
     let said = Arc::new(std::sync::Mutex::new(None));
+    // Some leave garbage, all are stolen, one by one: what is collected at each so many pins most likely is in a theft.
     until("a worker has collected garbage", || {
         let with = said.clone();
-        let _ = rt.spawn(move || leave_garbage(with)).join();
+        rt.block_on(move || {
+            let ran = Arc::new(AtomicUsize::new(0));
+            for nth in 0..CHILDREN {
+                let (with, ran) = (with.clone(), ran.clone());
+                let child = spawn(move || {
+                    if nth % 4 == 0 {
+                        leave_garbage(with);
+                    }
+                    ran.fetch_add(1, SeqCst);
+                });
+                child.detach();
+            }
+            // This worker is taken until then.
+            until("all were stolen", || ran.load(SeqCst) == CHILDREN);
+        });
         said.lock().unwrap().is_some()
     });
     let said = said.lock().unwrap().clone().unwrap();

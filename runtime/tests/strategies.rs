@@ -155,12 +155,17 @@ fn an_appetite_grows_with_success_and_is_seen() {
         assert!(u64::from(theft.moved) <= most, "{first:?}, then {thefts:?}");
     }
     assert_eq!(thefts.iter().map(|theft| theft.moved).max(), Some(32));
-    // Everything is done, so searches are in vain, and each halves the amount.
+    // Everything is done, so searches are in vain, and each halves the amount. Who is woken for a routine of its
+    // own searches when that has blocked again; who is woken for what is anybody's may have had enough by then.
+    let (tx, rx) = channel::rendezvous();
+    let bound = rt.spawn(move || rx.iter().for_each(|()| ()));
     until("an idle thief has become modest", || {
-        rt.spawn(yield_now).join().unwrap();
+        tx.send(()).unwrap();
         let now = rt.snapshot();
         now.workers.iter().any(|w| w.steal_amount == Some(1))
     });
+    drop(tx);
+    bound.join().unwrap();
     let now = rt.snapshot();
     assert!(
         now.workers

@@ -41,7 +41,7 @@ const REASON: u64 = 0b1111 << REASON_SHIFT;
 const _: () = assert!(WaitReason::COUNT <= (REASON >> REASON_SHIFT) as usize + 1);
 /// All bits above: who has a turn every ten nanoseconds counts for twenty years.
 const TURN_SHIFT: u32 = 8;
-const _: () = assert!(PHASE | REASON < 1 << TURN_SHIFT);
+const _: () = assert!((PHASE | REASON) >> TURN_SHIFT == 0);
 
 /// Woken while not blocked, or while inspected.
 const NOTIFIED: u32 = 1;

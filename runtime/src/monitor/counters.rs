@@ -36,6 +36,9 @@ pub(crate) struct Counters {
     pub(crate) retaken: AtomicU64,
     /// Frozen threads that were let go without a worker.
     pub(crate) released: AtomicU64,
+    /// Of these, the ones that were let go for no other reason than that a thread slept inside the runtime.
+    #[cfg(test)]
+    pub(crate) released_inside: AtomicU64,
     /// Deadlines served by another worker than their own.
     pub(crate) timers_rescued: AtomicU64,
 }

@@ -291,6 +291,10 @@ impl<'a> Watcher<'a> {
         {
             let counters = &self.shared.monitor.watch.counters;
             counters.released.fetch_add(1, Relaxed);
+            #[cfg(test)]
+            counters
+                .released_inside
+                .fetch_add((found.stuck && !stands).into(), Relaxed);
         }
     }
 
@@ -410,5 +414,80 @@ impl Shared {
     /// Whether the kernel has something for a socket and no worker is about to look.
     fn sockets_wait(&self) -> bool {
         !self.idle.is_seated() && self.poller().is_some_and(|poller| poller.has_news())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering::SeqCst;
+    use std::thread;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::scheduler::threads::section::Section;
+    use crate::{Handle, Runtime};
+
+    fn until(what: &str, so: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !so() {
+            assert!(began.elapsed().as_secs() < 120, "still not so: {what}");
+            thread::yield_now();
+        }
+    }
+
+    fn released_inside(handle: &Handle) -> u64 {
+        let counters = &handle.shared.monitor.watch.counters;
+        counters.released_inside.load(Relaxed)
+    }
+
+    /// The only worker is with a thread that sleeps inside the runtime, from which it cannot be taken, on a lock that
+    /// a frozen one holds; as an allocator's may be, or a stream's. Other frozen ones have waited for longer. So
+    /// long a slice that nothing else lets them go before.
+    #[test]
+    fn who_sleeps_inside_has_frozen_threads_let_go() {
+        let rt = Runtime::builder()
+            .workers(1)
+            .hand_off(true)
+            .travelling_homes(0)
+            .preemption(Preemption::Forced)
+            .slice(Duration::from_millis(20))
+            .build()
+            .unwrap();
+        let handle = rt.handle();
+        let config = handle.config();
+        if config.preemption != Preemption::Forced || !config.hand_off {
+            eprintln!("skipped: no forced preemption here");
+            return;
+        }
+        let began = Instant::now();
+        // Again, where the sleeper was frozen before it came to the lock, or another rule was faster.
+        while released_inside(&handle) == 0 {
+            assert!(began.elapsed().as_secs() < 120, "nobody is let go");
+            let lock = Arc::new(Mutex::new(()));
+            let (held, waits) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
+            let loops = [false, true].map(|holds| {
+                let (lock, held, waits) = (lock.clone(), held.clone(), waits.clone());
+                rt.spawn(move || {
+                    let _guard = holds.then(|| lock.lock().unwrap());
+                    held.fetch_or(holds, SeqCst);
+                    while !waits.load(SeqCst) {
+                        std::hint::spin_loop();
+                    }
+                })
+            });
+            until("it is held", || held.load(SeqCst));
+            let sleeper = rt.spawn(move || {
+                waits.store(true, SeqCst);
+                let inside = Section::enter();
+                drop(lock.lock().unwrap());
+                drop(inside);
+            });
+            sleeper.join().unwrap();
+            loops.into_iter().for_each(|one| one.join().unwrap());
+        }
+        assert_eq!(rt.spawn(|| 7).join().unwrap(), 7);
+        rt.shutdown(Duration::from_secs(60)).unwrap();
     }
 }

@@ -18,6 +18,7 @@ impl Poison {
         Poison(AtomicBool::new(false))
     }
 
+    #[inline]
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(Relaxed)
     }

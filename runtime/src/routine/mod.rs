@@ -34,6 +34,7 @@ use std::task::Waker;
 
 use crate::id::{ObjectId, RoutineId, WorkerId, WorkloadId};
 use crate::join::JoinState;
+use crate::prefetch::{CACHE_LINE, prefetch};
 use crate::primitives::{self, Place};
 use crate::priority::Priority;
 use crate::routine::context::StackPart;
@@ -164,6 +165,13 @@ impl RoutineRef {
         // SAFETY: `self` is a block of slabs that are alive (see `header`), and live slabs keep
         // their `Shared` alive.
         unsafe { slab::shared_of(self.as_ptr()) }
+    }
+
+    /// Asks the processor for the block.
+    pub(crate) fn prefetch(self) {
+        for line in (0..size_of::<Header>()).step_by(CACHE_LINE) {
+            prefetch(self.as_ptr().cast::<u8>().wrapping_add(line));
+        }
     }
 
     /// One more reference to the block.

@@ -529,15 +529,30 @@ impl WorkerCore {
     /// Moves what was taken besides the first one into the local deque. Returns how many.
     pub(super) fn keep_loot(&self, source: Source) -> u32 {
         let mut moved = 0;
-        while let Some(routine) = self.loot.pop() {
-            routine.header().set_source(source);
-            if source == Source::Stolen {
-                count_stolen(routine);
+        let mut batch = [const { None }; BATCH_MAX];
+        loop {
+            // Another processor has written them. All are asked for before the first is looked at: one after the
+            // other, each would be waited for.
+            let mut count = 0;
+            while count < BATCH_MAX
+                && let Some(routine) = self.loot.pop()
+            {
+                routine.prefetch();
+                batch[count] = Some(routine);
+                count += 1;
             }
-            self.local.push(routine);
-            moved += 1;
+            for routine in batch[..count].iter_mut().filter_map(Option::take) {
+                routine.header().set_source(source);
+                if source == Source::Stolen {
+                    count_stolen(routine);
+                }
+                self.local.push(routine);
+            }
+            moved += count as u32;
+            if count < BATCH_MAX {
+                return moved;
+            }
         }
-        moved
     }
 
     /// Looks at every place where there could be work for this worker.

@@ -78,7 +78,9 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    Builder::new().spawn(f).unwrap_or_else(|e| panic!("{e}"))
+    let seed = Seed::new(RoutineKind::Stackful, body::closure_vtable::<F, T>());
+    // SAFETY: 1: the vtable is the one of `F` and `T`; 2 and 3: both are `Send` and `'static`.
+    unsafe { plant(seed, f) }
 }
 
 /// Spawns a routine that polls `future`, each poll being one turn on a borrowed stack.
@@ -105,9 +107,22 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    Builder::new()
-        .spawn_future(future)
-        .unwrap_or_else(|e| panic!("{e}"))
+    let seed = Seed::new(RoutineKind::Turns, body::future_vtable::<F>());
+    // SAFETY: as in `spawn`.
+    unsafe { plant(seed, future) }
+}
+
+/// As [`Builder::launch`], for a seed of which nothing else is said.
+///
+/// # Safety
+/// 1. As for [`Builder::launch`].
+#[inline]
+unsafe fn plant<B, T>(seed: Seed<'_>, body: B) -> JoinHandle<T> {
+    // SAFETY: 1 by the caller.
+    let routine = with_current(|shared| unsafe { born(shared, seed, body) });
+    let routine = routine.unwrap_or_else(|e| panic!("{e}"));
+    explore::point();
+    JoinHandle::new(routine)
 }
 
 /// Spawns a routine that calls `step` with its state, one turn a call, until it says
@@ -601,13 +616,16 @@ unsafe fn born<B>(shared: &Shared, seed: Seed<'_>, body: B) -> RoutineRef {
             workload: seed.workload.as_ref().map_or(0, |own| own.id().get()),
         })
     };
-    let routine = slab::allocate(shared);
-    let header = routine.header();
-    // SAFETY: nobody else knows the block yet, and it holds no body.
-    unsafe { body::put(header, body) };
     shared.levels.note(seed.priority);
-    let refused = worker::with_core_of(shared, |core| {
-        let parent = threads::running_here().filter(|me| std::ptr::eq(me.shared(), shared));
+    let (routine, refused) = worker::with_core_of(shared, |core| {
+        let routine = slab::allocate(shared, core);
+        let header = routine.header();
+        // SAFETY: nobody else knows the block yet, and it holds no body.
+        unsafe { body::put(header, body) };
+        let parent = match core {
+            Some(core) => core.running(),
+            None => threads::running_here().filter(|me| std::ptr::eq(me.shared(), shared)),
+        };
         let inherited = || parent.and_then(|parent| parent.header().clone_workload());
         let workload = seed.workload.or_else(inherited);
         let counted = workload.clone();
@@ -660,14 +678,14 @@ unsafe fn born<B>(shared: &Shared, seed: Seed<'_>, body: B) -> RoutineRef {
                     Start::On(worker) => core.push_placed(routine, worker, look),
                     Start::Keyed(worker) => core.push_keyed(routine, worker, look),
                 }
-                false
+                (routine, false)
             }
             None => {
                 fence(SeqCst);
                 if is_cancelled() {
                     let _ = header.life.ask_cancel(CancelLevel::Told);
                 }
-                !enter_from_outside(shared, routine, start)
+                (routine, !enter_from_outside(shared, routine, start))
             }
         }
     });

@@ -20,13 +20,13 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, AtomicUsize};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicPtr, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
 use crate::routine::{Header, RoutineRef};
 use crate::scheduler::Shared;
-use crate::scheduler::worker;
+use crate::scheduler::worker::{self, WorkerCore};
 
 const PLACE_BYTES: usize = size_of::<Header>();
 /// A power of two, by which blocks find their chunk.
@@ -297,12 +297,12 @@ pub(crate) unsafe fn shared_of<'a>(block: *mut Header) -> &'a Shared {
     unsafe { &*(*chunk).shared }
 }
 
-/// Takes a free block for a spawn on `shared`.
-pub(crate) fn allocate(shared: &Shared) -> RoutineRef {
-    let block = worker::with_core_of(shared, |core| match core {
+/// Takes a free block for a spawn on `shared`, on a worker of that or elsewhere.
+pub(crate) fn allocate(shared: &Shared, core: Option<&WorkerCore>) -> RoutineRef {
+    let block = match core {
         Some(core) => core.blocks.take(&shared.slabs),
         None => shared.slabs.take(1).0,
-    });
+    };
     // SAFETY: `take` returns blocks of live slabs.
     unsafe { RoutineRef::from_ptr(block) }
 }

@@ -61,7 +61,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cancel::{self, Cancelled};
-use crate::scheduler::block::{self, Context};
+use crate::scheduler::block::{self, Caller, Context};
 use crate::scheduler::timers::NEVER;
 use crate::time;
 use buffer::Buffer;
@@ -177,12 +177,12 @@ fn clockwork(clock: Clock<Instant>) -> Receiver<Instant> {
 
 /// Where the caller is. Tells a routine that was asked to end so, the first time; then unwinds.
 #[inline]
-pub(crate) fn report_cancel() -> Result<Context, Cancelled> {
-    let context = block::context();
-    if let Context::Routine(me) = context {
+pub(crate) fn report_cancel() -> Result<Caller, Cancelled> {
+    let caller = block::caller();
+    if let Context::Routine(me) = caller.context {
         cancel::report_if_asked(me)?;
     }
-    Ok(context)
+    Ok(caller)
 }
 
 /// A deadline for [`wait::sleep`](crate::sync::wait::sleep): never [`NEVER`].

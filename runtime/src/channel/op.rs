@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 use crate::channel::error::{RecvError, SendError};
 use crate::channel::state::{Chan, Nothing, Refusal, Slot, State};
-use crate::scheduler::block::Context;
+use crate::scheduler::block::Caller;
 use crate::scheduler::timers::NEVER;
 use crate::snapshot::WaitReason;
 use crate::sync::lock::Word;
@@ -143,7 +143,7 @@ impl<'a, T> RecvOp<'a, T> {
 
 /// Waits for the one operation; see [`wait::sleep`].
 pub(crate) fn sleep(op: &impl Arm, deadline: u64, call: &str) -> Woken {
-    let wait = Wait::new();
+    let wait = Wait::of_one_arm();
     let group = Group::new([op], &wait, [0]);
     wait::sleep(&group, WaitReason::Channel, deadline, call)
 }
@@ -153,16 +153,11 @@ pub(crate) fn sleep(op: &impl Arm, deadline: u64, call: &str) -> Woken {
 /// # Safety
 /// As for [`wait::sleep_held`].
 #[inline(always)]
-pub(crate) unsafe fn sleep_held(
-    op: &impl Arm,
-    context: Context,
-    deadline: u64,
-    call: &str,
-) -> Woken {
-    let wait = Wait::new();
+pub(crate) unsafe fn sleep_held(op: &impl Arm, caller: Caller, deadline: u64, call: &str) -> Woken {
+    let wait = Wait::of_one_arm();
     let group = Group::new([op], &wait, [0]);
     // SAFETY: by the caller.
-    unsafe { wait::sleep_held(&group, context, WaitReason::Channel, deadline, call) }
+    unsafe { wait::sleep_held(&group, caller, WaitReason::Channel, deadline, call) }
 }
 
 /// Polls the one operation; see [`wait::poll_task`].

@@ -12,7 +12,7 @@ use crate::channel::op::{self, RecvOp};
 use crate::channel::state::{Chan, Nothing, State};
 use crate::channel::stream::RecvStream;
 use crate::channel::{deadline_at, deadline_in, report_cancel};
-use crate::scheduler::block::Context;
+use crate::scheduler::block::Caller;
 use crate::scheduler::explore;
 use crate::scheduler::timers::NEVER;
 use crate::sync::lock::Guard;
@@ -53,10 +53,10 @@ impl<T> Receiver<T> {
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
         explore::point();
-        let Ok(context) = report_cancel() else {
+        let Ok(caller) = report_cancel() else {
             return Err(RecvError::Cancelled);
         };
-        let mut state = self.0.lock();
+        let mut state = self.0.lock_here(caller.here);
         match state.recv() {
             Ok((value, rouse)) => {
                 drop(state);
@@ -66,19 +66,19 @@ impl<T> Receiver<T> {
                 Ok(value)
             }
             Err(Nothing::Ever) => Err(RecvError::Disconnected),
-            Err(Nothing::Yet) => self.recv_slowly(state, context),
+            Err(Nothing::Yet) => self.recv_slowly(state, caller),
         }
     }
 
     /// Inlined: the return from a frame of its own would be predicted wrong after each switch, see
     /// [`suspend`](crate::routine::context::suspend).
     #[inline(always)]
-    fn recv_slowly(&self, state: Guard<'_, State<T>>, context: Context) -> Result<T, RecvError> {
+    fn recv_slowly(&self, state: Guard<'_, State<T>>, caller: Caller) -> Result<T, RecvError> {
         let mut op = RecvOp::new(&self.0);
         state.keep();
-        // SAFETY: 1: the lock was kept on the line above, under which there was nothing to receive; 2: `context`
+        // SAFETY: 1: the lock was kept on the line above, under which there was nothing to receive; 2: `caller`
         // is of this call.
-        match unsafe { op::sleep_held(&op, context, NEVER, "recv") } {
+        match unsafe { op::sleep_held(&op, caller, NEVER, "recv") } {
             Woken::Done(_) => op.finish(),
             Woken::Cancelled => Err(RecvError::Cancelled),
             _ => Err(RecvError::Refused),

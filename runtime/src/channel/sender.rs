@@ -10,7 +10,7 @@ use crate::channel::future::SendFuture;
 use crate::channel::op::{self, SendOp};
 use crate::channel::state::{Chan, Refusal, State};
 use crate::channel::{deadline_at, deadline_in, report_cancel};
-use crate::scheduler::block::Context;
+use crate::scheduler::block::Caller;
 use crate::scheduler::explore;
 use crate::scheduler::timers::NEVER;
 use crate::sync::lock::Guard;
@@ -56,10 +56,10 @@ impl<T> Sender<T> {
     #[inline(always)]
     fn send_or_wait(&self, value: T, paced: bool) -> Result<(), SendError<T>> {
         explore::point();
-        let Ok(context) = report_cancel() else {
+        let Ok(caller) = report_cancel() else {
             return Err(SendError::Cancelled(value));
         };
-        let mut state = self.0.lock();
+        let mut state = self.0.lock_here(caller.here);
         match state.send(value, paced) {
             Ok(rouse) => {
                 drop(state);
@@ -69,7 +69,7 @@ impl<T> Sender<T> {
                 Ok(())
             }
             Err(Refusal::Closed(value)) => Err(SendError::Disconnected(value)),
-            Err(Refusal::Full(value)) => self.send_slowly(value, paced, state, context),
+            Err(Refusal::Full(value)) => self.send_slowly(value, paced, state, caller),
         }
     }
 
@@ -81,13 +81,13 @@ impl<T> Sender<T> {
         value: T,
         paced: bool,
         state: Guard<'_, State<T>>,
-        context: Context,
+        caller: Caller,
     ) -> Result<(), SendError<T>> {
         let mut op = SendOp::new(&self.0, value).paced(paced);
         state.keep();
-        // SAFETY: 1: the lock was kept on the line above, under which the channel was full; 2: `context` is of
+        // SAFETY: 1: the lock was kept on the line above, under which the channel was full; 2: `caller` is of
         // this call.
-        let woken = unsafe { op::sleep_held(&op, context, NEVER, "send") };
+        let woken = unsafe { op::sleep_held(&op, caller, NEVER, "send") };
         if let Woken::Done(_) = woken {
             return op.finish();
         }

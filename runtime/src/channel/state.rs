@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use crate::channel::buffer::Buffer;
 use crate::channel::clock::Clock;
 use crate::scheduler::explore;
+use crate::scheduler::threads::Here;
 use crate::scheduler::timers::NEVER;
 use crate::sync::lock::{Guard, Lock};
 use crate::sync::wait::{Rouse, Sleeper};
@@ -165,6 +166,12 @@ impl<T> Chan<T> {
     #[inline]
     pub(crate) fn lock(&self) -> Guard<'_, State<T>> {
         self.state.lock()
+    }
+
+    /// The same for a caller that knows its thread.
+    #[inline]
+    pub(crate) fn lock_here(&self, here: Here) -> Guard<'_, State<T>> {
+        self.state.lock_here(here)
     }
 
     /// The lock itself, for those who hold several.

@@ -7,6 +7,7 @@
 
 use crate::routine::life::Ticket;
 use crate::routine::{RoutineRef, context};
+use crate::scheduler::threads::{Here, ThreadSlot};
 use crate::scheduler::worker::Post;
 use crate::scheduler::{Shared, explore, threads};
 use crate::snapshot::{RoutineKind, WaitReason};
@@ -25,10 +26,32 @@ pub(crate) enum Context {
     Scheduler,
 }
 
+/// A caller of an operation that may wait. Right until it does.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller {
+    pub(crate) here: Here,
+    pub(crate) context: Context,
+}
+
 /// Where the caller is.
 #[inline]
 pub(crate) fn context() -> Context {
-    let routine = match threads::with_slot(|slot| Some(slot?.running())) {
+    caller().context
+}
+
+/// The same with its thread.
+#[inline]
+pub(crate) fn caller() -> Caller {
+    let here = Here::find();
+    Caller {
+        here,
+        context: context_of(here),
+    }
+}
+
+#[inline]
+fn context_of(here: Here) -> Context {
+    let routine = match here.slot().map(ThreadSlot::running) {
         None => return Context::Thread,
         Some(None) => return Context::Scheduler,
         Some(Some(routine)) => routine,

@@ -13,6 +13,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::primitives::{AtomicU32, const_unless_loom};
+use crate::scheduler::threads::Here;
 use crate::scheduler::threads::section::{self, Section};
 
 const FREE: u32 = 0;
@@ -63,7 +64,13 @@ impl<T> Lock<T> {
 
     #[inline]
     pub(crate) fn lock(&self) -> Guard<'_, T> {
-        let section = Section::enter();
+        self.lock_here(Here::find())
+    }
+
+    /// The same for a caller that knows its thread.
+    #[inline]
+    pub(crate) fn lock_here(&self, here: Here) -> Guard<'_, T> {
+        let section = Section::enter_here(here);
         self.word.0.close();
         Guard {
             lock: self,

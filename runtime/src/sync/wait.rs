@@ -14,9 +14,9 @@ use crate::cancel::{self, Cancelled};
 use crate::join;
 use crate::routine::life::{CancelLevel, Ticket};
 use crate::routine::{Held, RoutineRef, body, waker};
-use crate::scheduler::block::{self, Context, Interrupt};
+use crate::scheduler::block::{self, Caller, Context, Interrupt};
 use crate::scheduler::explore;
-use crate::scheduler::threads::section;
+use crate::scheduler::threads::{Here, section};
 use crate::scheduler::timers::{self, Alarm, NEVER, Registration};
 use crate::scheduler::{ready, threads, worker};
 use crate::snapshot::{Source, WaitReason};
@@ -361,12 +361,26 @@ impl<'a, A: Arm + ?Sized, const N: usize> Group<'a, A, N> {
         }
     }
 
+    /// The wait's state changes without a partner. False if one was faster.
+    fn abandon(&self) -> bool {
+        match self.arms.first() {
+            Some(arm) if self.wait.has_one_arm() => {
+                arm.lock().acquire();
+                let abandoned = self.wait.abandon();
+                // SAFETY: 1: taken on the line before the last.
+                unsafe { arm.lock().release() };
+                abandoned
+            }
+            _ => self.wait.abandon(),
+        }
+    }
+
     /// The waiter gives up. Returns the arm that was done instead, if a partner was faster.
     fn give_up(&self) -> Option<usize> {
         if !self.entered.get() {
             return None;
         }
-        let abandoned = self.wait.abandon();
+        let abandoned = self.abandon();
         self.withdraw();
         if abandoned {
             // SAFETY: abandoned and withdrawn: the wait is ours alone.
@@ -407,7 +421,7 @@ pub(crate) fn sleep<A: Arm + ?Sized, const N: usize>(
     call: &str,
 ) -> Woken {
     match block::context() {
-        Context::Routine(me) => sleep_in_routine(group, me, why, deadline, false),
+        Context::Routine(me) => sleep_in_routine(group, me, why, deadline, None),
         _ => sleep_elsewhere(group, deadline, call),
     }
 }
@@ -417,20 +431,20 @@ pub(crate) fn sleep<A: Arm + ?Sized, const N: usize>(
 ///
 /// # Safety
 /// 1. Exclusive: the caller holds the locks of all arms, none of which is entered or can be done.
-/// 2. Thread: `context` is where the caller is.
+/// 2. Thread: `caller` is where the caller is.
 ///
 /// Inlined, as is all between a channel's operation and the switch: see
 /// [`suspend`](crate::routine::context::suspend).
 #[inline(always)]
 pub(crate) unsafe fn sleep_held<A: Arm + ?Sized, const N: usize>(
     group: &Group<'_, A, N>,
-    context: Context,
+    caller: Caller,
     why: WaitReason,
     deadline: u64,
     call: &str,
 ) -> Woken {
-    match context {
-        Context::Routine(me) => sleep_in_routine(group, me, why, deadline, true),
+    match caller.context {
+        Context::Routine(me) => sleep_in_routine(group, me, why, deadline, Some(caller.here)),
         _ => {
             // SAFETY: 1 by the caller.
             unsafe { group.release() };
@@ -460,17 +474,17 @@ fn sleep_elsewhere<A: Arm + ?Sized, const N: usize>(
     }
 }
 
-/// `held`: see [`sleep_held`].
+/// `held`: by whom the locks are held, see [`sleep_held`].
 ///
 /// The arms are tried before the routine is suspended, and their locks stay taken over the switch,
 /// after which its worker enters it: nothing is between the two but the worker's own code.
-#[inline]
+#[inline(always)]
 fn sleep_in_routine<A: Arm + ?Sized, const N: usize>(
     group: &Group<'_, A, N>,
     me: RoutineRef,
     why: WaitReason,
     deadline: u64,
-    mut held: bool,
+    mut held: Option<Here>,
 ) -> Woken {
     let header = me.header();
     let alarm = Alarm::new();
@@ -481,12 +495,16 @@ fn sleep_in_routine<A: Arm + ?Sized, const N: usize>(
         if group.entered.get() {
             enter_again(group, me, &alarm, why, deadline, &due);
         } else {
-            if !std::mem::take(&mut held)
-                && let Some(arm) = try_arms(group)
-            {
-                return Woken::Done(arm);
-            }
-            if !section::can_switch() {
+            let here = match held.take() {
+                Some(here) => here,
+                None => {
+                    if let Some(arm) = try_arms(group) {
+                        return Woken::Done(arm);
+                    }
+                    Here::find()
+                }
+            };
+            if !section::can_switch(here) {
                 // The worker was taken while the thread slept in the kernel. Nobody waits for one with a lock
                 // that those need who have one.
                 // SAFETY: 1: taken by us or our caller.

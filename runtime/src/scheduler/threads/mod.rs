@@ -40,6 +40,25 @@ use crate::thread_state;
 use desk::Desk;
 use keeper::Keeper;
 
+/// What a runtime knows of the calling thread. Right for one call, as long as nothing is suspended: behind a
+/// switch the caller may be on another thread.
+#[derive(Clone, Copy)]
+pub(crate) struct Here(*const ThreadSlot);
+
+impl Here {
+    #[inline]
+    pub(crate) fn find() -> Here {
+        Here(thread_state::slot())
+    }
+
+    /// The calling thread's slot; `None` on a thread of no runtime.
+    #[inline]
+    pub(crate) fn slot(&self) -> Option<&ThreadSlot> {
+        // SAFETY: the slot of the calling thread, which lives until that has left it, in scheduler context.
+        unsafe { self.0.as_ref() }
+    }
+}
+
 /// Runs `f` on the calling thread's slot; `None` on a thread of no runtime.
 #[inline]
 pub(crate) fn with_slot<R>(f: impl FnOnce(Option<&ThreadSlot>) -> R) -> R {

@@ -12,7 +12,7 @@
 use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use std::sync::atomic::compiler_fence;
 
-use super::ThreadSlot;
+use super::{Here, ThreadSlot};
 use crate::scheduler::Shared;
 use crate::scheduler::worker::WorkerCore;
 use crate::thread_state;
@@ -39,6 +39,12 @@ impl Section {
             compiler_fence(SeqCst);
         }
         section
+    }
+
+    /// The same for a caller that knows where it is.
+    #[inline]
+    pub(crate) fn enter_here(here: Here) -> Section {
+        Section::enter_of(here.slot().map_or(std::ptr::null(), std::ptr::from_ref))
     }
 
     #[inline]
@@ -84,8 +90,8 @@ pub(crate) fn lower() {
 /// Whether the calling thread, which is in a section, may switch to its scheduler at once: it holds a worker, and
 /// in a section it keeps it.
 #[inline]
-pub(crate) fn can_switch() -> bool {
-    super::with_slot(|slot| slot.is_some_and(|slot| !slot.grip.own().is_null()))
+pub(crate) fn can_switch(here: Here) -> bool {
+    here.slot().is_some_and(|slot| !slot.grip.own().is_null())
 }
 
 /// Waits until the calling thread holds a worker. In no section: whoever waits holds no lock.

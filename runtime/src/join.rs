@@ -360,7 +360,7 @@ impl<T> JoinHandle<T> {
                 passed_on = level;
                 ready::cancel(self.routine, level);
             }
-            block::block(WaitReason::Join, interrupt, &mut |_, _| {
+            block::block_me(me, WaitReason::Join, interrupt, &mut |_, _| {
                 let waker = if std::ptr::eq(self.routine.shared(), me.shared()) {
                     // SAFETY: 1: the awaited routine uses it at its end, on a worker of this runtime.
                     unsafe { waker::of_wait(me) }

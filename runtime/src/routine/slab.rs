@@ -5,8 +5,8 @@
 //! that only grows: the walk over all routines follows it without a lock, and a spawn takes none.
 //!
 //! A chunk is 2 MiB of addresses. Its places are made ready a few at a time, when they are needed: what lies behind
-//! them is no memory yet, and what is made ready is still in the cache when it is used. From the second chunk on the
-//! system is asked for one large page: a fault for every 21 routines was a third of what a crowd's spawns cost.
+//! them is no memory yet, and what is made ready is still in the cache when it is used. Large pages were tried: see
+//! `docs/benches.md`.
 //!
 //! Each worker keeps free blocks of its own ([`BlockCache`]) and trades them with the common list
 //! in batches. Blocks of foreign threads come from the common list one by one.
@@ -192,9 +192,6 @@ impl Slabs {
             handle_alloc_error(chunk_layout());
         }
         let next = self.chunks.load(Relaxed);
-        if !next.is_null() {
-            ask_for_large_page(raw);
-        }
         let chunk = raw.cast::<Chunk>();
         // SAFETY: `raw` is a fresh chunk.
         unsafe {
@@ -262,17 +259,6 @@ impl Drop for Slabs {
             }
         }
     }
-}
-
-/// Without it, or where the system has none to give, memory comes by small pages as ever.
-fn ask_for_large_page(chunk: *mut u8) {
-    #[cfg(all(target_os = "linux", not(portable), not(miri)))]
-    // SAFETY: whole pages of our own memory, whose content stays as it is.
-    unsafe {
-        libc::madvise(chunk.cast(), CHUNK_BYTES, libc::MADV_HUGEPAGE);
-    }
-    #[cfg(not(all(target_os = "linux", not(portable), not(miri))))]
-    let _ = chunk;
 }
 
 fn next_of(block: *mut Header) -> *mut Header {

@@ -143,7 +143,7 @@ impl<'a, T> RecvOp<'a, T> {
 
 /// Waits for the one operation; see [`wait::sleep`].
 pub(crate) fn sleep(op: &impl Arm, deadline: u64, call: &str) -> Woken {
-    let wait = Wait::of_one_arm();
+    let wait = Wait::new();
     let group = Group::new([op], &wait, [0]);
     wait::sleep(&group, WaitReason::Channel, deadline, call)
 }
@@ -154,7 +154,7 @@ pub(crate) fn sleep(op: &impl Arm, deadline: u64, call: &str) -> Woken {
 /// As for [`wait::sleep_held`].
 #[inline(always)]
 pub(crate) unsafe fn sleep_held(op: &impl Arm, caller: Caller, deadline: u64, call: &str) -> Woken {
-    let wait = Wait::of_one_arm();
+    let wait = Wait::new();
     let group = Group::new([op], &wait, [0]);
     // SAFETY: by the caller.
     unsafe { wait::sleep_held(&group, caller, WaitReason::Channel, deadline, call) }

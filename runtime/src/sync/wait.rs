@@ -361,26 +361,12 @@ impl<'a, A: Arm + ?Sized, const N: usize> Group<'a, A, N> {
         }
     }
 
-    /// The wait's state changes without a partner. False if one was faster.
-    fn abandon(&self) -> bool {
-        match self.arms.first() {
-            Some(arm) if self.wait.has_one_arm() => {
-                arm.lock().acquire();
-                let abandoned = self.wait.abandon();
-                // SAFETY: 1: taken on the line before the last.
-                unsafe { arm.lock().release() };
-                abandoned
-            }
-            _ => self.wait.abandon(),
-        }
-    }
-
     /// The waiter gives up. Returns the arm that was done instead, if a partner was faster.
     fn give_up(&self) -> Option<usize> {
         if !self.entered.get() {
             return None;
         }
-        let abandoned = self.abandon();
+        let abandoned = self.wait.abandon();
         self.withdraw();
         if abandoned {
             // SAFETY: abandoned and withdrawn: the wait is ours alone.

@@ -21,9 +21,6 @@
 //! others out itself, under the lock of their queue, one after the other. A waiter that finds its
 //! wait claimed but not done meets the claimer at one of these locks.
 //!
-//! **One arm.** A wait that stands in one queue only, as nearly all do, is claimed and given up under the lock of
-//! that queue. So it is never seen claimed: it goes from `Open` to `Done` by a store, and an exchange is saved.
-//!
 //! A queue may hold nodes of waits that somebody else has claimed. They are in nobody's way:
 //! [`Queue::claim`] takes them out as it finds them.
 //!
@@ -46,8 +43,6 @@ const DONE: u32 = 3;
 /// One wait; see the module's text. `W` is what wakes the sleeper.
 pub(crate) struct Wait<W> {
     state: AtomicU32,
-    /// The state changes under the lock of the one queue only: no exchange is needed to claim it.
-    one_arm: bool,
     /// Full from [`arm`](Self::arm) to the claim, or to [`disarm`](Self::disarm).
     sleeper: Place<W>,
 }
@@ -56,22 +51,8 @@ impl<W> Wait<W> {
     pub(crate) fn new() -> Wait<W> {
         Wait {
             state: AtomicU32::new(OPEN),
-            one_arm: false,
             sleeper: Place::new(),
         }
-    }
-
-    /// One that never stands in more than one queue, and whose waiter gives it up under the lock of that.
-    pub(crate) fn of_one_arm() -> Wait<W> {
-        Wait {
-            one_arm: true,
-            ..Wait::new()
-        }
-    }
-
-    /// Whether it was made by [`of_one_arm`](Self::of_one_arm).
-    pub(crate) fn has_one_arm(&self) -> bool {
-        self.one_arm
     }
 
     /// Says who sleeps.
@@ -109,7 +90,7 @@ impl<W> Wait<W> {
     }
 
     /// The waiter gives up. False if a partner was faster: then the wait is done, at the latest when
-    /// the lock of each queue was held once. Of a wait of one arm only under the lock of its queue.
+    /// the lock of each queue was held once.
     pub(crate) fn abandon(&self) -> bool {
         // Relaxed: the waiter goes on with its own things only.
         self.state
@@ -130,11 +111,10 @@ impl<W> Wait<W> {
         // Relaxed: the sleeper and the payload were written before the node was linked, under the
         // lock that the claimer holds.
         self.state.load(Relaxed) == OPEN
-            // Nobody changes the state before the claimer has, by `complete`, under the same lock.
-            && (self.one_arm || self
+            && self
                 .state
                 .compare_exchange(OPEN, CLAIMED, Relaxed, Relaxed)
-                .is_ok())
+                .is_ok()
     }
 }
 
@@ -411,13 +391,9 @@ mod model {
     const SLEEPER: u32 = 5;
 
     fn start(arms: usize) -> Arc<World> {
-        start_with(arms, Wait::new())
-    }
-
-    fn start_with(arms: usize, wait: Wait<u32>) -> Arc<World> {
         let world = Arc::new(World {
             frame: Frame {
-                wait,
+                wait: Wait::new(),
                 nodes: [Node::new(), Node::new()],
                 slot: Place::new(),
                 frame: Place::new(),
@@ -530,49 +506,12 @@ mod model {
         });
     }
 
-    /// A wait of one arm, given up under the lock while two partners come: as above, and it is claimed without an
-    /// exchange. Breaks if it is given up without the lock.
-    #[test]
-    fn one_arm_needs_no_exchange() {
-        loom::model(|| {
-            let world = start_with(1, Wait::of_one_arm());
-            let partners = [(); 2].map(|()| {
-                let world = world.clone();
-                thread::spawn(move || hand_over(&world, 0))
-            });
-            let gave_up = {
-                let _queue = world.queues[0].lock().unwrap();
-                world.frame.wait.abandon()
-            };
-            withdraw(&world, 1);
-            // SAFETY: as in `giving_up_loses_nothing`.
-            unsafe {
-                world.frame.frame.take();
-                if gave_up {
-                    assert_eq!(world.frame.wait.disarm(), SLEEPER);
-                } else {
-                    assert_eq!(world.frame.wait.done(), Some(0));
-                    assert_eq!(world.frame.slot.take(), 0);
-                }
-            }
-            let won = partners.map(|partner| partner.join().unwrap());
-            let handed_over = won.iter().filter(|won| **won).count();
-            assert_eq!(handed_over, usize::from(!gave_up));
-        });
-    }
-
     /// A waiter with one arm that sees it done leaves without the lock. Breaks if `complete` stores
     /// relaxed or `done` loads so, or if a partner touches the frame after `complete`.
     #[test]
     fn a_single_waiter_leaves_without_the_lock() {
-        for wait in [Wait::new, Wait::of_one_arm] {
-            leaves_without_the_lock(wait);
-        }
-    }
-
-    fn leaves_without_the_lock(wait: fn() -> Wait<u32>) {
-        loom::model(move || {
-            let world = start_with(1, wait());
+        loom::model(|| {
+            let world = start(1);
             let partner = {
                 let world = world.clone();
                 thread::spawn(move || hand_over(&world, 0))

@@ -546,6 +546,21 @@ where
     JoinHandle::new(unsafe { born(shared, seed, f) })
 }
 
+/// Wakes a task of somebody else's by a routine of its own. Also if that is cancelled before it begins, as the
+/// runtime ends: whoever waits would wait for ever.
+pub(crate) fn spawn_wake(waker: std::task::Waker) {
+    struct Wakes(Option<std::task::Waker>);
+    impl Drop for Wakes {
+        fn drop(&mut self) {
+            if let Some(waker) = self.0.take() {
+                waker.wake();
+            }
+        }
+    }
+    let wakes = Wakes(Some(waker));
+    spawn_internal("waker", move || drop(wakes));
+}
+
 /// Spawns a routine of the runtime's own from scheduler context.
 pub(crate) fn spawn_internal(name: &'static str, f: impl FnOnce() + Send + 'static) {
     if let Ok(handle) = Builder::new().name(name).spawn(f) {

@@ -376,6 +376,38 @@ fn the_end_of_a_runtime_loses_no_task() {
     assert!(sleep.is_elapsed());
 }
 
+/// It falls due when everything is being cancelled, and so is the routine that would wake the task: it is woken all
+/// the same. Breaks if that routine's closure is dropped without a wake.
+#[test]
+fn a_deadline_that_falls_due_while_the_runtime_ends_wakes_its_task() {
+    let watchdog = Watchdog::new("due_at_the_end");
+    let rt = runtime(1);
+    watchdog.watch("due at the end", &rt.handle());
+    let woken = Arc::new(Woken::default());
+    let (seen, polled) = (woken.clone(), Waker::from(woken.clone()));
+    let begun = Gate::new();
+    let at = begun.clone();
+    // Keeps the end in its middle until then, or as long as that is waited for.
+    let stubborn = rt.spawn(move || {
+        let mut sleep = time::after(100 * SHORT);
+        let _ = poll_with(&mut sleep, &polled);
+        at.open();
+        while seen.count() == 0 && !sleep.is_elapsed() {
+            let _ = std::panic::catch_unwind(openwork::yield_now);
+        }
+        // Its turn is over, and others have theirs.
+        for _ in 0..1000 {
+            let _ = std::panic::catch_unwind(openwork::yield_now);
+        }
+        sleep
+    });
+    begun.spin();
+    let ending = thread::spawn(move || rt.shutdown(Duration::ZERO));
+    until("the task is woken", || woken.count() == 1);
+    drop(ending.join().unwrap());
+    drop(stubborn);
+}
+
 /// Wakers of a combinator inside a routine are not the routine's own.
 #[test]
 fn foreign_wakers_are_served_inside_a_runtime() {

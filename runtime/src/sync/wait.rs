@@ -112,7 +112,7 @@ impl Rouse {
             Roused::Thread(thread) => thread.unpark(),
             Roused::Task(waker) => match waker::routine_of(&waker) {
                 Some(routine) => waker::notify(routine, source),
-                None => crate::spawn::spawn_internal("waker", move || waker.wake()),
+                None => crate::spawn::spawn_wake(waker),
             },
             Roused::Nobody => {}
         }

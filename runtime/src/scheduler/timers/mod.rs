@@ -222,7 +222,7 @@ impl Due {
                 // A foreign waker may run any code, which must not happen between turns: a
                 // routine of its own does it.
                 None if worker::with_core(|core| core.is_some()) => {
-                    crate::spawn::spawn_internal("waker", move || waker.wake());
+                    crate::spawn::spawn_wake(waker);
                 }
                 None => body::swallow(move || waker.wake()),
             },

@@ -260,6 +260,15 @@ metrics! {
                 p.count(&[state], count);
             }
         };
+    "openwork_threads_unbound" Count Gauge &[],
+        "Spare threads to which no routine is bound.",
+        |s, p| p.count(&[], s.snapshot.threads.unbound);
+    "openwork_suspect_sites" Count Gauge &[],
+        "Places in the program whose routines start on a thread to which nothing is bound.",
+        |s, p| p.count(&[], s.snapshot.threads.suspect_sites);
+    "openwork_started_beside_total" Count Counter &[],
+        "Fresh routines that were to start on another thread when none was there for it.",
+        |s, p| p.count(&[], s.snapshot.threads.beside);
     "openwork_homes_wanting" Count Gauge &[],
         "Homes that want a worker.",
         |s, p| p.count(&[], s.snapshot.threads.wanting);

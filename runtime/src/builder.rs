@@ -18,6 +18,7 @@ use crate::homes::{self, Homes, NoHomes};
 use crate::monitor::{self, Monitor, Watch};
 use crate::routine::slab::Slabs;
 use crate::runtime::Runtime;
+use crate::scheduler::apart::Apart;
 use crate::scheduler::idle::{Idle, WORKERS_MAX};
 use crate::scheduler::levels::Levels;
 use crate::scheduler::lists::SharedLists;
@@ -639,6 +640,7 @@ impl RuntimeBuilder {
             io_backend: self.io_backend,
             tunables: Tunables::new(&config),
             balance: Balance::new(self.strategy),
+            apart: Apart::new(),
             poller: OnceLock::new(),
         });
         for worker in shared.spanned() {

@@ -4,9 +4,11 @@
 //! [`inbox`] and [`timers`] are where it finds work besides its deque; [`idle`] and [`parker`] put it to sleep; [`block`] and [`ready`]
 //! are how routines stop and go on; [`stack_waiters`] is where fresh ones wait for a stack;
 //! [`finish`] is how they end; [`shutdown`] is how a runtime ends; [`explore`] is what a deterministic
-//! one has in addition. Which workers are in service is in [`roster`], and changed by [`resize`].
+//! one has in addition. Which workers are in service is in [`roster`], and changed by [`resize`]; [`apart`] knows
+//! whose routines had better start on a thread of their own.
 //! The protocol of searching and parking, with its proof sketch, is `docs/scheduler.md`.
 
+pub(crate) mod apart;
 pub(crate) mod block;
 pub(crate) mod explore;
 pub(crate) mod finish;
@@ -47,6 +49,7 @@ use crate::scheduler::worker::deque::Stealers;
 use crate::snapshot::{IoBackend, PanicRecord, RingRead, Source};
 use crate::stack::{StackArena, StackClass};
 use crate::trace::Recorder;
+use apart::Apart;
 use idle::Idle;
 use levels::Levels;
 use lists::SharedLists;
@@ -97,6 +100,7 @@ pub(crate) struct Shared {
     pub(crate) io_backend: IoBackend,
     pub(crate) tunables: Tunables,
     pub(crate) balance: Balance,
+    pub(crate) apart: Apart,
     pub(crate) poller: OnceLock<Arc<Poller>>,
 }
 

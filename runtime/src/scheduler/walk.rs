@@ -48,7 +48,9 @@ impl Shared {
             routines,
             blocking: self.pool.figures(),
             monitor: self.monitor_figures(),
-            threads: self.threads.figures(self.tunables.max_threads()),
+            threads: self
+                .threads
+                .figures(self.tunables.max_threads(), &self.apart),
             absent: self.threads.absent(),
             panics: self.panics_made(),
             io: self.poller().map(|poller| poller.figures()),

@@ -4,7 +4,7 @@
 ///
 /// ```
 /// let words: Vec<_> = openwork::snapshot::HandOff::ALL.iter().map(|why| why.name()).collect();
-/// assert_eq!(words, ["blocked", "frozen", "direct"]);
+/// assert_eq!(words, ["blocked", "frozen", "direct", "apart"]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -15,14 +15,21 @@ pub enum HandOff {
     Frozen,
     /// Its thread gave it to one that wanted a worker.
     Direct,
+    /// Its thread gave it to another one on which a fresh routine began, because of what is bound to the first.
+    Apart,
 }
 
 impl HandOff {
     /// How many reasons there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
 
     /// Every reason, in the order of [`ThreadFigures::handed_off_by`].
-    pub const ALL: [HandOff; HandOff::COUNT] = [HandOff::Blocked, HandOff::Frozen, HandOff::Direct];
+    pub const ALL: [HandOff; HandOff::COUNT] = [
+        HandOff::Blocked,
+        HandOff::Frozen,
+        HandOff::Direct,
+        HandOff::Apart,
+    ];
 
     /// The word shown to people and programs.
     pub const fn name(self) -> &'static str {
@@ -30,6 +37,7 @@ impl HandOff {
             HandOff::Blocked => "blocked",
             HandOff::Frozen => "frozen",
             HandOff::Direct => "direct",
+            HandOff::Apart => "apart",
         }
     }
 }
@@ -48,6 +56,8 @@ pub struct ThreadFigures {
     pub total: u64,
     /// Those that have no worker and nothing to run.
     pub spare: u64,
+    /// Of these, those to which no routine is bound.
+    pub unbound: u64,
     /// Homes that want a worker: their threads have come back from the kernel, are frozen, or have routines
     /// to run that are bound to them.
     pub wanting: u64,
@@ -68,6 +78,12 @@ pub struct ThreadFigures {
     pub refused: u64,
     /// Threads that have gone because nobody needed them.
     pub retired: u64,
+    /// Places in the program whose routines start on a thread without bound routines, because those before them held
+    /// their thread: they slept in the kernel, or were stopped.
+    pub suspect_sites: u64,
+    /// Fresh routines that were to start on another thread when none was there for it. Those that did are hand-offs, of
+    /// the reason [`HandOff::Apart`].
+    pub beside: u64,
     /// Times that a worker changed threads, by reason; see [`HandOff::ALL`].
     pub handed_off_by: [u64; HandOff::COUNT],
 }

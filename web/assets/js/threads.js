@@ -10,7 +10,7 @@ const perSecond = (value) => `${short(Math.round(value * 10) / 10)}/s`;
 const quantiles = ({ count: n, p50_ns: p50, p99_ns: p99 }) => (n > 0 ? `median ${duration(p50)}, p99 ${duration(p99)}` : UNKNOWN);
 
 /** Why workers changed threads, in the words of a person. */
-const HAND_OFFS = { blocked: 'asleep in the kernel', frozen: 'stopped', direct: 'given to one that wanted it' };
+const HAND_OFFS = { blocked: 'asleep in the kernel', frozen: 'stopped', direct: 'given to one that wanted it', apart: 'for a routine that starts apart' };
 export function handOffs(reasons) {
   const words = Object.entries(reasons).filter(([, n]) => n > 0).map(([why, n]) => `${count(n)} ${HAND_OFFS[why] ?? why}`);
   return words.join(', ') || 'none';
@@ -74,10 +74,11 @@ export function threads(context) {
       if (all?.at_limit) text(cap, `At the cap: all ${count(all.limit)} threads are in use. A thread that sleeps keeps its worker until one comes back; --max-threads raises the cap.`);
       show(facts, [
         ...(all ? [
-          ['Threads', `${count(all.total)} of at most ${count(all.limit)}, ${count(all.spare)} spare; peak ${count(all.peak)}`],
+          ['Threads', `${count(all.total)} of at most ${count(all.limit)}, ${count(all.spare)} spare, ${count(all.unbound)} with nothing bound to them; peak ${count(all.peak)}`],
           ['Want a worker', count(all.wanting)],
           ['Started ahead', `${count(all.started)}; ${count(all.retired)} retired, ${count(all.refused)} refused`],
           ['Hand-offs', handOffs(all.handed_off_by)],
+          ['Start apart', `from ${plural(all.suspect_sites, 'place')} in the program; ${count(all.beside)} found no thread`],
         ] : []),
         ['Signal to frozen', quantiles(now.signal_to_frozen)],
         ['Frozen to running', quantiles(now.frozen_to_running)],

@@ -13,6 +13,8 @@ pub struct ThreadsNow {
     pub total: u64,
     /// Those that have no worker and nothing to run.
     pub spare: u64,
+    /// Of these, those to which no routine is bound.
+    pub unbound: u64,
     /// Homes that want a worker: their threads have come back from the kernel, are frozen, or have routines to run.
     pub wanting: u64,
     /// Threads that run a routine without a worker: in the kernel, as a rule.
@@ -31,6 +33,12 @@ pub struct ThreadsNow {
     pub refused: u64,
     /// Threads that have gone because nobody needed them.
     pub retired: u64,
+    /// Places in the program whose routines start on a thread to which nothing is bound, because those before them slept
+    /// in the kernel or were stopped.
+    pub suspect_sites: u64,
+    /// Fresh routines that were to start on another thread when none was there for it. Those that did are hand-offs, of
+    /// the reason `apart`.
+    pub beside: u64,
     /// Times that a worker changed threads, by reason.
     #[schema(value_type = HashMap<String, u64>)]
     pub handed_off_by: ByHandOff,
@@ -51,6 +59,7 @@ impl From<&ThreadFigures> for ThreadsNow {
         ThreadsNow {
             total: threads.total,
             spare: threads.spare,
+            unbound: threads.unbound,
             wanting: threads.wanting,
             away: threads.away,
             frozen: threads.frozen,
@@ -60,6 +69,8 @@ impl From<&ThreadFigures> for ThreadsNow {
             started: threads.started,
             refused: threads.refused,
             retired: threads.retired,
+            suspect_sites: threads.suspect_sites,
+            beside: threads.beside,
             handed_off_by: ByHandOff(threads.handed_off_by),
         }
     }

@@ -15,9 +15,13 @@
 //! Words change under a short lock, which the monitor only tries to take. What is asked often is published
 //! beside it. Nothing is allocated once the desk is made.
 
+#[cfg(all(test, loom))]
+mod model;
+
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::spares::{Spares, Tenants, Wanted};
 use crate::primitives::{AtomicU32, ShortGuard, ShortLock};
 
 const FREE: u32 = u32::MAX;
@@ -31,13 +35,14 @@ pub(crate) struct Desk {
     words: Box<[AtomicU32]>,
     wanting: AtomicU32,
     spare: AtomicU32,
+    unbound: AtomicU32,
 }
 
 struct State {
     /// Queued homes, oldest first.
     wanting: VecDeque<u32>,
-    /// Free homes whose threads may be given any worker, newest last.
-    spare: Vec<u32>,
+    /// Free homes whose threads may be given any worker.
+    spare: Spares,
     /// Homes that have no thread.
     unused: Vec<u32>,
     /// The runtime ends: nobody rests any more.
@@ -60,8 +65,8 @@ pub(crate) enum Pushed {
 pub(crate) enum Leaves {
     /// Something to run.
     Work,
-    /// Nothing: the thread may have any worker.
-    Nothing,
+    /// Nothing to run: the thread may have any worker.
+    Nothing(Tenants),
     /// Nothing to run, but a routine that holds the thread for itself.
     Holder,
 }
@@ -82,13 +87,14 @@ impl Desk {
         Desk {
             state: ShortLock::new(State {
                 wanting: VecDeque::with_capacity(homes as usize),
-                spare: Vec::with_capacity(homes as usize),
+                spare: Spares::new(homes),
                 unused: (0..homes).rev().collect(),
                 closed: false,
             }),
             words: (0..homes).map(|_| AtomicU32::new(AWAY)).collect(),
             wanting: AtomicU32::new(0),
             spare: AtomicU32::new(0),
+            unbound: AtomicU32::new(0),
         }
     }
 
@@ -101,6 +107,11 @@ impl Desk {
     /// Threads that may be given any worker.
     pub(crate) fn spare(&self) -> u32 {
         self.spare.load(Relaxed)
+    }
+
+    /// Those of them to which nothing is bound.
+    pub(crate) fn unbound(&self) -> u32 {
+        self.unbound.load(Relaxed)
     }
 
     /// The worker that the home has.
@@ -117,6 +128,7 @@ impl Desk {
     fn publish(&self, state: ShortGuard<'_, State>) {
         self.wanting.store(state.wanting.len() as u32, Relaxed);
         self.spare.store(state.spare.len() as u32, Relaxed);
+        self.unbound.store(state.spare.unbound() as u32, Relaxed);
     }
 
     /// A place for one more thread.
@@ -146,7 +158,7 @@ impl Desk {
                 FREE => {
                     let mut state = self.state.lock();
                     if self.word(home).load(Relaxed) == FREE {
-                        state.spare.retain(|spare| *spare != home);
+                        state.spare.remove(home);
                         self.queue(&mut state, home);
                         self.publish(state);
                         return Pushed::Queued;
@@ -209,17 +221,45 @@ impl Desk {
     ) -> Option<u32> {
         let mut state = self.state.lock();
         let to = state.wanting.pop_front()?;
-        self.word(to).store(worker, Relaxed);
-        match leaves {
-            Leaves::Work => self.queue(&mut state, from),
-            Leaves::Nothing | Leaves::Holder => self.word(from).store(FREE, Relaxed),
-        }
-        if leaves == Leaves::Nothing {
-            state.spare.push(from);
-        }
+        self.change(&mut state, from, worker, to, leaves);
         let_go();
         self.publish(state);
         Some(to)
+    }
+
+    /// The same to a spare thread on which what is `wanted` can begin. `None` if there is none.
+    pub(crate) fn hand_to_spare(
+        &self,
+        from: u32,
+        worker: u32,
+        leaves: Leaves,
+        wanted: Wanted,
+        let_go: impl FnOnce(),
+    ) -> Option<u32> {
+        let mut state = self.state.lock();
+        let (to, _) = state.spare.pop(wanted)?;
+        self.change(&mut state, from, worker, to, leaves);
+        let_go();
+        self.publish(state);
+        Some(to)
+    }
+
+    /// The worker of `from` is the one of `to` now.
+    fn change(&self, state: &mut State, from: u32, worker: u32, to: u32, leaves: Leaves) {
+        self.word(to).store(worker, Relaxed);
+        self.leave(state, from, leaves);
+    }
+
+    /// The home has no worker any more.
+    fn leave(&self, state: &mut State, home: u32, leaves: Leaves) {
+        match leaves {
+            Leaves::Work => self.queue(state, home),
+            Leaves::Nothing(tenants) => {
+                self.word(home).store(FREE, Relaxed);
+                state.spare.push(home, tenants);
+            }
+            Leaves::Holder => self.word(home).store(FREE, Relaxed),
+        }
     }
 
     /// The thread of `from` gives its worker to nobody, if `release` says so, which lets go of it: from then on
@@ -234,13 +274,7 @@ impl Desk {
         let mut state = self.state.lock();
         let released = release();
         if released {
-            match leaves {
-                Leaves::Work => self.queue(&mut state, from),
-                Leaves::Nothing | Leaves::Holder => self.word(from).store(FREE, Relaxed),
-            }
-            if leaves == Leaves::Nothing {
-                state.spare.push(from);
-            }
+            self.leave(&mut state, from, leaves);
         }
         self.publish(state);
         released
@@ -250,7 +284,10 @@ impl Desk {
     /// spare thread.
     pub(crate) fn assign(&self, worker: u32) -> Option<u32> {
         let mut state = self.state.lock();
-        let to = state.wanting.pop_front().or_else(|| state.spare.pop());
+        let to = state
+            .wanting
+            .pop_front()
+            .or_else(|| state.spare.pop(Wanted::Any).map(|(to, _)| to));
         if let Some(to) = to {
             self.word(to).store(worker, Relaxed);
         }
@@ -272,18 +309,17 @@ impl Desk {
         take: impl FnOnce() -> bool,
     ) -> Result<u32, Refused> {
         let mut state = self.state.try_lock().ok_or(Refused::Busy)?;
-        let (to, was_spare) = match state.spare.pop() {
-            Some(to) => (to, true),
-            None => (state.wanting.pop_front().ok_or(Refused::Nobody)?, false),
+        let (to, was_spare) = match state.spare.pop(Wanted::Any) {
+            Some((to, tenants)) => (to, Some(tenants)),
+            None => (state.wanting.pop_front().ok_or(Refused::Nobody)?, None),
         };
         // Before the worker is gone: the thread looks at the word when it finds that out.
         self.word(from).store(AWAY, Relaxed);
         if !take() {
             self.word(from).store(worker, Relaxed);
-            if was_spare {
-                state.spare.push(to);
-            } else {
-                state.wanting.push_front(to);
+            match was_spare {
+                Some(tenants) => state.spare.push(to, tenants),
+                None => state.wanting.push_front(to),
             }
             self.publish(state);
             return Err(Refused::Kept);
@@ -296,14 +332,13 @@ impl Desk {
         Ok(to)
     }
 
-    /// A thread that has come, or has nothing to do any more, may be given any worker. False if the runtime
-    /// ends.
+    /// A thread that has come may be given any worker. False if the runtime ends.
     pub(crate) fn rest(&self, home: u32) -> bool {
         let mut state = self.state.lock();
         let open = !state.closed;
         if open {
             self.word(home).store(FREE, Relaxed);
-            state.spare.push(home);
+            state.spare.push(home, Tenants::None);
         }
         self.publish(state);
         open
@@ -312,9 +347,7 @@ impl Desk {
     /// A spare thread goes. False if it is not spare: something is on its way to it.
     pub(crate) fn retire(&self, home: u32) -> bool {
         let mut state = self.state.lock();
-        let before = state.spare.len();
-        state.spare.retain(|spare| *spare != home);
-        let was_spare = state.spare.len() < before;
+        let was_spare = state.spare.remove(home);
         if was_spare {
             self.word(home).store(AWAY, Relaxed);
         }
@@ -326,7 +359,7 @@ impl Desk {
     pub(crate) fn close(&self) -> Option<u32> {
         let mut state = self.state.lock();
         state.closed = true;
-        let spare = state.spare.pop();
+        let spare = state.spare.pop(Wanted::Any).map(|(spare, _)| spare);
         if let Some(spare) = spare {
             self.word(spare).store(AWAY, Relaxed);
         }
@@ -336,156 +369,5 @@ impl Desk {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.state.lock().closed
-    }
-}
-
-#[cfg(all(test, loom))]
-mod model {
-    use super::*;
-    use crate::primitives::{AtomicU64, fence};
-    use loom::sync::Arc;
-    use loom::thread;
-    use std::sync::atomic::Ordering::SeqCst;
-
-    /// Homes 0 and 1; home 0 has worker 0, home 1 wants one.
-    struct World {
-        desk: Desk,
-        /// Of home 0.
-        inbox: AtomicU64,
-        woken: AtomicU64,
-    }
-
-    impl World {
-        fn new() -> Arc<World> {
-            let world = World {
-                desk: Desk::new(3),
-                inbox: AtomicU64::new(0),
-                woken: AtomicU64::new(0),
-            };
-            world.desk.begin(0, 0);
-            assert!(world.desk.want(1));
-            Arc::new(world)
-        }
-
-        fn push(&self) {
-            self.inbox.fetch_add(1, Relaxed);
-            fence(SeqCst);
-            if let Pushed::Wake(0) = self.desk.pushed(0) {
-                self.woken.store(1, Relaxed);
-            }
-        }
-
-        /// Pushes in a thread of its own.
-        fn pusher(world: &Arc<World>) -> thread::JoinHandle<()> {
-            let world = world.clone();
-            thread::spawn(move || world.push())
-        }
-
-        /// What home 0 leaves behind, as its thread sees it.
-        fn leaves(&self) -> Leaves {
-            if self.inbox.load(Relaxed) > 0 {
-                Leaves::Work
-            } else {
-                Leaves::Nothing
-            }
-        }
-
-        fn look_again(&self) {
-            fence(SeqCst);
-            if self.inbox.load(Relaxed) > 0 {
-                self.desk.pushed(0);
-            }
-        }
-    }
-
-    /// Something comes into the inbox of a home whose thread gives its worker away: the home is queued then,
-    /// once. Breaks without either fence, or if the leaver does not look again.
-    #[test]
-    fn a_push_reaches_a_home_that_loses_its_worker() {
-        loom::model(|| {
-            let world = World::new();
-            let pusher = World::pusher(&world);
-            let leaves = world.leaves();
-            assert_eq!(world.desk.hand_over(0, 0, leaves, || {}), Some(1));
-            if leaves == Leaves::Nothing {
-                world.look_again();
-            }
-            pusher.join().unwrap();
-            assert_eq!(world.desk.wanting(), 1);
-            assert_eq!(
-                world.desk.spare(),
-                0,
-                "queued, so not to be had for anything"
-            );
-            assert_eq!(world.desk.hand_over(1, 0, Leaves::Nothing, || {}), Some(0));
-        });
-    }
-
-    /// The same while the monitor tries to take the worker and the thread turns out to be awake: it
-    /// goes on and parks, and must be woken. Breaks if the monitor does not look again.
-    #[test]
-    fn a_push_reaches_a_home_that_seemed_to_be_away() {
-        loom::model(|| {
-            let world = World::new();
-            let pusher = World::pusher(&world);
-            assert_eq!(world.desk.take(0, 0, false, || false), Err(Refused::Kept));
-            fence(SeqCst);
-            if world.inbox.load(Relaxed) > 0
-                && let Pushed::Wake(0) = world.desk.pushed(0)
-            {
-                world.woken.store(1, Relaxed);
-            }
-            pusher.join().unwrap();
-            assert_eq!(world.woken.load(Relaxed), 1);
-        });
-    }
-
-    /// A spare thread is given a worker by one side or queued by the other, never both.
-    #[test]
-    fn a_spare_thread_is_had_once() {
-        loom::model(|| {
-            let desk = Arc::new(Desk::new(2));
-            desk.begin(0, 0);
-            assert!(desk.rest(1));
-            let pusher = {
-                let desk = desk.clone();
-                thread::spawn(move || desk.pushed(1))
-            };
-            // Spare, or wanting: it is had either way.
-            assert_eq!(taken(&desk), 1);
-            let told = pusher.join().unwrap();
-            assert!(matches!(told, Pushed::Queued | Pushed::Wake(0)));
-            assert_eq!(desk.wanting() + desk.spare(), 0);
-        });
-    }
-
-    /// As the first one, where the worker goes out of service: the home is queued, and gets the next worker. Breaks
-    /// without either fence, or if the leaver does not look again.
-    #[test]
-    fn a_push_reaches_a_home_whose_worker_is_put_down() {
-        loom::model(|| {
-            let world = World::new();
-            let pusher = World::pusher(&world);
-            let leaves = world.leaves();
-            assert!(world.desk.put_down(0, leaves, || true));
-            if leaves == Leaves::Nothing {
-                world.look_again();
-            }
-            pusher.join().unwrap();
-            assert_eq!((world.desk.wanting(), world.desk.spare()), (2, 0));
-            // Home 1 has wanted one for longer.
-            let served = [world.desk.assign(0), world.desk.assign(1)];
-            assert_eq!(served, [Some(1), Some(0)]);
-        });
-    }
-
-    fn taken(desk: &Desk) -> u32 {
-        loop {
-            match desk.take(0, 0, false, || true) {
-                Ok(to) => return to,
-                Err(Refused::Busy) => loom::thread::yield_now(),
-                Err(other) => panic!("{other:?}"),
-            }
-        }
     }
 }

@@ -11,7 +11,8 @@
 //! - *Taken from a thread that was stopped* in a signal's handler ([`Shared::take_from_frozen`]). Its home
 //!   wants a worker at once.
 //! - *Given away by its thread* in scheduler context, to a home that wants one
-//!   ([`WorkerCore::serve_wanting`](crate::scheduler::worker::WorkerCore)).
+//!   ([`WorkerCore::serve_wanting`](crate::scheduler::worker::WorkerCore)), or to a spare thread on which a fresh
+//!   routine had better begin ([`apart`](crate::scheduler::worker)).
 //! - *Put down by its thread* in scheduler context, because it goes out of service ([`Desk::put_down`]).
 //!
 //! [`Desk::put_down`]: super::desk::Desk::put_down

@@ -3,8 +3,9 @@
 use std::cell::Cell;
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
 
+use super::spares::Tenants;
 use crate::routine::Header;
 use crate::scheduler::inbox::Inbox;
 use crate::scheduler::lists::{Lists, SharedLists};
@@ -23,6 +24,9 @@ pub(crate) struct Home {
     pub(crate) held_by: AtomicU64,
     /// Routines bound to it, that is with a stack. Written by the thread that runs the home.
     pub(crate) bound: AtomicU32,
+    /// A routine that may hold the thread started here, and nobody is to start beside it; of no meaning when nothing
+    /// is bound. Written by the thread that runs the home.
+    pub(crate) has_suspect: AtomicBool,
 }
 
 /// The routine that holds the thread, or null.
@@ -43,6 +47,7 @@ impl Home {
             lifo: AtomicPtr::new(null_mut()),
             held_by: AtomicU64::new(0),
             bound: AtomicU32::new(0),
+            has_suspect: AtomicBool::new(false),
         }
     }
 
@@ -63,6 +68,15 @@ impl Home {
     #[inline]
     pub(crate) unsafe fn held(&self) -> &Cell<*mut Header> {
         &self.held.0
+    }
+
+    /// What is bound to it. By the thread that runs the home.
+    pub(crate) fn tenants(&self) -> Tenants {
+        match self.bound.load(Relaxed) {
+            0 => Tenants::None,
+            _ if self.has_suspect.load(Relaxed) => Tenants::Suspect,
+            _ => Tenants::Some,
+        }
     }
 
     /// Routines in its lists and its inbox. As exact as a count that changes meanwhile can be.

@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use crate::primitives::Futex;
 use crate::scheduler::{Shared, worker};
 
-/// Threads that are to be spare once the first was needed.
+/// Threads without bound routines that are to be spare once the first was needed.
 pub(crate) const SPARE_AHEAD: u32 = 2;
 
 const CALM: u32 = 0;
@@ -99,7 +99,8 @@ impl Shared {
                         .word
                         .0
                         .compare_exchange(NEEDED, CALM, Relaxed, Relaxed);
-                    while self.threads.desk.spare() + keeper.starting.load(Relaxed) < SPARE_AHEAD
+                    let starting = &keeper.starting;
+                    while self.threads.desk.unbound() + starting.load(Relaxed) < SPARE_AHEAD
                         && self.start_thread()
                     {}
                 }

@@ -21,12 +21,14 @@ mod home;
 mod keeper;
 pub(crate) mod section;
 mod slot;
+mod spares;
 
 pub(crate) use desk::Leaves;
 pub(crate) use handoff::Taken;
 pub(crate) use home::Home;
 pub(crate) use keeper::{NoThread, SPARE_AHEAD};
 pub(crate) use slot::{Bed, ThreadSlot};
+pub(crate) use spares::{Tenants, Wanted};
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -35,6 +37,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use crate::monitor::Watch;
 use crate::routine::RoutineRef;
 use crate::scheduler::Shared;
+use crate::scheduler::apart::Apart;
 use crate::snapshot::{AbsentThread, HandOff, ThreadFigures, WaitReason};
 use crate::thread_state;
 use desk::Desk;
@@ -181,7 +184,7 @@ impl Threads {
         self.keeper.ring();
     }
 
-    pub(crate) fn figures(&self, limit: usize) -> ThreadFigures {
+    pub(crate) fn figures(&self, limit: usize, apart: &Apart) -> ThreadFigures {
         let mut away = 0;
         let mut frozen = 0;
         for slot in &self.slots {
@@ -196,6 +199,7 @@ impl Threads {
         ThreadFigures {
             total: total as u64,
             spare: spare.into(),
+            unbound: self.desk.unbound().into(),
             wanting: self.desk.wanting().into(),
             away,
             frozen,
@@ -206,6 +210,8 @@ impl Threads {
             refused: self.keeper.refused.load(Relaxed),
             retired: self.retired.load(Relaxed),
             handed_off_by: std::array::from_fn(|why| self.hand_offs[why].load(Relaxed)),
+            suspect_sites: apart.suspects(),
+            beside: apart.beside.load(Relaxed),
         }
     }
 

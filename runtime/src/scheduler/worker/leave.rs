@@ -22,7 +22,7 @@ impl WorkerCore {
         match self.held() {
             Some(held) if held::is_runnable(held) => Leaves::Work,
             Some(_) => Leaves::Holder,
-            None if self.home_is_empty() => Leaves::Nothing,
+            None if self.home_is_empty() => Leaves::Nothing(self.home().tenants()),
             None => Leaves::Work,
         }
     }

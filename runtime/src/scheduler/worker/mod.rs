@@ -1,6 +1,7 @@
 //! One worker: the loop that finds a routine ([`find`]), runs one turn of it ([`turn`]) and sleeps when
 //! there is none.
 
+mod apart;
 mod assigned;
 mod clock;
 pub(crate) mod deque;
@@ -27,8 +28,8 @@ use crossbeam_deque::Worker as LocalQueue;
 
 use crate::config::Preemption;
 use crate::homes;
-use crate::routine::RoutineRef;
 use crate::routine::slab::BlockCache;
+use crate::routine::{Header, RoutineRef};
 use crate::scheduler::block::Interrupt;
 use crate::scheduler::explore::Exploration;
 use crate::scheduler::idle::Last;
@@ -108,6 +109,8 @@ pub(crate) struct WorkerCore {
     /// When a routine that the system refused a stack may try again here.
     stack_retry_at: Cell<u64>,
     pool: RefCell<StackPool>,
+    /// A fresh routine that came with the worker to the thread that holds it now, and starts there next, or null.
+    first: Cell<*mut Header>,
     /// The travelling home that is ready for the next fresh routine, or [`homes::NONE`].
     clean: Cell<u32>,
     /// Of a deterministic worker.
@@ -243,6 +246,7 @@ impl WorkerCore {
             habits: steal::Habits::new(),
             stack_retry_at: Cell::new(0),
             pool: RefCell::new(pool),
+            first: Cell::new(null_mut()),
             clean: Cell::new(homes::NONE),
             exploration: None,
             shared,
@@ -375,12 +379,21 @@ impl WorkerCore {
         let mut core = unsafe { slot.held_core() };
         let mut searching = false;
         core.serve_all_deadlines();
+        if let Some(first) = core.take_first() {
+            let Some(next) = core.turn_apart(slot, first) else {
+                return Left::GaveAway;
+            };
+            core = next;
+        }
         loop {
             if let Some(held) = core.held() {
                 if !core.wait_for_held(slot, held) {
                     return Left::GaveAway;
                 }
-                core = core.turn_apart(slot, held);
+                let Some(next) = core.turn_apart(slot, held) else {
+                    return Left::GaveAway;
+                };
+                core = next;
                 continue;
             }
             if let Some(routine) = core.next() {
@@ -388,7 +401,10 @@ impl WorkerCore {
                     searching = false;
                     core.stop_searching();
                 }
-                core = core.turn(slot, routine);
+                let Some(next) = core.turn(slot, routine) else {
+                    return Left::GaveAway;
+                };
+                core = next;
                 continue;
             }
             core.date_last_turn();
@@ -407,7 +423,10 @@ impl WorkerCore {
                 if let Some(routine) = found {
                     searching = false;
                     core.stop_searching();
-                    core = core.turn_apart(slot, routine);
+                    let Some(next) = core.turn_apart(slot, routine) else {
+                        return Left::GaveAway;
+                    };
+                    core = next;
                     continue;
                 }
             }

@@ -76,10 +76,14 @@ impl WorkerCore {
     #[cfg_attr(portable, allow(dead_code, reason = "nobody takes a worker there"))]
     pub(crate) fn leave_turn(&self, why: HandOff) {
         let routine = self.stats().routine.load(Relaxed);
+        // SAFETY: the routine is in its turn still, through which its block lives.
+        if let Some(header) = unsafe { routine.as_ref() } {
+            self.shared.apart.note_held(header.site());
+        }
         if !routine.is_null() && self.shared.record.load(Relaxed) {
             let end = match why {
                 HandOff::Frozen => TurnEnd::Frozen,
-                HandOff::Blocked | HandOff::Direct => TurnEnd::InKernel,
+                HandOff::Blocked | HandOff::Direct | HandOff::Apart => TurnEnd::InKernel,
             };
             // SAFETY: the routine is in its turn still, through which its block lives.
             self.record_turn(unsafe { RoutineRef::from_ptr(routine) }, end);

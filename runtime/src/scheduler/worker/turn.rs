@@ -40,14 +40,19 @@ impl WorkerCore {
         &'a self,
         slot: &'a ThreadSlot,
         routine: RoutineRef,
-    ) -> &'a WorkerCore {
+    ) -> Option<&'a WorkerCore> {
         self.turn(slot, routine)
     }
 
     /// Runs one turn on the calling thread, which is `slot`'s. Returns the worker that the thread holds
-    /// afterwards. Inlined into the loop, but for what homes that travel add.
+    /// afterwards; `None` if it went to another thread, with the routine. Inlined into the loop, but for what homes
+    /// that travel add.
     #[inline(always)]
-    pub(super) fn turn<'a>(&'a self, slot: &'a ThreadSlot, routine: RoutineRef) -> &'a WorkerCore {
+    pub(super) fn turn<'a>(
+        &'a self,
+        slot: &'a ThreadSlot,
+        routine: RoutineRef,
+    ) -> Option<&'a WorkerCore> {
         match &self.shared.homes {
             Err(_) => self.turn_as(slot, routine, None),
             Ok(homes) => self.turn_with_identity(homes, slot, routine),
@@ -60,9 +65,9 @@ impl WorkerCore {
         homes: &'a Homes,
         slot: &'a ThreadSlot,
         routine: RoutineRef,
-    ) -> &'a WorkerCore {
+    ) -> Option<&'a WorkerCore> {
         match self.enter_identity(homes, slot, routine) {
-            None => self,
+            None => Some(self),
             mounted => self.turn_as(slot, routine, mounted),
         }
     }
@@ -74,10 +79,14 @@ impl WorkerCore {
         slot: &'a ThreadSlot,
         routine: RoutineRef,
         mounted: Option<Mounted<'a>>,
-    ) -> &'a WorkerCore {
+    ) -> Option<&'a WorkerCore> {
         let header = routine.header();
         let mut part = header.stack.load(Relaxed);
         if part.is_null() {
+            // Nothing is bound to a thread where homes travel.
+            if self.shared.apart.is_armed() && self.starts_elsewhere(slot, routine) {
+                return None;
+            }
             match self.stack_for(routine, mounted.map(|mounted| mounted.identity.index())) {
                 Some(fresh) => part = fresh,
                 None => {
@@ -85,7 +94,7 @@ impl WorkerCore {
                         let way = self.settle_identity(mounted, routine, false);
                         self.leave_identity(mounted, slot, way);
                     }
-                    return self;
+                    return Some(self);
                 }
             }
         }
@@ -126,7 +135,7 @@ impl WorkerCore {
         );
         let Some(mounted) = mounted else {
             core.after_turn(slot, routine, part, end);
-            return core;
+            return Some(core);
         };
         let way = core.settle_identity(mounted, routine, is_left_there(&end));
         // SAFETY: we run the routine, which has suspended.
@@ -138,7 +147,7 @@ impl WorkerCore {
             core.after_turn(slot, routine, part, end);
             core.leave_identity(mounted, slot, way);
         }
-        core
+        Some(core)
     }
 
     /// Inlined into the turn, as that is into the loop: it comes with each of them.

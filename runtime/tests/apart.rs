@@ -238,7 +238,10 @@ fn a_sleeper_has_hostages_once() {
     let bound = Bound::new(&rt);
     let (first, mut writer) = reader(&rt);
     bound.ready();
-    until("it has a hostage", || rt.snapshot().monitor.hostages == 1);
+    until("it has a hostage, and its worker was taken", || {
+        let now = rt.snapshot();
+        (now.monitor.hostages, now.threads.suspect_sites) == (1, 1)
+    });
     writer.write_all(&[1]).unwrap();
     first.join().unwrap();
     until("none is left", || rt.snapshot().monitor.hostages == 0);

@@ -151,13 +151,18 @@ fn parked_reader(rt: &Runtime) -> (JoinHandle<()>, Sender<()>) {
 
 /// Has the place of the readers known for holding its thread.
 fn make_suspect(rt: &Runtime) {
-    let before = rt.snapshot().monitor.retaken;
+    let before = rt.snapshot();
     let (routine, mut writer) = reader(rt);
     until("its worker was taken", || {
-        rt.snapshot().monitor.retaken > before
+        rt.snapshot().monitor.retaken > before.monitor.retaken
     });
     writer.write_all(&[1]).unwrap();
     routine.join().unwrap();
+    // Its thread wants a worker once more, for the end of the turn.
+    until("it is gone", || {
+        let now = rt.snapshot();
+        now.routines.running + now.threads.away + now.threads.wanting == 0
+    });
     assert_eq!(rt.snapshot().threads.suspect_sites, 1);
 }
 

@@ -194,7 +194,7 @@ pub(crate) fn frame_pointer<T>(local: &T) -> usize {
 ///
 /// Not for signal handlers: the C library allocates here (with its own `malloc`, so the allocator of
 /// this crate may call it) and reads `/proc` for the first thread of the process.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 #[cold]
 #[inline(never)]
 pub(crate) fn thread_stack() -> Option<(usize, usize)> {
@@ -216,7 +216,7 @@ pub(crate) fn thread_stack() -> Option<(usize, usize)> {
 }
 
 /// Not known.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(miri))))]
 pub(crate) fn thread_stack() -> Option<(usize, usize)> {
     None
 }

@@ -15,7 +15,7 @@ use std::panic::Location;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize};
 
-use super::Shared;
+use super::{Shared, spread};
 use crate::config::Preemption;
 
 /// Places that can be told apart.
@@ -66,8 +66,7 @@ impl Apart {
     }
 
     fn probe(&self, address: usize) -> impl Iterator<Item = &Entry> {
-        let spread = (address as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        let first = spread as usize;
+        let first = spread(address as u64) as usize;
         (first..first + PROBES).map(|at| &self.entries[at % ENTRIES])
     }
 

@@ -138,6 +138,12 @@ pub(crate) struct PanicLog {
     made: u64,
 }
 
+/// 32 bits on which all of `key` have an influence, by Fibonacci hashing (Knuth, The Art of Computer Programming 3,
+/// 6.4): keys are often small numbers, multiples of something, or addresses.
+fn spread(key: u64) -> u64 {
+    key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
+}
+
 impl Shared {
     /// Queues a routine that any worker may run, by a thread that is none.
     pub(crate) fn inject(&self, routine: RoutineRef) {
@@ -158,9 +164,7 @@ impl Shared {
 
     /// The worker on which routines with this key start.
     pub(crate) fn worker_of_key(&self, key: u64) -> usize {
-        // Fibonacci hashing: keys are often small numbers, or multiples of something.
-        let spread = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        ((spread * self.roster.active() as u64) >> 32) as usize
+        ((spread(key) * self.roster.active() as u64) >> 32) as usize
     }
 
     /// Work was pushed where any worker can take it: wakes one, if that is needed.

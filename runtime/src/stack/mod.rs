@@ -127,7 +127,7 @@ impl StackClass {
 
 /// A moment of the arena. Taken while workers run, so that the counts may be a few slots apart. In portable builds
 /// a slot is a thread, of which there are no free ones, segments or shrunk stacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ArenaFigures {
     /// Slots that routines have.
     pub(crate) in_use: u64,

@@ -67,15 +67,7 @@ impl StackArena {
     pub(crate) fn figures(&self) -> ArenaFigures {
         ArenaFigures {
             in_use: self.in_use.load(Relaxed),
-            pooled: 0,
-            free: 0,
-            reserved_bytes: 0,
-            limit: None,
-            shrinks: 0,
-            shrunk_bytes: 0,
-            segments: 0,
-            segments_entered: 0,
-            contained: 0,
+            ..ArenaFigures::default()
         }
     }
 

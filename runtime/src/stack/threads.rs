@@ -172,12 +172,7 @@ impl StackArena {
             pooled: idle.slots.len() as u64,
             reserved_bytes: idle.bytes,
             limit: Some(self.limit),
-            free: 0,
-            shrinks: 0,
-            shrunk_bytes: 0,
-            segments: 0,
-            segments_entered: 0,
-            contained: 0,
+            ..ArenaFigures::default()
         }
     }
 

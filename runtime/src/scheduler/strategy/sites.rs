@@ -8,6 +8,7 @@ use std::panic::Location;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicI32, AtomicUsize};
 
+use crate::scheduler::spread;
 use crate::snapshot::RoutineClass;
 
 const ENTRIES: usize = 256;
@@ -41,8 +42,8 @@ impl Sites {
 
     fn entry(&self, site: &'static Location<'static>) -> (&Entry, usize) {
         let address = std::ptr::from_ref(site) as usize;
-        let spread = (address as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        (&self.entries[spread as usize % ENTRIES], address)
+        let first = spread(address as u64) as usize;
+        (&self.entries[first % ENTRIES], address)
     }
 
     /// A routine that was spawned at `site` has ended.
